@@ -1,0 +1,83 @@
+// Env: the only door to the operating system for everything that touches files. Narrow on purpose, so
+// that an in-memory, a crash-simulating and a fault-injecting one are each a page of code.
+//
+// Paths are plain strings. Every failing Status carries errno and path, and is kNoSpace for ENOSPC and EDQUOT,
+// kIoError otherwise. Thread-safe but for what is said below.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvstore/status.h"
+
+namespace kvstore::env {
+
+// One open file. read_at() and sync() may run beside anything; write_at(), truncate(), map() and stores
+// into the mapping need to be ordered by the caller.
+class File {
+ public:
+  virtual ~File() = default;  // unmaps and closes; reports nothing: sync first
+
+  // Fills `out` from byte `offset`; fewer bytes only at the end of the file.
+  virtual Result<size_t> read_at(uint64_t offset, std::span<char> out) = 0;
+  // Writes all of `bytes` at `offset`, extending the file as needed. On failure some leading part may have
+  // been written: the caller truncates or overwrites.
+  virtual Status write_at(uint64_t offset, std::string_view bytes) = 0;
+  virtual Result<uint64_t> size() = 0;
+  virtual Status truncate(uint64_t size) = 0;
+  // Returns when the file's content and size survive a power cut (fdatasync), mapped stores included.
+  virtual Status sync() = 0;
+  // Asks the kernel to begin writing a range out; a hint, never waits, never fails.
+  virtual void start_writeback(uint64_t offset, uint64_t count) = 0;
+  // Maps [0, capacity) for reading and writing, shared with the file. Only bytes below the file's size
+  // may be touched (beyond: SIGBUS), and size only ever grows while mapped but for the last truncate().
+  // At most one mapping a file; it lives until unmap() or destruction.
+  virtual Result<char*> map(uint64_t capacity) = 0;
+  virtual void unmap() = 0;
+};
+
+// An exclusive lock on a file, given back on destruction.
+class FileLock {
+ public:
+  virtual ~FileLock() = default;
+  virtual File& file() = 0;  // the locked file, open for reading and writing
+};
+
+enum class OpenMode : uint8_t {
+  kRead,        // must exist
+  kReadWrite,   // must exist
+  kCreate,      // must not exist; mode 0600
+};
+
+class Env {
+ public:
+  virtual ~Env() = default;
+
+  // Does not follow a symbolic link in the last component (ELOOP): nothing outside the directory is touched.
+  virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
+  virtual Status rename(const std::string& from, const std::string& to) = 0;  // replaces `to`, atomically
+  virtual Status remove(const std::string& path) = 0;
+  // Names (no path) of the entries of a directory, sorted, without "." and "..". errno ENOENT/ENOTDIR tell.
+  virtual Result<std::vector<std::string>> list(const std::string& dir) = 0;
+  virtual Status create_dir(const std::string& dir) = 0;  // 0700; OK when it is there already
+  // Returns when the names in `dir` survive a power cut: after create, rename, remove.
+  virtual Status sync_dir(const std::string& dir) = 0;
+  // Opens or creates `path` and locks it for this open file, failing at once with kLocked when another has it.
+  virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
+  // True when some process holds the lock now. Never blocks it, never creates the file; a hint.
+  virtual bool is_locked(const std::string& path) = 0;
+
+  // Who we are, for the LOCK file.
+  virtual int64_t pid() = 0;
+  virtual std::string host() = 0;
+  virtual std::string new_uuid() = 0;  // random, version 4
+};
+
+// The operating system's. Lives forever, has no state.
+[[nodiscard]] Env& posix_env() noexcept;
+
+}  // namespace kvstore::env

@@ -1,0 +1,41 @@
+// Reading JSON text in place (RFC 8259), without building a document: check one, step over a value, find
+// the value at a pointer, undo string escapes. Iterative and bounded in depth, so hostile nesting cannot
+// exhaust the stack. Why our own: a JSON value must come back byte for byte (number spelling, member order,
+// duplicate members), and no document type keeps the bytes. Tested against nlohmann/json. Pure.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "kvstore/base/scratch.h"
+
+namespace kvstore::format {
+
+inline constexpr size_t kJsonDepthMax = 1000;
+
+struct JsonError {
+  size_t offset = 0;            // byte where the text stops being JSON
+  const char* what = nullptr;   // "expected ',' or '}'", lives forever
+};
+
+// The offset just behind the JSON value that starts at text[begin] (no leading white space), or nullopt
+// with *error filled. Strings must be valid UTF-8 and their \u escapes well paired.
+[[nodiscard]] std::optional<size_t> skip_json_value(std::string_view text, size_t begin, JsonError* error) noexcept;
+
+// nullopt: `text` is exactly one JSON value with optional white space around. Otherwise the error.
+[[nodiscard]] std::optional<JsonError> check_json(std::string_view text) noexcept;
+
+// "line 2, column 17: expected ',' or '}'"; columns count bytes from 1.
+[[nodiscard]] std::string describe(std::string_view text, const JsonError& error);
+
+// The text of the value at an RFC 6901 pointer ("" is the whole), nullopt when there is none. Of duplicate
+// members the last one counts. Needs: check_json(text) passes. Allocates only for pointers with ~ escapes.
+[[nodiscard]] std::optional<std::string_view> find_json(std::string_view text, std::string_view pointer);
+
+// The content of a JSON string, `quoted` being everything from quote to quote. Points into `quoted` when
+// there is nothing to undo, into `scratch` otherwise. Needs: it passed skip_json_value().
+[[nodiscard]] std::string_view unescape_json(std::string_view quoted, base::Scratch& scratch);
+
+}  // namespace kvstore::format

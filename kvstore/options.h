@@ -1,0 +1,107 @@
+// What can be chosen when a store is opened and when a write is made, with the defaults that suit
+// most programs. All structs are plain aggregates, made for designated initialisers:
+//
+//     Store::open("mydb", {.durability = Durability::kSync});
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvstore/status.h"
+
+namespace kvstore::inline v1 {
+
+inline constexpr size_t kKeyBytesMax = size_t{64} << 10;    // keys have 1 .. 64 KiB
+inline constexpr size_t kValueBytesMax = size_t{64} << 20;  // values have 0 .. 64 MiB
+inline constexpr size_t kByBytesMax = 256;                  // `by`: provenance, valid UTF-8
+inline constexpr size_t kBatchBytesMax = size_t{256} << 20;  // keys and values of one batch together
+
+// What an acknowledged write outlives (P2). No level lets it die with the process.
+enum class Durability : uint8_t {
+  kProcess,  // kill -9 at once; a power cut takes at most the last sync_interval
+  kSync,     // a power cut; concurrent writers share one sync (group commit)
+};
+
+// How the bytes get into the log file.
+enum class LogIo : uint8_t {
+  kMapped,  // copied into a shared mapping: no system call per write
+  kWrite,   // one write(2) per commit: for file systems where mapping is unwise, and for tail -f
+};
+
+// What opening does with damage. Damage to promised data is refused under both (P5).
+enum class RecoveryPolicy : uint8_t {
+  kCutTornTail,       // cut what no sync vouched for, keep it in lost+found/, report it
+  kRefuseAnyDamage,   // refuse to open even for a torn tail: for tests and for careful people
+};
+
+enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
+
+// One stretch of bytes that recovery removed from the log.
+struct CutReport {
+  std::string file;       // path of the log file
+  uint64_t line = 0;      // 1-based line number of the first byte cut
+  uint64_t offset = 0;    // byte offset of the first byte cut
+  uint64_t bytes = 0;     // how many, trailing blank filler not counted
+  std::string reason;     // "crc mismatch (stored 9ab1c0de, computed 77c012fa)"
+  std::string kept_as;    // where under lost+found/ the bytes are now; empty for a read-only open
+};
+
+// What opening found and did.
+struct RecoveryReport {
+  uint64_t records = 0;        // log lines replayed
+  uint64_t operations = 0;     // puts and deletes in them
+  uint64_t bytes = 0;          // log bytes read
+  uint64_t segments = 0;       // log files read
+  uint64_t last_seq = 0;       // sequence number of the last record, 0 for an empty store
+  uint64_t synced_seq = 0;     // highest sequence number some voucher promised
+  bool clean_close = false;    // the last owner closed the store; otherwise it crashed or runs
+  std::chrono::microseconds duration{0};
+  std::vector<CutReport> cuts;  // empty: nothing was lost
+};
+
+struct Progress {
+  std::string_view step;     // "replay"
+  uint64_t done_bytes = 0;
+  uint64_t total_bytes = 0;
+};
+
+struct Options {
+  Durability durability = Durability::kProcess;   // the default for every write
+  std::chrono::milliseconds sync_interval{1000};  // bounds what a power cut can take under kProcess
+  LogIo log_io = LogIo::kMapped;
+  RecoveryPolicy recovery = RecoveryPolicy::kCutTornTail;
+  bool create_if_missing = true;
+  bool read_only = false;                     // no lock, no change on disk; works beside a writer
+  uint64_t segment_bytes = uint64_t{64} << 20;  // a log file is rotated at this size; >= 4096
+  unsigned replay_threads = 0;                // 0: as many as there are cores
+  size_t pool_bytes_max = size_t{16} << 20;   // idle encode buffers kept, in bytes
+  bool wipe_buffers = false;                  // overwrite encode buffers with zeros on return
+
+  // Called from the opening thread, about ten times a second while a replay runs.
+  std::function<void(const Progress&)> on_progress;
+  // Called once, from the opening thread, before open() returns, also when nothing was cut.
+  std::function<void(const RecoveryReport&)> on_recovery;
+  // Called at most once, from the store's own thread: a background sync failed (P8).
+  std::function<void(const Status&)> on_background_error;
+  // Receives the store's log lines, from any thread. Unset: the store is silent (P9).
+  std::function<void(LogLevel, std::string_view)> log_sink;
+  // Microseconds since the epoch, for `ts` and expiry. Unset: the system's real-time clock.
+  std::function<int64_t()> now_us;
+};
+
+struct WriteOptions {
+  std::optional<Durability> durability;        // unset: the store's
+  std::chrono::microseconds ttl{0};            // 0: never expires; negative is refused
+  std::optional<int64_t> expires_us;           // absolute expiry, microseconds since the epoch; instead of ttl
+  std::optional<uint64_t> if_version;          // write only if the key's version is this; kConflict otherwise
+  bool if_absent = false;                      // write only if the key is absent; kConflict otherwise
+  std::string_view by;                         // provenance, kept in the log: at most kByBytesMax, UTF-8
+};
+
+}  // namespace kvstore::inline v1

@@ -1,0 +1,108 @@
+// Status and Result<T>: how every call reports.
+//
+// A failure carries a code to branch on and a sentence for the person who must act: which step,
+// which file, which byte, why, what to do next. Success is one null pointer: it allocates nothing
+// and costs one comparison. Neither type throws; both are safe to move between threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace kvstore::inline v1 {
+
+enum class Code : uint8_t {
+  kOk = 0,
+  kInvalidArgument,  // the caller's slip: empty or over-long key, over-long value, malformed JSON
+  kConflict,         // a condition (if_version, if_absent) did not hold; nothing was written
+  kLocked,           // another process, or another handle in this one, owns the store
+  kNotAStore,        // there is no store at this path
+  kIoError,          // the operating system said no; see sys_errno() and path()
+  kNoSpace,          // the disk is full; nothing was written, and writing resumes once there is room
+  kCorruption,       // bytes that were promised are damaged or missing; see path() and offset()
+  kUnsupported,      // written by a newer version: an unknown format number or operation
+  kReadOnly,         // a write on a store opened read-only
+  kClosed,           // a write after close()
+  kBroken,           // an earlier sync failed: writes are refused until the store is reopened (P8)
+  kOutOfMemory,      // memory ran out; nothing was written
+};
+
+// The code's name as it stands in the enum without the k: "InvalidArgument". Lives forever.
+[[nodiscard]] std::string_view code_name(Code code) noexcept;
+
+class [[nodiscard]] Status {
+ public:
+  Status() noexcept = default;  // OK
+  Status(Code code, std::string message);
+  Status(const Status& other);
+  Status& operator=(const Status& other);
+  Status(Status&&) noexcept = default;
+  Status& operator=(Status&&) noexcept = default;
+  ~Status() = default;
+
+  [[nodiscard]] bool ok() const noexcept { return detail_ == nullptr; }
+  [[nodiscard]] Code code() const noexcept { return detail_ ? detail_->code : Code::kOk; }
+
+  // The whole sentence, "OK" for success. The view lives as long as this object is unchanged.
+  [[nodiscard]] std::string_view message() const noexcept {
+    return detail_ ? std::string_view(detail_->message) : std::string_view("OK");
+  }
+  // The file concerned, empty when there is none.
+  [[nodiscard]] std::string_view path() const noexcept {
+    return detail_ ? std::string_view(detail_->path) : std::string_view();
+  }
+  // errno of the failed system call, 0 when there was none.
+  [[nodiscard]] int sys_errno() const noexcept { return detail_ ? detail_->sys_errno : 0; }
+  // Byte offset in path(), when one byte is to blame.
+  [[nodiscard]] std::optional<uint64_t> offset() const noexcept {
+    return detail_ ? detail_->offset : std::nullopt;
+  }
+
+  // Builders, for the place where the failure happens. They do nothing to OK.
+  // with("append record 7") prefixes the sentence: "append record 7: <old message>".
+  Status with(std::string_view step) &&;
+  Status at(std::string_view path, std::optional<uint64_t> offset = std::nullopt) &&;
+  Status because_of_errno(int sys_errno) &&;
+
+ private:
+  struct Detail {
+    Code code = Code::kOk;
+    int sys_errno = 0;
+    std::optional<uint64_t> offset;
+    std::string path;
+    std::string message;
+  };
+  std::unique_ptr<Detail> detail_;  // null: OK
+};
+
+// A T, or the Status that tells why there is none. Check ok() before value().
+template <typename T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : value_(std::move(value)) {}                // NOLINT: conversion is the purpose
+  Result(Status status) noexcept : status_(std::move(status)) {}  // NOLINT; needs: !status.ok()
+
+  [[nodiscard]] bool ok() const noexcept { return value_.has_value(); }
+  explicit operator bool() const noexcept { return ok(); }
+  [[nodiscard]] const Status& status() const& noexcept { return status_; }
+  [[nodiscard]] Status status() && noexcept { return std::move(status_); }
+
+  // Needs: ok(). Undefined otherwise, as for std::optional.
+  [[nodiscard]] T& value() & noexcept { return *value_; }
+  [[nodiscard]] const T& value() const& noexcept { return *value_; }
+  [[nodiscard]] T&& value() && noexcept { return std::move(*value_); }
+  T& operator*() & noexcept { return *value_; }
+  const T& operator*() const& noexcept { return *value_; }
+  T&& operator*() && noexcept { return std::move(*value_); }
+  T* operator->() noexcept { return &*value_; }
+  const T* operator->() const noexcept { return &*value_; }
+
+ private:
+  Status status_;
+  std::optional<T> value_;
+};
+
+}  // namespace kvstore::inline v1
