@@ -1,0 +1,114 @@
+// Table: all live data, in memory. A hash table for one writer at a time and any number of readers that
+// take no lock and never wait.
+//
+// Writer side (marked W): calls are ordered by the caller, who holds the store's commit lock. Reader side
+// (marked R): any thread, any time. Memory a reader may still look at is never reused: readers stand in an
+// epoch (ReadGuard), and what the writer unlinks is freed two epochs later.
+//
+// Versions: an entry carries the sequence number of its commit and a link to the version it replaced.
+// A commit's entries are linked one by one but become visible together, when publish(seq) passes them: a
+// reader that meets an entry above the published number steps back to the version before it. Versions
+// nobody can see any more (no Pin at or after them and before their successor) are unlinked by publish().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kvstore/format/record.h"
+#include "kvstore/table/entry.h"
+
+namespace kvstore::table {
+
+using format::Seq;
+
+struct TableStats {
+  uint64_t entries = 0;
+  uint64_t key_bytes = 0;
+  uint64_t value_bytes = 0;
+  uint64_t memory_bytes = 0;    // buckets and arenas
+  uint64_t versions_held = 0;   // superseded versions some Pin can still see
+};
+
+class Table {
+ public:
+  // hash_seed: random per store, so that nobody can choose keys that collide.
+  explicit Table(uint64_t hash_seed);
+  ~Table();  // needs: no reader inside, no Pin left
+  Table(const Table&) = delete;
+  Table& operator=(const Table&) = delete;
+
+  [[nodiscard]] uint64_t hash(std::string_view key) const noexcept;  // R; pure
+  void prefetch_bucket(uint64_t hash) const noexcept;                // R; call early, costs nothing
+  void prefetch_entry(std::string_view key, uint64_t hash) const noexcept;  // R, inside a guard; W
+
+  // ---- writing (W) ----------------------------------------------------------------------------
+  // Makes an entry for `op` (a tombstone for kDel), not yet part of the table. All the memory that link()
+  // will need for it is set aside here. Throws std::bad_alloc and changes nothing then.
+  [[nodiscard]] Entry* stage(const format::Op& op, uint64_t hash);
+  void discard(Entry* staged) noexcept;  // instead of link()
+  // Makes a staged entry its key's newest version. Cannot fail. Needs: seq > published().
+  void link(Entry* staged, uint64_t hash, Seq seq) noexcept;
+  // Makes every entry linked so far visible at once, then lets go of what nobody can see.
+  void publish(Seq seq) noexcept;
+  // stage + link + publish for replay, when there are no readers and no pins: replaces in place and frees
+  // at once. Throws std::bad_alloc.
+  void load(const format::Op& op, uint64_t hash, Seq seq);
+  // Sets the published number after loading.
+  void finish_load(Seq seq) noexcept;
+  // Makes room for about this many keys ahead of a load, so that it does not grow step by step.
+  void expect(uint64_t entries);
+  // The key's newest version, published or not; nullptr when absent or deleted. Expiry is the caller's.
+  [[nodiscard]] const Entry* newest(std::string_view key, uint64_t hash) const noexcept;
+
+  // ---- reading (R) ----------------------------------------------------------------------------
+  // Inside it, entries stay where they are. Keep it short: it holds back the reuse of memory. May be nested.
+  class ReadGuard {
+   public:
+    explicit ReadGuard(const Table& table) noexcept;
+    ~ReadGuard();
+    ReadGuard(const ReadGuard&) = delete;
+    ReadGuard& operator=(const ReadGuard&) = delete;
+
+   private:
+    const Table& table_;
+    uint32_t slot_;
+    uint32_t epoch_;
+  };
+
+  [[nodiscard]] Seq published() const noexcept;
+  // The newest published version, nullptr when absent or deleted. Needs: inside a ReadGuard.
+  [[nodiscard]] const Entry* find(std::string_view key, uint64_t hash) const noexcept;
+  // The same for many keys, with their cache misses overlapped. Needs: inside a ReadGuard; out.size() == keys.size().
+  void find_many(std::span<const std::string_view> keys, std::span<const Entry*> out) const;
+
+  // Holds one instant: every version visible at seq() stays, at a fixed address, while the Pin lives.
+  class Pin {
+   public:
+    explicit Pin(const Table& table);
+    Pin(Pin&& other) noexcept;
+    Pin& operator=(Pin&& other) noexcept;
+    ~Pin();
+    [[nodiscard]] Seq seq() const noexcept { return seq_; }
+
+   private:
+    const Table* table_ = nullptr;
+    Seq seq_ = 0;
+  };
+  // Appends every entry visible at the pin whose key starts with `prefix`, in no order; expired ones too.
+  // The pointers are good for as long as the pin. Throws std::bad_alloc.
+  void collect(const Pin& pin, std::string_view prefix, std::vector<const Entry*>& out) const;
+
+  [[nodiscard]] TableStats stats() const noexcept;   // R
+  // Walks everything and asserts every structural invariant; for tests, O(n). W, and no reader inside.
+  void check() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace kvstore::table
