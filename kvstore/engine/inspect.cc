@@ -174,7 +174,9 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
                                  .file = std::string(refusal.path()),
                                  .line = number,
                                  .offset = refusal.offset().value_or(0),
-                                 .message = std::move(behind)});
+                                 .bytes = 0,
+                                 .message = std::move(behind),
+                                 .advice = {}});
     }
     return {};
   };
