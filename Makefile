@@ -106,7 +106,7 @@ golden: build ## rewrite the expected outcomes of tests and the golden logs; rev
 	@KVSTORE_REWRITE_GOLDEN=1 ctest --preset release --parallel $(JOBS) --tests-regex '$(FILTER)'
 
 .PHONY: consumer
-consumer: | build/ ## build small programs against an installed and an embedded kvstore, as users do
+consumer: build deb ## build small programs against an installed and an embedded kvstore, as users do
 	$(call ensure,pkg-config)
 	@tests/consumer/run
 

@@ -32,10 +32,10 @@ foreach(dir LIBDIR INCLUDEDIR)
     set(pc_${dir} "\${prefix}/${CMAKE_INSTALL_${dir}}")
   endif()
 endforeach()
-# A static library leaves its own needs to whoever links it; a shared one carries them (pkg-config --static).
-set(pc_requires_kind Requires.private)
+# A static library leaves its own needs to whoever links it; a shared one carries them.
+set(pc_requires "")
 if(NOT BUILD_SHARED_LIBS)
-  set(pc_requires_kind Requires)
+  set(pc_requires "fmt spdlog")
 endif()
 configure_file(tools/package/kvstore.pc.in "${PROJECT_BINARY_DIR}/kvstore.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/kvstore.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
