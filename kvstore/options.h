@@ -20,7 +20,7 @@ namespace kvstore::inline v1 {
 inline constexpr size_t kKeyBytesMax = size_t{64} << 10;    // keys have 1 .. 64 KiB
 inline constexpr size_t kValueBytesMax = size_t{64} << 20;  // values have 0 .. 64 MiB
 inline constexpr size_t kByBytesMax = 256;                  // `by`: provenance, valid UTF-8
-inline constexpr size_t kBatchBytesMax = size_t{256} << 20;  // keys and values of one batch together
+inline constexpr size_t kLineBytesMax = size_t{512} << 20;  // one log line; so much the JSON of a batch may have
 
 // What an acknowledged write outlives (P2). No level lets it die with the process.
 enum class Durability : uint8_t {

@@ -9,6 +9,8 @@ namespace kvstore::format {
 
 using Seq = uint64_t;  // sequence number of a commit, 1-based, gapless; 0: none
 
+inline constexpr size_t kKeyBytesMax = size_t{64} << 10;    // keys have 1 .. 64 KiB, as bytes, not as spelled
+inline constexpr size_t kValueBytesMax = size_t{64} << 20;  // values have 0 .. 64 MiB
 inline constexpr uint64_t kIntegerMax = (uint64_t{1} << 53) - 1;  // the largest integer JSON readers agree on
 
 // One operation. Views point into the line, or into the Scratch it was decoded with.
