@@ -35,7 +35,7 @@ class StoreTest : public ::testing::Test {
   // Opens (again) and expects that to work. Earlier handles are closed first.
   Store& open(Options options = {});
   void close();
-  [[nodiscard]] std::filesystem::path dir() const { return temp_.path() / "db"; }
+  [[nodiscard]] std::filesystem::path dir() const { return temp_ / "db"; }
   // The clock the store sees when its options come from clocked(); starts in 2025.
   [[nodiscard]] Options clocked(Options options = {});
   int64_t now_us = 1'763'800'000'000'000;

@@ -1,4 +1,4 @@
-// A directory of its own for a test, removed with everything in it at the end.
+// TempDir: a directory of the real file system that is gone when the test is over.
 #pragma once
 
 #include <filesystem>
@@ -8,14 +8,16 @@ namespace kvstore::testing {
 
 class TempDir {
  public:
-  TempDir();
-  ~TempDir();
+  TempDir();   // under $TMPDIR, or /tmp
+  ~TempDir();  // with all that is in it
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
  private:
-  std::filesystem::path path_;
+  std::string path_;
 };
 
 }  // namespace kvstore::testing
