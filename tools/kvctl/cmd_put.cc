@@ -32,12 +32,13 @@ Outcome read_value(const Args& args, Stdio& io, std::string& value) {
   if (args.value == "-") {
     Result<Input> input = Input::open("-", io.err);
     if (!input.ok()) return input.status();
-    // Base64 spells 3 bytes as 4 characters, and base64(1) breaks lines.
+    // Base64 spells 3 bytes as 4 characters, and then there are line breaks.
     Result<std::string> bytes = input->read_all(args.is_base64 ? 2 * kvstore::kValueBytesMax : kvstore::kValueBytesMax);
     if (!bytes.ok()) return bytes.status();
     value = *std::move(bytes);
   }
   if (args.is_base64) {
+    std::erase_if(value, [](char c) { return c == '\n' || c == '\r'; });  // base64(1) breaks its lines
     std::optional<std::string> bytes = from_base64(value);
     if (!bytes) return usage("the value is no base64");
     value = *std::move(bytes);
