@@ -1,9 +1,15 @@
 #include "kvstore/status.h"
 
+#include <cstddef>
 #include <cstring>
+#include <new>
+
+#include "kvstore/base/assert.h"
 
 namespace kvstore::inline v1 {
 namespace {
+
+constexpr size_t kCodeCount = static_cast<size_t>(Code::kOutOfMemory) + 1;
 
 // strerror_r has two signatures; overloading on what it returned takes whichever this C library has.
 [[maybe_unused]] const char* text_from(const char* result, const char*) noexcept { return result; }  // GNU
@@ -43,37 +49,92 @@ std::string_view code_name(Code code) noexcept {
   return "Unknown";
 }
 
-Status::Status(Code code, std::string message) {
+// The details of a failure whose sentence found no memory: one a code, never changed, never freed. Needs no memory
+// itself, since a code's name is short enough for std::string's own room.
+Status::Detail* Status::spare(Code code) noexcept {
+  struct Spares {
+    Spares() noexcept {
+      for (size_t i = 0; i < kCodeCount; ++i) {
+        details[i].code = static_cast<Code>(i);
+        details[i].message = code_name(details[i].code);
+      }
+    }
+    Detail details[kCodeCount];
+  };
+  // Built in place and never destroyed: a Status may outlive every static object.
+  alignas(Spares) static std::byte storage[sizeof(Spares)];
+  static Spares* const spares = new (storage) Spares;
+  const auto index = static_cast<size_t>(code);
+  KV_ASSERT(index < kCodeCount);
+  return &spares->details[index];
+}
+
+void Status::Free::operator()(Detail* detail) const noexcept {
+  if (detail != spare(detail->code)) delete detail;
+}
+
+Status::Detail* Status::own_detail() noexcept {
+  return ok() || detail_.get() == spare(code()) ? nullptr : detail_.get();
+}
+
+Status::Status(Code code, std::string message) noexcept {
   if (code == Code::kOk) return;
-  detail_ = std::make_unique<Detail>();
+  detail_.reset(new (std::nothrow) Detail);
+  if (detail_ == nullptr) {
+    detail_.reset(spare(code));
+    return;
+  }
   detail_->code = code;
   detail_->message = std::move(message);
 }
 
-Status::Status(const Status& other) : detail_(other.detail_ ? std::make_unique<Detail>(*other.detail_) : nullptr) {}
+Status::Status(const Status& other) noexcept {
+  if (other.ok()) return;
+  try {
+    detail_.reset(new Detail(*other.detail_));
+  } catch (const std::bad_alloc&) {
+    detail_.reset(spare(other.code()));
+  }
+}
 
-Status& Status::operator=(const Status& other) {
+Status& Status::operator=(const Status& other) noexcept {
   if (this != &other) *this = Status(other);
   return *this;
 }
 
-Status Status::with(std::string_view step) && {
-  if (detail_) detail_->message.insert(0, ": ").insert(0, step);
-  return std::move(*this);
-}
+// The builders prepare what may throw first, so that without memory the sentence stays as it is.
 
-Status Status::at(std::string_view path, std::optional<uint64_t> offset) && {
-  if (detail_) {
-    detail_->path = path;
-    detail_->offset = offset;
+Status Status::with(std::string_view step) && noexcept {
+  if (Detail* const detail = own_detail()) {
+    try {
+      std::string message;
+      message.reserve(step.size() + 2 + detail->message.size());
+      message.append(step).append(": ").append(detail->message);
+      detail->message = std::move(message);
+    } catch (const std::bad_alloc&) {
+    }
   }
   return std::move(*this);
 }
 
-Status Status::because_of_errno(int sys_errno) && {
-  if (detail_) {
-    detail_->sys_errno = sys_errno;
-    detail_->message.append(": ").append(errno_text(sys_errno));
+Status Status::at(std::string_view path, std::optional<uint64_t> offset) && noexcept {
+  if (Detail* const detail = own_detail()) {
+    try {
+      detail->path = path;
+      detail->offset = offset;
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  return std::move(*this);
+}
+
+Status Status::because_of_errno(int sys_errno) && noexcept {
+  if (Detail* const detail = own_detail()) {
+    detail->sys_errno = sys_errno;
+    try {
+      detail->message.append(": " + errno_text(sys_errno));
+    } catch (const std::bad_alloc&) {
+    }
   }
   return std::move(*this);
 }
