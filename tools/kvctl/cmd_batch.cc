@@ -45,7 +45,8 @@ Status apply_together(Store& store, const std::vector<Operation>& operations, co
 }
 
 Outcome apply_lines(const Args& args, Input& input, Store& store, Counts& counts) {
-  kvstore::WriteOptions options{.by = args.by};
+  kvstore::WriteOptions options;
+  options.by = args.by;
   if (args.sync) options.durability = kvstore::Durability::kSync;
   LineReader lines(input, kvstore::kLineBytesMax);
   OperationParser parser;

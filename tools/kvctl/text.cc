@@ -124,6 +124,11 @@ std::string shell_quote(std::string_view word) {
   return out + "'";
 }
 
+std::string key_argument(std::string_view key) {
+  if (escape_message(key) != key) return "--key64 " + to_base64(key);
+  return key.starts_with('-') ? "-- " + shell_quote(key) : shell_quote(key);
+}
+
 std::string count_of(uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
@@ -144,7 +149,7 @@ std::optional<int64_t> parse_int(std::string_view text) noexcept { return parse_
 
 std::string to_base64(std::string_view bytes) {
   std::string out(format::base64_size(bytes.size()), '\0');
-  format::write_base64(out.data(), bytes);
+  [[maybe_unused]] const char* end = format::write_base64(out.data(), bytes);
   return out;
 }
 

@@ -30,6 +30,9 @@ namespace kvctl {
 // As one word for a POSIX shell, for commands that we suggest.
 [[nodiscard]] std::string shell_quote(std::string_view word);
 
+// The same for a key as an argument: as --key64 when a command line could not carry it.
+[[nodiscard]] std::string key_argument(std::string_view key);
+
 // "1 record", "2 records".
 [[nodiscard]] std::string count_of(uint64_t count, std::string_view noun);
 // "512 B", "64.0 MiB".
