@@ -43,8 +43,8 @@ namespace kvstore::inline v1 {
 
 // One live key. The views live as long as the Scan, or the callback, they came from.
 struct EntryView {
-  std::string_view key;
-  std::string_view value;    // a JSON document's text when is_json
+  std::string_view key{};
+  std::string_view value{};    // a JSON document's text when is_json
   bool is_json = false;
   uint64_t version = 0;      // sequence number of the write that put it
   int64_t expires_us = 0;    // microseconds since the epoch, 0: never
@@ -52,8 +52,8 @@ struct EntryView {
 
 // The same with its own bytes.
 struct Entry {
-  std::string key;
-  std::string value;
+  std::string key{};
+  std::string value{};
   bool is_json = false;
   uint64_t version = 0;
   int64_t expires_us = 0;

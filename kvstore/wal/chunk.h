@@ -26,17 +26,17 @@ struct LineRef {
   uint32_t size = 0;              // without the newline
   uint32_t op_begin = 0;          // in Chunk::ops
   uint32_t op_count = 0;
-  format::Stamp stamp;
+  format::Stamp stamp{};
 };
 
 // Some whole lines of a file. Only the last chunk of a file may end in a line without a newline, and a
 // line longer than kLineBytesMax arrives in pieces, each of which decodes as unsealed.
 struct Chunk {
-  base::Buffer bytes;
+  base::Buffer bytes{};
   uint64_t offset = 0;            // of bytes[0] in the file
-  std::vector<LineRef> lines;     // blank lines left out
-  std::vector<format::Op> ops;    // point into bytes and scratch
-  base::Scratch scratch;
+  std::vector<LineRef> lines{};     // blank lines left out
+  std::vector<format::Op> ops{};    // point into bytes and scratch
+  base::Scratch scratch{};
 
   [[nodiscard]] std::string_view text(const LineRef& line) const noexcept {
     return bytes.view().substr(line.begin, line.size);

@@ -25,15 +25,15 @@
 namespace kvstore::wal {
 
 struct Segment {
-  std::string name;               // in the store's directory
+  std::string name{};               // in the store's directory
   format::Seq first_seq = 0;      // from the name; the header must agree
 };
 
 // Accepted records of one chunk. Good until the next call of the walk.
 struct Records {
   const Chunk* chunk = nullptr;
-  std::span<const LineRef> lines;  // kRecord only, in sequence
-  std::string_view path;           // of the file they stand in
+  std::span<const LineRef> lines{};  // kRecord only, in sequence
+  std::string_view path{};           // of the file they stand in
 };
 
 // Where the walk stands: behind everything it accepted.
@@ -43,12 +43,12 @@ struct WalkEnd {
     kTorn,    // an unpromised rest stands behind it: see torn
   };
   Kind kind = Kind::kClean;
-  CutReport torn;              // kTorn: what the next opening cuts; kept_as is empty
-  std::string segment;         // name of the last segment; empty: the store has none yet
+  CutReport torn{};              // kTorn: what the next opening cuts; kept_as is empty
+  std::string segment{};         // name of the last segment; empty: the store has none yet
   uint64_t offset = 0;         // in it, behind the last accepted line
   bool newline_missing = false;  // the last accepted line lacks its '\n'
   // A rotation was cut short: the segment before the last, complete but without its closing line.
-  std::string unsealed_segment;
+  std::string unsealed_segment{};
   uint64_t unsealed_offset = 0;  // where that line belongs
 };
 

@@ -33,7 +33,7 @@ namespace kvstore::wal {
 
 // The part of a line that needs no lock, with what is needed to join its checksum to the stamp's.
 struct Body {
-  std::string_view text;
+  std::string_view text{};
   uint32_t crc = 0;
   uint32_t shift = 0;  // crc32c_shift(text.size())
 
@@ -43,18 +43,18 @@ struct Body {
 class LogWriter {
  public:
   struct Settings {
-    std::string dir;
-    std::string store;                // uuid
+    std::string dir{};
+    std::string store{};                // uuid
     LogIo io = LogIo::kMapped;
     uint64_t segment_bytes = 0;
-    std::function<int64_t()> now_us;  // for `created` in headers
+    std::function<int64_t()> now_us{};  // for `created` in headers
     // Called, from any of the writer's calls, when the space ahead runs low; must be cheap. Its receiver
     // calls extend() on another thread.
-    std::function<void()> on_low_room;
+    std::function<void()> on_low_room{};
   };
   // Where a recovered log goes on.
   struct Place {
-    std::string segment;              // file name; empty: a new store
+    std::string segment{};              // file name; empty: a new store
     uint64_t offset = 0;              // behind its last line, newline included
     format::Seq last_seq = 0;
     uint64_t sealed_bytes = 0;        // of earlier segments

@@ -13,9 +13,9 @@
 namespace kvstore::wal {
 
 struct Owner {
-  std::string store;          // uuid; empty: LOCK is new or unreadable
+  std::string store{};          // uuid; empty: LOCK is new or unreadable
   int64_t pid = 0;            // 0: closed cleanly
-  std::string host;
+  std::string host{};
   int64_t started_us = 0;
   format::Seq closed_seq = 0;
 };
