@@ -56,7 +56,7 @@ TEST(Layers, IncludesOnlyPointDown) {
       ++checked;
       const std::string to = folder_of(match[1].str());
       if (to == from) continue;
-      if (from.empty() && relative.extension() == ".cc") continue;  // store.cc joins the API to the engine
+      if (from.empty() && relative.extension() == ".cc") continue;  // a public header's code stands on what it needs
       ASSERT_TRUE(from.empty() || kMayInclude.contains(from)) << "a folder without a layer: " << from;
       EXPECT_TRUE(!from.empty() && kMayInclude.at(from).contains(to)) << relative << " includes " << match[1];
     }
@@ -69,7 +69,8 @@ TEST(Layers, PublicHeadersIncludeOnlyTheStandardLibraryAndEachOther) {
   for (const auto& item : fs::directory_iterator(kRoot)) {
     if (item.path().extension() != ".h") continue;
     for (const std::string& line : lines_of(item.path())) {
-      if (line.starts_with("#include")) EXPECT_TRUE(std::regex_search(line, include)) << item.path() << ": " << line;
+      if (!line.starts_with("#include")) continue;
+      EXPECT_TRUE(std::regex_search(line, include)) << item.path() << ": " << line;
     }
   }
 }
@@ -88,6 +89,7 @@ TEST(Layers, TheNamespaceIsThePath) {
 TEST(Layers, OnlyEnvTouchesFilesAndNobodyPrints) {
   const std::regex system_header(R"(^#include <(fcntl\.h|sys/.*|unistd\.h|fstream|cstdio|stdio\.h|iostream)>)");
   const std::set<std::string> allowed = {"base/assert.cc",   // its last words
+                                         "base/crc32c.cc",    // asks which instructions there are
                                          "table/chunks.cc"};  // memory, not files
   for (const fs::path& file : sources()) {
     const fs::path relative = fs::relative(file, kRoot);

@@ -27,8 +27,7 @@ class RecoveryTest : public StoreTest {
   }
   // A store as kill -9 leaves it: LOCK still names an owner and vouches for nothing, filler behind the last line.
   void crash_copy() {
-    fs::create_directory(dir().string() + ".crashed");
-    for (const auto& item : fs::directory_iterator(dir())) fs::copy(item.path(), dir().string() + ".crashed");
+    fs::copy(dir(), dir().string() + ".crashed", fs::copy_options::recursive);
     close();
     fs::remove_all(dir());
     fs::rename(dir().string() + ".crashed", dir());
@@ -167,7 +166,7 @@ TEST_F(RecoveryTest, TheLastLineOfACrashedStoreIsCutKeptAndReported) {
   crash_copy();
   std::string text = bytes_of(files_[0]);
   const size_t end = text.find_last_not_of('\n') + 1;
-  const size_t begin = text.rfind('\n', end) + 1;
+  const size_t begin = text.rfind('\n', end - 1) + 1;
   const std::string torn = text.substr(begin, end - begin - 9);
   for (size_t at = begin + torn.size(); at < end; ++at) text[at] = '\n';
   write_bytes(files_[0], text);
@@ -193,7 +192,9 @@ TEST_F(RecoveryTest, TheLastLineOfACrashedStoreIsCutKeptAndReported) {
 TEST_F(RecoveryTest, TwoCutsAtTheSamePlaceAreBothKept) {
   for (int round = 0; round < 2; ++round) {
     open();
-    if (round == 0) ASSERT_TRUE(store_->put("a", "1").ok());
+    if (round == 0) {
+      ASSERT_TRUE(store_->put("a", "1").ok());
+    }
     crash_copy();
     std::string text = bytes_of(files_[0]);
     const size_t end = text.find_last_not_of('\n') + 2;
