@@ -3,8 +3,9 @@
 //
 // Operations apply in the order they were added; a later one on the same key wins. Adding never
 // fails: what is wrong with a key or value (length, malformed JSON) is reported by write(), which then
-// writes nothing. The batch copies the bytes it is given. Not thread-safe; reusable after clear(),
-// which keeps the memory.
+// writes nothing. The batch copies the bytes it is given, which may be its own. Not thread-safe; reusable
+// after clear(), which keeps the memory. Adding throws std::bad_alloc when memory runs out, and has then
+// changed nothing.
 #pragma once
 
 #include <chrono>
@@ -39,9 +40,9 @@ class Batch {
   struct Op {
     enum class Kind : uint8_t { kPut, kPutJson, kDel };
     Kind kind = Kind::kPut;
-    std::string_view key;
-    std::string_view value;
-    PutOptions options;
+    std::string_view key{};
+    std::string_view value{};
+    PutOptions options{};
   };
   // Needs: index < size().
   [[nodiscard]] Op operator[](size_t index) const noexcept;
@@ -52,7 +53,7 @@ class Batch {
     size_t key_size = 0;
     size_t value_size = 0;
     Op::Kind kind = Op::Kind::kPut;
-    PutOptions options;
+    PutOptions options{};
   };
   void add(Op::Kind kind, std::string_view key, std::string_view value, const PutOptions& options);
 
