@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "tests/support/seed.h"
 #include "tests/support/table_fixture.h"
 
 namespace kvstore::table {
@@ -135,7 +136,7 @@ TEST_F(TableConcurrency, EveryPinSeesTheSameSum) {
     ASSERT_EQ(sum(t.contents(pin)), kAccounts * kEach);  // and it stays so
   };
   read_while(3, read, [&] {
-    std::mt19937_64 random(testing::random_seed());
+    std::mt19937_64 random(testing::seed());
     for (int step = 0; step < 4000; ++step) {
       const size_t from = random() % kAccounts;
       const size_t to = random() % kAccounts;

@@ -2,9 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <random>
-#include <set>
 #include <utility>
 
+#include "tests/support/seed.h"
 #include "tests/support/table_fixture.h"
 
 namespace kvstore::table {
@@ -12,7 +12,6 @@ namespace {
 
 using testing::Contents;
 using testing::del_op;
-using testing::describe_seed;
 using testing::put_op;
 using testing::TableTest;
 
@@ -32,7 +31,6 @@ class TableModel : public TableTest {
 
   // `steps` random commits on `key_count` keys. Up to four pins look on, each with its own copy of the truth.
   void run(uint64_t seed, size_t steps, size_t key_count) {
-    SCOPED_TRACE(describe_seed(seed));
     std::mt19937_64 random(seed);
     Contents model;
     std::vector<std::pair<Table::Pin, Contents>> pins;
@@ -89,23 +87,23 @@ class TableModel : public TableTest {
   }
 };
 
-TEST_F(TableModel, BehavesLikeAMapWithFewKeys) { run(testing::random_seed(), 8000, 30); }
+TEST_F(TableModel, BehavesLikeAMapWithFewKeys) { run(testing::seed(), 8000, 30); }
 
-TEST_F(TableModel, BehavesLikeAMapWithManyKeys) { run(testing::random_seed() + 1, 4000, 3000); }
+TEST_F(TableModel, BehavesLikeAMapWithManyKeys) { run(testing::seed() + 1, 4000, 3000); }
 
 TEST_F(TableModel, BehavesLikeAMapWhenEveryHashIsTheSame) {
   t.hash_of = [](const Table&, std::string_view) { return uint64_t{0}; };  // tag 0, too: as empty slots have
-  run(testing::random_seed() + 2, 3000, 200);
+  run(testing::seed() + 2, 3000, 200);
 }
 
 TEST_F(TableModel, BehavesLikeAMapWhenAllKeysAreInOneShard) {
   t.hash_of = [](const Table& table, std::string_view key) { return table.hash(key) & 0x3fffff; };
-  run(testing::random_seed() + 3, 4000, 2000);
+  run(testing::seed() + 3, 4000, 2000);
 }
 
 TEST_F(TableModel, BehavesLikeAMapWhenTagsHaveOnlyFourBits) {
   t.hash_of = [](const Table& table, std::string_view key) { return table.hash(key) & 0x1f; };
-  run(testing::random_seed() + 4, 3000, 500);
+  run(testing::seed() + 4, 3000, 500);
 }
 
 TEST_F(TableModel, FindManyAgreesWithFind) {
@@ -122,7 +120,7 @@ TEST_F(TableModel, FindManyAgreesWithFind) {
 }
 
 TEST_F(TableModel, LoadingGivesTheSameTableAsCommitting) {
-  std::mt19937_64 random(testing::random_seed());
+  std::mt19937_64 random(testing::seed());
   Contents model;
   t.table.expect(500);
   for (uint64_t seq = 1; seq <= 20000; ++seq) {

@@ -51,7 +51,7 @@ class Entry {
   }
   // Needs: footprint(op) bytes at `memory`, aligned to 8.
   [[nodiscard]] static Entry* make(void* memory, const format::Op& op) noexcept {
-    KV_DASSERT(!op.key.empty() && op.key.size() <= kKeyBytesMax && op.value.size() <= UINT32_MAX);
+    KV_DASSERT(!op.key.empty() && op.key.size() <= format::kKeyBytesMax && op.value.size() <= format::kValueBytesMax);
     return new (memory) Entry(op);
   }
   [[nodiscard]] size_t footprint() const noexcept { return kHeaderBytes + expires_size() + key_size() + value_size_; }
@@ -84,7 +84,6 @@ class Entry {
   void unlink(Entry* next_retired) noexcept { store_link(next_retired, kUnlinked); }  // W
 
  private:
-  static constexpr size_t kKeyBytesMax = size_t{64} << 10;
   static constexpr unsigned kFlagBits = 11;  // 64 - 53, kIntegerMax
   static constexpr uint64_t kFlagMask = (uint64_t{1} << kFlagBits) - 1;
   static constexpr uint64_t kJson = 1, kTombstone = 2, kExpires = 4;
@@ -122,5 +121,6 @@ class Entry {
   // The payload begins here, at byte 20: before the end of what sizeof calls an Entry.
 };
 static_assert(alignof(Entry) == 8 && sizeof(Entry) == 24);
+static_assert(format::kKeyBytesMax - 1 <= UINT16_MAX && format::kValueBytesMax <= UINT32_MAX);
 
 }  // namespace kvstore::table

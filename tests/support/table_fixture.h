@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,13 +15,6 @@
 namespace kvstore::testing {
 
 using Contents = std::map<std::string, std::string>;
-
-// The seed of a random test: KVSTORE_SEED when set, else a fixed one. Use with SCOPED_TRACE(describe_seed(seed)).
-inline uint64_t random_seed() {
-  const char* text = std::getenv("KVSTORE_SEED");
-  return text == nullptr ? 20251122 : std::strtoull(text, nullptr, 10);
-}
-inline std::string describe_seed(uint64_t seed) { return "replay with KVSTORE_SEED=" + std::to_string(seed); }
 
 inline format::Op put_op(std::string_view key, std::string_view value) {
   return {.kind = format::Op::Kind::kPut, .is_json = false, .key = key, .value = value, .expires_us = 0};
