@@ -151,12 +151,12 @@ class Runner {
       const uint64_t acknowledged = progress_->acknowledged[t];
       Model& model = models_[t].state;
       for (uint64_t& n = models_[t].operations; n < acknowledged; ++n) {
-        apply(model, operation(store_seed_, t, n));
+        apply_to(model, operation(store_seed_, t, n));
         ++row.acknowledged;
       }
       const Model found = contents(*store, prefix_of(t));
       if (found == model) continue;
-      apply(model, operation(store_seed_, t, acknowledged));
+      apply_to(model, operation(store_seed_, t, acknowledged));
       if (found != model) return difference(t, acknowledged, model, found);
       models_[t].operations = acknowledged + 1;
       progress_->acknowledged[t] = acknowledged + 1;

@@ -72,7 +72,7 @@ Status perform(Store& store, const Operation& op) {
   return store.write(batch, options);
 }
 
-void apply(Model& model, const Operation& op) {
+void apply_to(Model& model, const Operation& op) {
   for (const Operation::Change& change : op.changes) {
     if (change.is_del) {
       model.erase(change.key);

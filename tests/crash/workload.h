@@ -27,7 +27,7 @@ struct Operation {
 [[nodiscard]] Status perform(Store& store, const Operation& operation);
 
 using Model = std::map<std::string, std::string>;
-void apply(Model& model, const Operation& operation);
+void apply_to(Model& model, const Operation& operation);
 
 // "t3/": every key of a thread starts with it.
 [[nodiscard]] std::string prefix_of(unsigned thread);
