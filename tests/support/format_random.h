@@ -40,8 +40,8 @@ struct RandomRecord {
   format::Stamp stamp;
   bool is_batch = false;
   std::string by;
-  std::vector<format::Op> ops;       // views into `bytes`
-  std::deque<std::string> bytes;     // addresses stay
+  std::vector<format::Op> ops;    // views into `bytes`
+  std::deque<std::string> bytes;  // addresses stay
 };
 [[nodiscard]] RandomRecord random_record(Rng& rng);
 
