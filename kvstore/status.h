@@ -2,7 +2,8 @@
 //
 // A failure carries a code to branch on and a sentence for the person who must act: which step,
 // which file, which byte, why, what to do next. Success is one null pointer: it allocates nothing
-// and costs one comparison. Neither type throws; both are safe to move between threads.
+// and costs one comparison. Neither type throws; both are safe to move between threads. Should memory run
+// out for a sentence, the code survives and its name stands in for the sentence.
 #pragma once
 
 #include <cstdint>
@@ -35,11 +36,11 @@ enum class Code : uint8_t {
 
 class [[nodiscard]] Status {
  public:
-  Status() noexcept = default;  // OK
-  Status(Code code, std::string message);
-  Status(const Status& other);
-  Status& operator=(const Status& other);
-  Status(Status&&) noexcept = default;
+  Status() noexcept = default;                      // OK
+  Status(Code code, std::string message) noexcept;  // kOk: OK, the message is dropped
+  Status(const Status& other) noexcept;             // a deep copy
+  Status& operator=(const Status& other) noexcept;
+  Status(Status&&) noexcept = default;              // leaves OK behind
   Status& operator=(Status&&) noexcept = default;
   ~Status() = default;
 
@@ -63,9 +64,11 @@ class [[nodiscard]] Status {
 
   // Builders, for the place where the failure happens. They do nothing to OK.
   // with("append record 7") prefixes the sentence: "append record 7: <old message>".
-  Status with(std::string_view step) &&;
-  Status at(std::string_view path, std::optional<uint64_t> offset = std::nullopt) &&;
-  Status because_of_errno(int sys_errno) &&;
+  Status with(std::string_view step) && noexcept;
+  // Sets path() and offset(). The sentence is left alone: it has its own way of naming the place.
+  Status at(std::string_view path, std::optional<uint64_t> offset = std::nullopt) && noexcept;
+  // Sets sys_errno() and ends the sentence with the system's words: "<old message>: no space left on device".
+  Status because_of_errno(int sys_errno) && noexcept;
 
  private:
   struct Detail {
@@ -75,7 +78,14 @@ class [[nodiscard]] Status {
     std::string path;
     std::string message;
   };
-  std::unique_ptr<Detail> detail_;  // null: OK
+  // Frees a Detail, unless it is one of the few that stand ready for when memory has run out.
+  struct Free {
+    void operator()(Detail* detail) const noexcept;
+  };
+  static Detail* spare(Code code) noexcept;
+  Detail* own_detail() noexcept;  // null for OK, and for a spare, which nobody may change
+
+  std::unique_ptr<Detail, Free> detail_;  // null: OK
 };
 
 // A T, or the Status that tells why there is none. Check ok() before value().

@@ -1,0 +1,68 @@
+// Replaces operator new and delete for the whole program: counts a thread's allocations, and refuses memory where a
+// test asks for it. Include it in exactly one file of a program.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace kvstore::testing {
+
+struct AllocationCount {
+  uint64_t calls = 0;
+  uint64_t bytes = 0;
+  AllocationCount operator-(const AllocationCount& before) const noexcept {
+    return {calls - before.calls, bytes - before.bytes};
+  }
+};
+
+inline thread_local AllocationCount allocations;  // of this thread, so far
+inline thread_local uint64_t allocations_allowed = UINT64_MAX;
+
+// While it lives, this thread gets `allowed` more allocations and std::bad_alloc from then on.
+class MemoryRunsOut {
+ public:
+  explicit MemoryRunsOut(uint64_t allowed = 0) noexcept { allocations_allowed = allowed; }
+  ~MemoryRunsOut() { allocations_allowed = UINT64_MAX; }
+  MemoryRunsOut(const MemoryRunsOut&) = delete;
+  MemoryRunsOut& operator=(const MemoryRunsOut&) = delete;
+};
+
+inline void* allocate(size_t size, size_t alignment) {
+  if (allocations_allowed == 0) throw std::bad_alloc();
+  --allocations_allowed;
+  ++allocations.calls;
+  allocations.bytes += size;
+  const size_t rounded = (size + alignment - 1) / alignment * alignment;  // as aligned_alloc wants it
+  void* const bytes =
+      alignment <= alignof(std::max_align_t) ? std::malloc(size) : std::aligned_alloc(alignment, rounded);
+  return bytes != nullptr ? bytes : throw std::bad_alloc();
+}
+
+}  // namespace kvstore::testing
+
+void* operator new(size_t size) { return kvstore::testing::allocate(size, 1); }
+void* operator new[](size_t size) { return kvstore::testing::allocate(size, 1); }
+void* operator new(size_t size, std::align_val_t alignment) {
+  return kvstore::testing::allocate(size, static_cast<size_t>(alignment));
+}
+void* operator new[](size_t size, std::align_val_t alignment) {
+  return kvstore::testing::allocate(size, static_cast<size_t>(alignment));
+}
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return kvstore::testing::allocate(size, 1);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void operator delete(void* bytes) noexcept { std::free(bytes); }
+void operator delete[](void* bytes) noexcept { std::free(bytes); }
+void operator delete(void* bytes, size_t) noexcept { std::free(bytes); }
+void operator delete[](void* bytes, size_t) noexcept { std::free(bytes); }
+void operator delete(void* bytes, std::align_val_t) noexcept { std::free(bytes); }
+void operator delete[](void* bytes, std::align_val_t) noexcept { std::free(bytes); }
+void operator delete(void* bytes, size_t, std::align_val_t) noexcept { std::free(bytes); }
+void operator delete[](void* bytes, size_t, std::align_val_t) noexcept { std::free(bytes); }
+void operator delete(void* bytes, const std::nothrow_t&) noexcept { std::free(bytes); }
