@@ -1,37 +1,21 @@
-// Once warm, encoding and decoding allocate nothing. Its own program, because it counts every operator new.
+// Once warm, encoding and decoding allocate nothing. Its own program, because it replaces operator new.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "kvstore/base/buffer.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/format/encode.h"
+#include "tests/support/counting_new.h"
 #include "tests/support/format_random.h"
-
-namespace {
-std::atomic<size_t> allocation_count{0};
-}
-
-// Not inlined, or g++ 12 takes malloc and operator delete for a mismatched pair.
-__attribute__((noinline)) void* operator new(size_t size) {
-  allocation_count.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size == 0 ? 1 : size); memory != nullptr) return memory;
-  throw std::bad_alloc();
-}
-__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
-__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/support/seed.h"
 
 namespace kvstore::format {
 namespace {
 
 TEST(Allocation, StopsOnceBufferScratchAndOperationsAreWarm) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   std::vector<testing::RandomRecord> records(200);
   std::vector<std::string> lines;
   for (testing::RandomRecord& record : records) {
@@ -53,10 +37,10 @@ TEST(Allocation, StopsOnceBufferScratchAndOperationsAreWarm) {
     }
   };
   pass();
-  const size_t warm = allocation_count.load();
-  EXPECT_GT(warm, 0u) << "the counter counts";
+  const testing::AllocationCount warm = testing::allocations;
+  EXPECT_GT(warm.calls, 0u) << "the counter counts";
   pass();
-  EXPECT_EQ(allocation_count.load() - warm, 0u);
+  EXPECT_EQ((testing::allocations - warm).calls, 0u);
   EXPECT_EQ(checked, 2 * records.size());
 }
 

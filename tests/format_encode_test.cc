@@ -11,6 +11,7 @@
 #include "kvstore/format/escape.h"
 #include "kvstore/options.h"
 #include "tests/support/format_random.h"
+#include "tests/support/seed.h"
 
 namespace kvstore::format {
 namespace {
@@ -166,9 +167,7 @@ TEST(Escape, TreatsEveryByteAtEveryPositionAsTheRuleSays) {
 }
 
 TEST(Escape, TreatsEveryTextureAtEverySizeAsTheRuleSays) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   for (int texture = 0; texture < static_cast<int>(testing::Texture::kCount); ++texture) {
     for (int i = 0; i < 300; ++i) {
       const std::string text =

@@ -7,6 +7,7 @@
 
 #include "kvstore/format/json_text.h"
 #include "tests/support/format_random.h"
+#include "tests/support/seed.h"
 
 namespace kvstore::format {
 namespace {
@@ -89,9 +90,7 @@ std::optional<bool> is_json_elsewhere(std::string_view text) {
 }
 
 TEST(CheckJson, AgreesWithAnotherReaderOnMutilatedDocuments) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   constexpr const char* kSnippets[] = {"\"", "\\", ",", "{", "}",     "[",       "]",        ":",    " ",    "0",
                                        "1",  "-",  ".", "e", "\\u00", "\\ud83d", "\xc3\xa9", "\xff", "true", "\x01"};
   int legal = 0;
@@ -115,9 +114,7 @@ TEST(CheckJson, AgreesWithAnotherReaderOnMutilatedDocuments) {
 }
 
 TEST(Unescape, UndoesWhatAnotherWriterEscaped) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   base::Scratch scratch;
   for (int i = 0; i < 5000; ++i) {
     const auto texture = static_cast<testing::Texture>(below(rng, static_cast<uint64_t>(testing::Texture::kMixed) + 1));
@@ -175,9 +172,7 @@ TEST(FindJson, SeesThroughEscapesAndTakesTheLastOfDuplicateMembers) {
 }
 
 TEST(FindJson, FindsWhatAnotherReaderFinds) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   int deep = 0;
   for (int i = 0; i < 3000; ++i) {
     const std::string text = testing::random_json(rng, 6);

@@ -8,6 +8,7 @@
 #include "kvstore/format/special.h"
 #include "kvstore/format/utf8.h"
 #include "tests/support/format_random.h"
+#include "tests/support/seed.h"
 
 namespace kvstore::format {
 namespace {
@@ -69,9 +70,7 @@ TEST(Utf8, EveryCodePointIsValidAndNoCutOfItIs) {
 }
 
 TEST(Utf8, RandomBytesAreJudgedAsTheDefinitionSays) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   constexpr unsigned char kLikely[] = {0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf,
                                        0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xf8, 0xff};
   for (int i = 0; i < 100'000; ++i) {
@@ -130,9 +129,7 @@ TEST(Base64, GivesTheExamplesOfTheStandardBothWays) {
 }
 
 TEST(Base64, HasOneSpellingForEachByteString) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   for (int i = 0; i < 20'000; ++i) {
     const std::string bytes = testing::random_bytes(rng, testing::Texture::kBytes, below(rng, 20));
     std::string text(base64_size(bytes.size()), '~');

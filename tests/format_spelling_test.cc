@@ -1,5 +1,6 @@
 // However a record is spelled, it means the same; and where both readers understand a line, they agree.
 #include "tests/support/format_spelling.h"
+#include "tests/support/seed.h"
 
 #include <gtest/gtest.h>
 
@@ -18,9 +19,7 @@ using testing::below;
 using testing::RandomRecord;
 
 TEST(Spelling, OfSomebodyElseMeansTheSame) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   std::vector<Op> ops;
   base::Scratch scratch;
   for (int i = 0; i < 5000 && !::testing::Test::HasFailure(); ++i) {
@@ -68,9 +67,7 @@ std::string mutate(testing::Rng& rng, std::string text) {
 }
 
 TEST(Readers, AgreeOnEveryMutilatedLineThatBothUnderstand) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   base::Scratch scratch;
   int understood_fast = 0, understood_general = 0;
   for (int i = 0; i < 60'000 && !::testing::Test::HasFailure(); ++i) {

@@ -1,18 +1,8 @@
 #include "tests/support/format_random.h"
 
-#include <cstdlib>
-#include <memory>
-
-#include "kvstore/format/utf8.h"
+#include <iterator>
 
 namespace kvstore::testing {
-
-uint64_t random_seed() {
-  if (const char* given = std::getenv("KVSTORE_SEED"); given != nullptr) return std::strtoull(given, nullptr, 10);
-  return std::random_device{}();
-}
-
-std::string replay_hint(uint64_t seed) { return "replay with KVSTORE_SEED=" + std::to_string(seed); }
 
 uint64_t below(Rng& rng, uint64_t count) { return std::uniform_int_distribution<uint64_t>(0, count - 1)(rng); }
 
