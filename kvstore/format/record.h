@@ -17,17 +17,10 @@ inline constexpr uint64_t kIntegerMax = (uint64_t{1} << 53) - 1;  // the largest
 struct Op {
   enum class Kind : uint8_t { kPut, kDel };
   Kind kind = Kind::kPut;
-<<<<<<< HEAD
-  bool is_json = false;       // the value is the text of a JSON document
-  std::string_view key{};
-  std::string_view value{};     // empty for kDel
-  int64_t expires_us = 0;     // microseconds since the epoch; 0: never
-=======
   bool is_json = false;  // the value is the text of a JSON document
   std::string_view key;
   std::string_view value;  // empty for kDel
   int64_t expires_us = 0;  // microseconds since the epoch; 0: never
->>>>>>> format
   bool operator==(const Op&) const = default;
 };
 
@@ -42,39 +35,23 @@ struct Stamp {
 // First line of a segment.
 struct SegmentHeader {
   uint32_t format = 0;
-<<<<<<< HEAD
-  std::string_view store{};     // the store's uuid, 36 characters
-  Seq first_seq = 0;          // of the first record in this file; vouches for every earlier record
-=======
   std::string_view store;  // the store's uuid, 36 characters
   Seq first_seq = 0;       // of the first record in this file; vouches for every earlier record
->>>>>>> format
   int64_t created_us = 0;
 };
 
 // Last line of a sealed segment: names the file that follows.
 struct SegmentEnd {
-<<<<<<< HEAD
-  Seq last_seq = 0;           // of the last record in this file (or before it, when it has none)
-  std::string_view next{};      // file name of the next segment
-=======
   Seq last_seq = 0;       // of the last record in this file (or before it, when it has none)
   std::string_view next;  // file name of the next segment
->>>>>>> format
 };
 
 // The only line of LOCK.
 struct OwnerLine {
   uint32_t format = 0;
-<<<<<<< HEAD
-  std::string_view store{};
-  int64_t pid = 0;            // 0: closed cleanly
-  std::string_view host{};
-=======
   std::string_view store;
   int64_t pid = 0;  // 0: closed cleanly
   std::string_view host;
->>>>>>> format
   int64_t started_us = 0;
   Seq closed_seq = 0;  // last synced sequence number at the last clean close
 };
