@@ -203,7 +203,7 @@ void Cli::option(const std::string& name, const std::string& argument, std::opti
 void Cli::option(const std::string& name, std::optional<uint64_t>& into, const std::string& help) {
   add(name, "N", help, [&into](const std::string& value) -> Problem {
     into = parse_uint(value);
-    if (!into) return fmt::format("'{}' is no whole number", value);
+    if (!into) return fmt::format("'{}' is no number like 0 or 42", value);
     return std::nullopt;
   });
 }

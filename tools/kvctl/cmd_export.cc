@@ -37,7 +37,7 @@ Outcome export_entries(const Args& args, Stdio& io) {
     const std::string line = entry_json(entry);
     io.out.json_line(line);
     bytes += line.size();
-    if (!io.out.is_terminal()) progress.update("export", bytes, 0);
+    if (!io.out.is_terminal()) progress.update("print", bytes, 0);
   }
   return Exit::kOk;
 }

@@ -100,7 +100,7 @@ class Importer {
   Status add(const Operation& operation) {
     add_to(batch_, operation);
     line_added_ = lines_.line_number();
-    progress_.update("import", lines_.bytes_read(), input_.size());
+    progress_.update("read", lines_.bytes_read(), input_.size());
     if (batch_.size() < kBatchEntries && batch_.bytes() < kBatchBytes) return {};
     return commit();
   }
@@ -147,7 +147,7 @@ Outcome import_file(const Args& args, Stdio& io) {
   Importer importer(args, *input, *store, io);
   const Outcome outcome = importer.run(format);
   const Status closed = store->close();
-  std::string summary = fmt::format("{} committed", count_of(importer.entries_committed(), "line"));
+  std::string summary = fmt::format("{} committed", count_of(importer.entries_committed(), "entry", "entries"));
   if (!outcome.ok() && importer.line_committed() != 0) {
     summary += fmt::format(", all up to line {}", importer.line_committed());
   }

@@ -40,7 +40,7 @@ Problem for_each_item(std::string_view text, char open, char close, const std::f
     }
   }
   at = skip_space(text, at);
-  if (at != text.size()) return expected("nothing more", at);
+  if (at != text.size()) return fmt::format("malformed JSON: something stands behind its end, at column {}", at + 1);
   return std::nullopt;
 }
 

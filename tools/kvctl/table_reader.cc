@@ -23,7 +23,7 @@ std::string_view without_return(std::string_view line) {
 TableReader::Row TableReader::read_header() {
   Row row = read_row();
   if (row.problem || !row.status.ok()) return row;
-  if (row.at_end) return {.problem = "the header line is missing (columns: key, value, …)"};
+  if (row.at_end) return row_line_ = 1, Row{.problem = "the header line is missing (columns: key, value, …)"};
 
   EntryFields fields;
   bool has_key = false;

@@ -129,7 +129,8 @@ std::string key_argument(std::string_view key) {
   return key.starts_with('-') ? "-- " + shell_quote(key) : shell_quote(key);
 }
 
-std::string count_of(uint64_t count, std::string_view noun) {
+std::string count_of(uint64_t count, std::string_view noun, std::string_view plural) {
+  if (count != 1 && !plural.empty()) return fmt::format("{} {}", count, plural);
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 

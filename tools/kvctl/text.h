@@ -33,8 +33,8 @@ namespace kvctl {
 // The same for a key as an argument: as --key64 when a command line could not carry it.
 [[nodiscard]] std::string key_argument(std::string_view key);
 
-// "1 record", "2 records".
-[[nodiscard]] std::string count_of(uint64_t count, std::string_view noun);
+// "1 record", "2 records"; `plural` where an s does not make it.
+[[nodiscard]] std::string count_of(uint64_t count, std::string_view noun, std::string_view plural = {});
 // "512 B", "64.0 MiB".
 [[nodiscard]] std::string human_bytes(uint64_t bytes);
 
