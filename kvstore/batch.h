@@ -3,8 +3,9 @@
 //
 // Operations apply in the order they were added; a later one on the same key wins. Adding never
 // fails: what is wrong with a key or value (length, malformed JSON) is reported by write(), which then
-// writes nothing. The batch copies the bytes it is given. Not thread-safe; reusable after clear(),
-// which keeps the memory.
+// writes nothing. The batch copies the bytes it is given, which may be its own. Not thread-safe; reusable
+// after clear(), which keeps the memory. Adding throws std::bad_alloc when memory runs out, and has then
+// changed nothing.
 #pragma once
 
 #include <chrono>

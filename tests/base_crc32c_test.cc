@@ -1,6 +1,4 @@
 // The checksum behind P4: the published vectors, and every way of computing it against one that is too simple to be wrong.
-#include "kvstore/base/crc32c.h"
-
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -9,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "kvstore/base/crc32c.h"
 #include "tests/support/seed.h"
 
 namespace kvstore::base {

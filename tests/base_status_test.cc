@@ -1,6 +1,4 @@
 // How failures are told: the sentence, what survives a copy, and what is left when not even the sentence finds memory.
-#include "kvstore/status.h"
-
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -10,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kvstore/status.h"
 #include "tests/support/counting_new.h"
 
 namespace kvstore {
@@ -41,8 +40,7 @@ TEST(Status, TellsStepFileByteAndReasonInOneSentence) {
   const Status status = disk_full().with("append record 8812");
   EXPECT_FALSE(status.ok());
   EXPECT_EQ(status.code(), Code::kNoSpace);
-  EXPECT_EQ(status.message(),
-            "append record 8812: write data/log.jsonl at byte 1048576: no space left on device");
+  EXPECT_EQ(status.message(), "append record 8812: write data/log.jsonl at byte 1048576: no space left on device");
   EXPECT_EQ(status.path(), "data/log.jsonl");
   EXPECT_EQ(status.offset(), 1048576u);
   EXPECT_EQ(status.sys_errno(), ENOSPC);

@@ -37,9 +37,7 @@ constexpr uint32_t kOne = uint32_t{1} << 31;  // x^0
 
 constexpr uint32_t times_x(uint32_t a) { return (a >> 1) ^ ((a & 1) != 0 ? kPolynomial : 0); }
 // P has the term x^0, so x has an inverse: undo times_x(), whose wrapped case is the one that set bit 31.
-constexpr uint32_t divided_by_x(uint32_t a) {
-  return (a & kOne) != 0 ? ((a ^ kPolynomial) << 1) | 1 : a << 1;
-}
+constexpr uint32_t divided_by_x(uint32_t a) { return (a & kOne) != 0 ? ((a ^ kPolynomial) << 1) | 1 : a << 1; }
 
 // Shifts multiply among themselves: (a/x^33) * (b/x^33) * x^33 == ab/x^33.
 constexpr uint64_t multiply_without_carry(uint32_t a, uint32_t b) {
@@ -238,8 +236,7 @@ uint32_t crc32c(std::string_view bytes, uint32_t crc) noexcept {
 }
 
 uint32_t crc32c_join(uint32_t crc_a, uint32_t crc_b, uint32_t shift_of_b) noexcept {
-  return has_instructions() ? join_hardware(crc_a, crc_b, shift_of_b)
-                            : crc32c_join_portable(crc_a, crc_b, shift_of_b);
+  return has_instructions() ? join_hardware(crc_a, crc_b, shift_of_b) : crc32c_join_portable(crc_a, crc_b, shift_of_b);
 }
 
 #else

@@ -73,14 +73,17 @@ Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
 
 Result<uint64_t> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end, format::Seq last_seq) {
   const auto settle = [&]() -> Result<uint64_t> {
-    if (!end.unsealed_segment.empty()) {
+    if (!end.unsettled_segment.empty()) {
       Result<std::unique_ptr<env::File>> file =
-          env.open(wal::join_path(dir, end.unsealed_segment), env::OpenMode::kReadWrite);
+          env.open(wal::join_path(dir, end.unsettled_segment), env::OpenMode::kReadWrite);
       if (!file.ok()) return std::move(file).status();
-      if (Status s = (*file)->truncate(end.unsealed_offset); !s.ok()) return s;
-      // The newline in front completes a last line that lacks its own, and is a legal blank line otherwise.
-      const std::string closing_line = "\n" + format::encode_segment_end({.last_seq = last_seq, .next = end.segment});
-      if (Status s = (*file)->write_at(end.unsealed_offset, closing_line); !s.ok()) return s;
+      if (Status s = (*file)->truncate(end.unsettled_offset); !s.ok()) return s;
+      if (end.closing_line_missing) {
+        // The newline in front completes a last line that lacks its own, and is a legal blank line otherwise.
+        const std::string closing_line =
+            "\n" + format::encode_segment_end({.last_seq = last_seq, .next = end.segment});
+        if (Status s = (*file)->write_at(end.unsettled_offset, closing_line); !s.ok()) return s;
+      }
       if (Status s = (*file)->sync(); !s.ok()) return s;
     }
     uint64_t length = end.offset;

@@ -87,6 +87,7 @@ struct LogWalk::Impl {
   Result<bool> finish_bad_line(const Chunk& chunk, const LineRef& line);
   Result<bool> rotation_was_cut_short();
   void move_on();
+  void leave_unsettled();
   Result<Seq> highest_voucher_behind(uint64_t from);
   Result<uint64_t> end_of_content(uint64_t from);
   Status damage(Code code, uint64_t at, std::string_view what);
@@ -220,8 +221,16 @@ void LogWalk::Impl::move_on() {
   file.reset();
 }
 
+// Goes on to the next segment; the next opening for writing puts the end of this one right.
+void LogWalk::Impl::leave_unsettled() {
+  end.unsettled_segment = segments[index].name;
+  end.unsettled_offset = offset;
+  end.closing_line_missing = !sealed;
+  move_on();
+}
+
 // Complete up to the next segment's first record, which is the last and has no record yet: the crash came
-// between the birth of the new segment and the closing line of this one.
+// between the birth of the new segment and the end of the sealing of this one.
 Result<bool> LogWalk::Impl::rotation_was_cut_short() {
   if (index + 2 != segments.size() || segments[index + 1].first_seq != expected) return false;
   Result<std::unique_ptr<env::File>> following =
@@ -265,11 +274,7 @@ Result<bool> LogWalk::Impl::finish_segment() {
     if (following.first_seq == expected && sealed) return move_on(), true;
     Result<bool> cut_short = rotation_was_cut_short();
     if (!cut_short.ok()) return std::move(cut_short).status();
-    if (*cut_short) {
-      end.unsealed_segment = segments[index].name;
-      end.unsealed_offset = offset;
-      return move_on(), true;
-    }
+    if (*cut_short) return leave_unsettled(), true;
     if (second_look()) return true;
     if (following.first_seq == expected) {
       return damage(Code::kCorruption, offset, "the closing line is missing, though a later segment has records. "
@@ -355,15 +360,12 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
                               "another place or store. try: put the right file back",
                               decoded.header.first_seq, decoded.header.store, expected, uuid));
   }
-  if (sealed) {
-    return damage(Code::kCorruption, at, "a line stands behind the closing line. try: restore this file from a copy");
-  }
+  // A torn closing line; or zeros behind it, where the file was to be cut and only its bytes reached the disk.
   Result<bool> cut_short = rotation_was_cut_short();
   if (!cut_short.ok()) return std::move(cut_short).status();
-  if (*cut_short) {  // a torn closing line, and nothing else is missing
-    end.unsealed_segment = segments[index].name;
-    end.unsealed_offset = offset;
-    return move_on(), true;
+  if (*cut_short) return leave_unsettled(), true;
+  if (sealed) {
+    return damage(Code::kCorruption, at, "a line stands behind the closing line. try: restore this file from a copy");
   }
 
   Result<Seq> promised = highest_voucher_behind(offset);

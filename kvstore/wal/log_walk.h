@@ -47,9 +47,10 @@ struct WalkEnd {
   std::string segment{};         // name of the last segment; empty: the store has none yet
   uint64_t offset = 0;         // in it, behind the last accepted line
   bool newline_missing = false;  // the last accepted line lacks its '\n'
-  // A rotation was cut short: the segment before the last, complete but without its closing line.
-  std::string unsealed_segment{};
-  uint64_t unsealed_offset = 0;  // where that line belongs
+  // A rotation was cut short: the segment before the last has all its records, but not the end it should have.
+  std::string unsettled_segment{};
+  uint64_t unsettled_offset = 0;      // behind its last good line
+  bool closing_line_missing = false;  // else it stands before the offset, and only what follows it has to go
 };
 
 class LogWalk {

@@ -35,7 +35,8 @@ inline void* allocate(size_t size, size_t alignment) {
   ++allocations.calls;
   allocations.bytes += size;
   const size_t rounded = (size + alignment - 1) / alignment * alignment;  // as aligned_alloc wants it
-  void* const bytes = alignment <= alignof(std::max_align_t) ? std::malloc(size) : std::aligned_alloc(alignment, rounded);
+  void* const bytes =
+      alignment <= alignof(std::max_align_t) ? std::malloc(size) : std::aligned_alloc(alignment, rounded);
   return bytes != nullptr ? bytes : throw std::bad_alloc();
 }
 

@@ -32,7 +32,7 @@ std::vector<std::string> lines_of(const std::filesystem::path& file) {
   std::vector<std::string> lines;
   std::ifstream in(file, std::ios::binary);
   for (std::string line; std::getline(in, line);) {
-    if (!line.empty()) lines.push_back(std::move(line));
+    if (line.find_first_not_of(" \t\r") != std::string::npos) lines.push_back(std::move(line));
   }
   return lines;
 }

@@ -14,14 +14,19 @@ using kvstore::Store;
 
 Result<Store> open_for_reading(const std::string& dir, Stdio& io) {
   ProgressLine progress(io.err);
-  return Store::open(dir, {.create_if_missing = false, .read_only = true, .on_progress = progress.callback()});
+  kvstore::Options options;
+  options.read_only = true;
+  options.on_progress = progress.callback();
+  return Store::open(dir, std::move(options));
 }
 
 Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Stdio& io) {
   const bool is_new = kvstore::info(dir).status().code() == kvstore::Code::kNotAStore;
   ProgressLine progress(io.err);
-  Result<Store> store = Store::open(
-      dir, {.create_if_missing = if_missing == IfMissing::kCreate, .on_progress = progress.callback()});
+  kvstore::Options options;
+  options.create_if_missing = if_missing == IfMissing::kCreate;
+  options.on_progress = progress.callback();
+  Result<Store> store = Store::open(dir, std::move(options));
   progress.clear();
   if (!store.ok()) return store;
 

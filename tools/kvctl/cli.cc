@@ -32,6 +32,23 @@ std::string unmarked(std::string value) {
   return value;
 }
 
+// CLI11's refusals in our words where its own read oddly.
+std::string explain(const CLI::ParseError& error, const CLI::App& app) {
+  std::string sentence = error.what();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !app.remaining().empty()) {
+    const std::string first = app.remaining().front();
+    return first.starts_with(kMark) ? fmt::format("one argument too many: '{}'", unmarked(first))
+                                    : fmt::format("there is no option '{}'", first);
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    const bool is_missing = sentence.find("missing") != std::string::npos;
+    const std::string name = sentence.substr(0, sentence.find(':'));
+    return fmt::format("{} {}", name, is_missing ? "needs a value" : "is given more than once");
+  }
+  std::erase(sentence, kMark);
+  return sentence;
+}
+
 // Lays the help page out: usage first, then what the command does.
 class HelpPage : public CLI::Formatter {
  public:
@@ -44,9 +61,9 @@ class HelpPage : public CLI::Formatter {
     return fmt::format("usage: kvctl {} {} [options]\n\n{}.\n{}", command_.name, command_.arguments, command_.summary,
                        command_.details);
   }
-  std::string make_footer(const CLI::App*) const override { return fmt::format("example:\n{}", command_.example); }
+  std::string make_footer(const CLI::App*) const override { return fmt::format("example:\n{}\n", command_.example); }
   std::string make_option_opts(const CLI::Option* option) const override {
-    return option->get_type_name().empty() ? "" : " " + option->get_type_name();
+    return option->get_option_text().empty() ? "" : " " + option->get_option_text();
   }
 
  private:
@@ -80,7 +97,7 @@ Cli::Cli(const Command& command) {
 }
 
 CLI::Option* Cli::add(const std::string& name, const std::string& argument, const std::string& help, Take take) {
-  CLI::Option* option = app_.add_option(
+  CLI::Option* const option = app_.add_option(
       name,
       [name, take = std::move(take)](const CLI::results_t& values) {
         for (const std::string& value : values) {
@@ -89,8 +106,7 @@ CLI::Option* Cli::add(const std::string& name, const std::string& argument, cons
         return true;
       },
       help);
-  option->option_text(argument.empty() ? " " : argument);
-  return option;
+  return option->option_text(argument);
 }
 
 void Cli::positional(const std::string& name, std::string& into, const std::string& help) {
@@ -146,7 +162,7 @@ void Cli::keys(std::vector<std::string>& into) {
   add("KEY", "", "one or more keys", [&into](std::string value) -> Problem {
     into.push_back(std::move(value));
     return std::nullopt;
-  })->required()->expected(-1);
+  })->required()->expected(1, -1)->allow_extra_args();
   key64();
   check([this, &into]() -> Problem {
     for (std::string& key : into) {
@@ -231,9 +247,7 @@ bool Cli::parse(std::span<char* const> arguments, Outcome* outcome, bool* wants_
     *wants_help = true;
     return false;
   } catch (const CLI::ParseError& error) {
-    std::string sentence = error.what();
-    std::erase(sentence, kMark);
-    *outcome = usage(std::move(sentence));
+    *outcome = usage(explain(error, app_));
     return false;
   }
   for (const auto& check : checks_) {

@@ -15,9 +15,6 @@ using kvstore::Result;
 using kvstore::Status;
 using kvstore::Store;
 
-// The largest batch with every byte spelled as base64, and room for the JSON around it.
-constexpr size_t kLineBytesMax = 2 * kvstore::kBatchBytesMax;
-
 struct Args {
   std::string dir;
   std::string file = "-";
@@ -48,9 +45,10 @@ Status apply_together(Store& store, const std::vector<Operation>& operations, co
 }
 
 Outcome apply_lines(const Args& args, Input& input, Store& store, Counts& counts) {
-  kvstore::WriteOptions options{.by = args.by};
+  kvstore::WriteOptions options;
+  options.by = args.by;
   if (args.sync) options.durability = kvstore::Durability::kSync;
-  LineReader lines(input, kLineBytesMax);
+  LineReader lines(input, kvstore::kLineBytesMax);
   OperationParser parser;
   std::vector<Operation> operations;
   const auto at_line = [&](std::string_view sentence) {

@@ -23,7 +23,8 @@ Outcome del(const Args& args, Stdio& io) {
   Result<Store> store = open_for_writing(args.dir, IfMissing::kFail, io);
   if (!store.ok()) return store.status();
 
-  kvstore::WriteOptions options{.by = args.by};
+  kvstore::WriteOptions options;
+  options.by = args.by;
   if (args.sync) options.durability = kvstore::Durability::kSync;
   uint64_t deleted = 0;
   for (const std::string& key : args.keys) {

@@ -21,8 +21,6 @@ using kvstore::Store;
 // longer what takes the time.
 constexpr size_t kBatchEntries = 1000;
 constexpr size_t kBatchBytes = size_t{1} << 20;
-// A value with every byte spelled \u00XX, its key, and the JSON around them.
-constexpr size_t kLineBytesMax = 6 * kvstore::kValueBytesMax + (size_t{1} << 20);
 
 enum class FileFormat : uint8_t { kJsonl, kTsv, kCsv };
 
@@ -44,7 +42,7 @@ std::optional<FileFormat> format_named(std::string_view name) {
 class Importer {
  public:
   Importer(const Args& args, Input& input, Store& store, Stdio& io)
-      : input_(input), store_(store), progress_(io.err), lines_(input, kLineBytesMax) {
+      : input_(input), store_(store), progress_(io.err), lines_(input, kvstore::kLineBytesMax) {
     options_.by = args.by;
   }
 

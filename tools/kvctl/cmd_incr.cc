@@ -26,9 +26,13 @@ Outcome incr(const Args& args, Stdio& io) {
   Result<Store> store = open_for_writing(args.dir, IfMissing::kCreate, io);
   if (!store.ok()) return store.status();
 
-  kvstore::WriteOptions options{.by = args.by};
+  kvstore::WriteOptions options;
+  options.by = args.by;
   if (args.sync) options.durability = kvstore::Durability::kSync;
   const Result<int64_t> value = store->increment(args.key, args.delta, options);
+  if (value.status().code() == kvstore::Code::kInvalidArgument) {
+    return Outcome(value.status()).advise(fmt::format("kvctl get {} {}", shell_quote(args.dir), key_argument(args.key)));
+  }
   if (!value.ok()) return value.status();
   if (args.format == Format::kJson) {
     io.out.line(JsonObject().number("value", *value).number("version", store->last_seq()).finish());

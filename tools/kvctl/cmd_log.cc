@@ -35,10 +35,9 @@ struct Args {
 // One operation a line: sequence number, time, operation, key, value, and what else there is to say.
 std::string op_line(const LogRecord& record, size_t index) {
   const LogOp& op = record.ops[index];
-  const bool is_put = op.kind == LogOp::Kind::kPut;
-  std::string line = fmt::format("{:>8} {} {} {}", record.seq, format_time(record.ts_us), is_put ? "put" : "del",
-                                 escape(op.key));
-  if (is_put) line += fmt::format("  {}", shorten(op.value, kValueColumns));
+  std::string line = fmt::format("{:>8} {} {} {}", record.seq, format_time(record.ts_us),
+                                 op.kind == LogOp::Kind::kPut ? "put" : "del", escape(op.key));
+  if (!op.value.empty()) line += fmt::format("  {}", shorten(op.value, kValueColumns));
   if (op.expires_us != 0) line += fmt::format("  expires={}", format_time(op.expires_us));
   if (!record.by.empty()) line += fmt::format("  by={}", escape(record.by));
   if (record.is_batch) line += fmt::format("  batch={}/{}", index + 1, record.ops.size());

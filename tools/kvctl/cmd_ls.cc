@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "kvstore/format/utf8.h"
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/clock.h"
 #include "tools/kvctl/commands.h"
@@ -24,7 +25,7 @@ struct Args {
 
 std::string_view kind_of(const EntryView& entry) {
   if (entry.is_json) return "json";
-  return is_utf8(entry.value) ? "text" : "bytes";
+  return kvstore::format::is_utf8(entry.value) ? "text" : "bytes";
 }
 
 std::string entry_json(const EntryView& entry) {

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "kvstore/format/json_text.h"
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/input.h"
@@ -32,15 +33,21 @@ Outcome read_value(const Args& args, Stdio& io, std::string& value) {
   if (args.value == "-") {
     Result<Input> input = Input::open("-", io.err);
     if (!input.ok()) return input.status();
-    // Base64 spells 3 bytes as 4 characters, and base64(1) breaks lines.
+    // Base64 spells 3 bytes as 4 characters, and then there are line breaks.
     Result<std::string> bytes = input->read_all(args.is_base64 ? 2 * kvstore::kValueBytesMax : kvstore::kValueBytesMax);
     if (!bytes.ok()) return bytes.status();
     value = *std::move(bytes);
   }
   if (args.is_base64) {
+    std::erase_if(value, [](char c) { return c == '\n' || c == '\r'; });  // base64(1) breaks its lines
     std::optional<std::string> bytes = from_base64(value);
     if (!bytes) return usage("the value is no base64");
     value = *std::move(bytes);
+  }
+  if (args.is_json) {  // before a store is opened, and perhaps made, for nothing
+    if (const auto error = kvstore::format::check_json(value)) {
+      return usage(fmt::format("the value is no JSON document: {}", kvstore::format::describe(value, *error)));
+    }
   }
   return Exit::kOk;
 }
@@ -58,7 +65,8 @@ Outcome put(const Args& args, Stdio& io) {
   const kvstore::Status written =
       args.is_json ? store->put_json(args.key, value, options) : store->put(args.key, value, options);
   if (written.code() == kvstore::Code::kConflict) {
-    return {Exit::kNo, std::string(written.message()), fmt::format("kvctl get {} KEY -o json", shell_quote(args.dir))};
+    return Outcome(written).advise(
+        fmt::format("kvctl get {} -o json {}", shell_quote(args.dir), key_argument(args.key)));
   }
   if (!written.ok()) return written;
   // We own the store, so the newest write is ours.

@@ -31,11 +31,11 @@ std::string_view severity_name(Severity severity) {
   return "";
 }
 
-// "mydb/wal-….jsonl:1842 (byte 918273): crc mismatch (…)"
+// "mydb/wal-….jsonl:1842 (byte 918273): crc mismatch (…)". Most messages begin with their place.
 std::string sentence(const Finding& finding) {
-  const std::string place =
-      finding.line == 0 ? finding.file : fmt::format("{}:{} (byte {})", finding.file, finding.line, finding.offset);
-  return place.empty() ? finding.message : fmt::format("{}: {}", place, finding.message);
+  if (finding.file.empty() || finding.message.starts_with(finding.file)) return finding.message;
+  if (finding.line == 0) return fmt::format("{}: {}", finding.file, finding.message);
+  return fmt::format("{}:{} (byte {}): {}", finding.file, finding.line, finding.offset, finding.message);
 }
 
 // The answer in one word, and as an exit code.

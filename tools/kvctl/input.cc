@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <utility>
 
 #include "tools/kvctl/text.h"
@@ -25,9 +24,7 @@ volatile std::sig_atomic_t interrupt_seen = 0;
 extern "C" void note_interrupt(int) { interrupt_seen = 1; }
 
 Status io_error(std::string_view step, const std::string& name, int sys_errno) {
-  return Status(Code::kIoError, fmt::format("{} {}: {}", step, name, std::strerror(sys_errno)))
-      .at(name)
-      .because_of_errno(sys_errno);
+  return Status(Code::kIoError, fmt::format("{} {}", step, name)).at(name).because_of_errno(sys_errno);
 }
 
 }  // namespace

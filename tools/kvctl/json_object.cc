@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kvstore/format/json_text.h"
+#include "kvstore/format/utf8.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -95,7 +96,7 @@ JsonObject& JsonObject::raw(std::string_view name_, std::string_view json) {
 }
 
 JsonObject& JsonObject::bytes(std::string_view name_, std::string_view value) {
-  if (is_utf8(value)) return text(name_, value);
+  if (format::is_utf8(value)) return text(name_, value);
   return text(fmt::format("{}64", name_), to_base64(value));
 }
 

@@ -51,6 +51,16 @@ Outcome unknown_command(std::string_view name) {
   return outcome;
 }
 
+// The sentence without the library's name for the step that the command's name says already: "put: put: …".
+std::string_view without_step(std::string_view sentence, std::string_view command) {
+  for (std::string_view step : {command, std::string_view("increment")}) {
+    if (sentence.starts_with(step) && sentence.substr(step.size()).starts_with(": ")) {
+      return sentence.substr(step.size() + 2);
+    }
+  }
+  return sentence;
+}
+
 // What a failed write to stdout makes of a command's end. A reader that went away is its own business.
 Outcome after_output(Outcome outcome, Output& out) {
   out.flush();
@@ -92,7 +102,7 @@ int main(std::span<char* const> arguments) {
   }
 
   outcome = after_output(std::move(outcome), io.out);
-  if (!outcome.sentence.empty()) io.err.error(outcome.sentence);
+  if (!outcome.sentence.empty()) io.err.error(without_step(outcome.sentence, io.err.command()));
   if (const std::string advice = advice_for(outcome, io.err.command(), dir); !advice.empty()) io.err.advise(advice);
   return static_cast<int>(outcome.exit);
 }

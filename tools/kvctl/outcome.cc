@@ -28,15 +28,24 @@ Exit exit_for(Code code) noexcept {
   return Exit::kIo;
 }
 
-Outcome::Outcome(const kvstore::Status& status)
-    : exit(exit_for(status.code())), sentence(status.ok() ? "" : status.message()), code(status.code()) {}
+Outcome::Outcome(const kvstore::Status& status) : exit(exit_for(status.code())), code(status.code()) {
+  if (status.ok()) return;
+  // The library's sentences end in their advice where it has some: "…: crc mismatch. try: restore it from a copy".
+  constexpr std::string_view kAdvice = ". try: ";
+  const std::string_view message = status.message();
+  const size_t end = message.rfind(kAdvice);
+  sentence = message.substr(0, end);
+  if (end != std::string_view::npos) advice = message.substr(end + kAdvice.size());
+}
 
 std::string advice_for(const Outcome& outcome, std::string_view command, std::string_view dir) {
-  if (!outcome.advice.empty() || outcome.sentence.empty()) return outcome.advice;
+  if (outcome.sentence.empty()) return {};
   const std::string shell_dir = shell_quote(dir);
+  if (outcome.code == Code::kLocked) {
+    return fmt::format("stop it, or read meanwhile: get, ls, export, log and kvctl info {} need no lock", shell_dir);
+  }
+  if (!outcome.advice.empty()) return outcome.advice;
   switch (outcome.code) {
-    case Code::kLocked:
-      return fmt::format("kvctl info {} (says who owns it; get, ls, export and log work beside the owner)", shell_dir);
     case Code::kCorruption: return fmt::format("kvctl verify {}", shell_dir);
     case Code::kUnsupported:
       return fmt::format("a newer kvctl; this is {}.{}.{}, which reads format {}", KVSTORE_VERSION_MAJOR,

@@ -34,6 +34,9 @@ struct Outcome {
       : exit(how), sentence(std::move(why)), advice(std::move(next_step)) {}
   Outcome(const kvstore::Status& status);                          // NOLINT: conversion is the purpose
 
+  // Replaces the advice.
+  Outcome&& advise(std::string next_step) && { return advice = std::move(next_step), std::move(*this); }
+
   [[nodiscard]] bool ok() const noexcept { return exit == Exit::kOk; }
 };
 

@@ -22,8 +22,8 @@ class TableReader {
 
   // What a call found. `problem` with line_number() names the slip; `status` is the input's failure.
   struct Row {
-    kvstore::Status status;
-    Problem problem;
+    kvstore::Status status{};
+    Problem problem{};
     bool has_entry = false;
     bool at_end = false;
   };

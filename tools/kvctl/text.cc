@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <charconv>
 
+#include "kvstore/format/base64.h"
+
 namespace kvctl {
+
+namespace format = kvstore::format;
+
 namespace {
 
 struct CodePoint {
@@ -72,17 +76,6 @@ std::string escape_all(std::string_view bytes, bool double_backslash) {
   return out;
 }
 
-constexpr std::string_view kBase64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-constexpr auto kBase64Values = [] {
-  std::array<int8_t, 256> values{};
-  values.fill(-1);
-  for (size_t i = 0; i < kBase64Digits.size(); ++i) {
-    values[static_cast<unsigned char>(kBase64Digits[i])] = static_cast<int8_t>(i);
-  }
-  return values;
-}();
-
 template <typename Int>
 std::optional<Int> parse_number(std::string_view text) noexcept {
   Int value = 0;
@@ -131,13 +124,9 @@ std::string shell_quote(std::string_view word) {
   return out + "'";
 }
 
-bool is_utf8(std::string_view bytes) noexcept {
-  while (!bytes.empty()) {
-    const CodePoint c = first_code_point(bytes);
-    if (c.bytes == 0) return false;
-    bytes.remove_prefix(c.bytes);
-  }
-  return true;
+std::string key_argument(std::string_view key) {
+  if (escape_message(key) != key) return "--key64 " + to_base64(key);
+  return key.starts_with('-') ? "-- " + shell_quote(key) : shell_quote(key);
 }
 
 std::string count_of(uint64_t count, std::string_view noun) {
@@ -159,41 +148,16 @@ std::optional<uint64_t> parse_uint(std::string_view text) noexcept { return pars
 std::optional<int64_t> parse_int(std::string_view text) noexcept { return parse_number<int64_t>(text); }
 
 std::string to_base64(std::string_view bytes) {
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t count = std::min<size_t>(3, bytes.size() - i);
-    uint32_t group = 0;
-    for (size_t j = 0; j < 3; ++j) group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    for (size_t j = 0; j < 4; ++j) out += j <= count ? kBase64Digits[group >> (18 - 6 * j) & 63] : '=';
-  }
+  std::string out(format::base64_size(bytes.size()), '\0');
+  [[maybe_unused]] const char* end = format::write_base64(out.data(), bytes);
   return out;
 }
 
 std::optional<std::string> from_base64(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() / 4 * 3);
-  uint32_t group = 0;
-  size_t digits = 0;   // in this group of four, padding included
-  size_t padding = 0;
-  for (char c : text) {
-    if (c == '\n' || c == '\r') continue;
-    if (c == '=') {
-      if (digits < 2) return std::nullopt;
-      ++padding, group <<= 6;
-    } else {
-      const int8_t value = kBase64Values[static_cast<unsigned char>(c)];
-      if (value < 0 || padding != 0) return std::nullopt;
-      group = group << 6 | static_cast<uint32_t>(value);
-    }
-    if (++digits < 4) continue;
-    for (size_t j = 0; j + padding < 3; ++j) out += static_cast<char>(group >> (16 - 8 * j) & 0xFF);
-    // The bits that padding leaves over must be zero: one spelling for each value.
-    if (padding != 0 && (group & ((1U << (8 * padding)) - 1)) != 0) return std::nullopt;
-    if (padding > 2) return std::nullopt;
-    digits = 0, group = 0;
-  }
-  if (digits != 0) return std::nullopt;
+  const std::optional<size_t> size = format::base64_decoded_size(text);
+  if (!size) return std::nullopt;
+  std::string out(*size, '\0');
+  if (!format::read_base64(out.data(), text)) return std::nullopt;
   return out;
 }
 

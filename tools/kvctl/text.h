@@ -30,7 +30,8 @@ namespace kvctl {
 // As one word for a POSIX shell, for commands that we suggest.
 [[nodiscard]] std::string shell_quote(std::string_view word);
 
-[[nodiscard]] bool is_utf8(std::string_view bytes) noexcept;
+// The same for a key as an argument: as --key64 when a command line could not carry it.
+[[nodiscard]] std::string key_argument(std::string_view key);
 
 // "1 record", "2 records".
 [[nodiscard]] std::string count_of(uint64_t count, std::string_view noun);
@@ -41,7 +42,7 @@ namespace kvctl {
 [[nodiscard]] std::optional<uint64_t> parse_uint(std::string_view text) noexcept;
 [[nodiscard]] std::optional<int64_t> parse_int(std::string_view text) noexcept;
 
-// RFC 4648 base64 with padding; decoding refuses everything else but ASCII white space at line ends.
+// Base64 with padding (RFC 4648), strict when reading.
 [[nodiscard]] std::string to_base64(std::string_view bytes);
 [[nodiscard]] std::optional<std::string> from_base64(std::string_view text);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kvstore/base/assert.h"
+
 namespace kvstore::inline v1 {
 
 void Batch::put(std::string_view key, std::string_view value) { add(Op::Kind::kPut, key, value, {}); }
@@ -24,6 +26,7 @@ void Batch::clear() noexcept {
 }
 
 Batch::Op Batch::operator[](size_t index) const noexcept {
+  KV_ASSERT(index < ops_.size());
   const Stored& stored = ops_[index];
   const std::string_view bytes = bytes_;
   return {.kind = stored.kind,

@@ -32,19 +32,32 @@ std::string errno_text(int sys_errno) {
 
 std::string_view code_name(Code code) noexcept {
   switch (code) {
-    case Code::kOk: return "Ok";
-    case Code::kInvalidArgument: return "InvalidArgument";
-    case Code::kConflict: return "Conflict";
-    case Code::kLocked: return "Locked";
-    case Code::kNotAStore: return "NotAStore";
-    case Code::kIoError: return "IoError";
-    case Code::kNoSpace: return "NoSpace";
-    case Code::kCorruption: return "Corruption";
-    case Code::kUnsupported: return "Unsupported";
-    case Code::kReadOnly: return "ReadOnly";
-    case Code::kClosed: return "Closed";
-    case Code::kBroken: return "Broken";
-    case Code::kOutOfMemory: return "OutOfMemory";
+    case Code::kOk:
+      return "Ok";
+    case Code::kInvalidArgument:
+      return "InvalidArgument";
+    case Code::kConflict:
+      return "Conflict";
+    case Code::kLocked:
+      return "Locked";
+    case Code::kNotAStore:
+      return "NotAStore";
+    case Code::kIoError:
+      return "IoError";
+    case Code::kNoSpace:
+      return "NoSpace";
+    case Code::kCorruption:
+      return "Corruption";
+    case Code::kUnsupported:
+      return "Unsupported";
+    case Code::kReadOnly:
+      return "ReadOnly";
+    case Code::kClosed:
+      return "Closed";
+    case Code::kBroken:
+      return "Broken";
+    case Code::kOutOfMemory:
+      return "OutOfMemory";
   }
   return "Unknown";
 }
