@@ -40,9 +40,9 @@ class Batch {
   struct Op {
     enum class Kind : uint8_t { kPut, kPutJson, kDel };
     Kind kind = Kind::kPut;
-    std::string_view key;
-    std::string_view value;
-    PutOptions options;
+    std::string_view key{};
+    std::string_view value{};
+    PutOptions options{};
   };
   // Needs: index < size().
   [[nodiscard]] Op operator[](size_t index) const noexcept;
@@ -53,7 +53,7 @@ class Batch {
     size_t key_size = 0;
     size_t value_size = 0;
     Op::Kind kind = Op::Kind::kPut;
-    PutOptions options;
+    PutOptions options{};
   };
   void add(Op::Kind kind, std::string_view key, std::string_view value, const PutOptions& options);
 

@@ -22,8 +22,8 @@ namespace kvstore::inline v1 {
 struct LogOp {
   enum class Kind : uint8_t { kPut, kDel };
   Kind kind = Kind::kPut;
-  std::string_view key;
-  std::string_view value;   // JSON text when is_json
+  std::string_view key{};
+  std::string_view value{};   // JSON text when is_json
   bool is_json = false;
   int64_t expires_us = 0;   // 0: never
 };
@@ -33,11 +33,11 @@ struct LogRecord {
   uint64_t seq = 0;
   int64_t ts_us = 0;
   uint64_t synced = 0;          // the voucher on this line, 0 when there is none
-  std::string_view by;
+  std::string_view by{};
   bool is_batch = false;
-  std::vector<LogOp> ops;
-  std::string_view line;        // the very bytes, newline not included
-  std::string_view file;        // path of the log file
+  std::vector<LogOp> ops{};
+  std::string_view line{};        // the very bytes, newline not included
+  std::string_view file{};        // path of the log file
   uint64_t line_number = 0;     // 1-based
   uint64_t offset = 0;          // byte offset of the line in its file
 };
@@ -69,12 +69,12 @@ class LogCursor {
 struct Finding {
   enum class Severity : uint8_t { kNote, kTornTail, kDamage, kUnsupported };
   Severity severity = Severity::kNote;
-  std::string file;
+  std::string file{};
   uint64_t line = 0;     // 1-based, 0 when the whole file is meant
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  std::string message;   // a sentence
-  std::string advice;    // what to do next
+  std::string message{};   // a sentence
+  std::string advice{};    // what to do next
 };
 
 struct VerifyReport {
@@ -84,7 +84,7 @@ struct VerifyReport {
   uint64_t bytes = 0;
   uint64_t last_seq = 0;
   uint64_t synced_seq = 0;   // the highest voucher seen
-  std::vector<Finding> findings;
+  std::vector<Finding> findings{};
   [[nodiscard]] bool has(Finding::Severity severity) const noexcept;
 };
 
@@ -96,25 +96,25 @@ Result<VerifyReport> verify(const std::filesystem::path& dir,
 // Who holds, or last held, the store.
 struct OwnerInfo {
   int64_t pid = 0;           // 0: nobody, the store was closed cleanly
-  std::string host;
+  std::string host{};
   int64_t started_us = 0;    // when it opened the store
   bool alive = false;        // the lock is held now
 };
 
 struct SegmentInfo {
-  std::string file;          // name in the store's directory
+  std::string file{};          // name in the store's directory
   uint64_t first_seq = 0;
   uint64_t bytes = 0;        // size of the file
   bool sealed = false;       // ends with a line that names the next
 };
 
 struct StoreInfo {
-  std::string uuid;
+  std::string uuid{};
   uint32_t format = 0;
   int64_t created_us = 0;
   uint64_t closed_seq = 0;   // last synced sequence number at the last clean close
-  OwnerInfo owner;
-  std::vector<SegmentInfo> segments;
+  OwnerInfo owner{};
+  std::vector<SegmentInfo> segments{};
   uint64_t lost_and_found_files = 0;
 };
 

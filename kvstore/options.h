@@ -2,6 +2,8 @@
 // most programs. All structs are plain aggregates, made for designated initialisers:
 //
 //     Store::open("mydb", {.durability = Durability::kSync});
+//
+// Every member has an initialiser, even an empty one: then naming only some of them is free of warnings.
 #pragma once
 
 #include <chrono>
@@ -20,7 +22,7 @@ namespace kvstore::inline v1 {
 inline constexpr size_t kKeyBytesMax = size_t{64} << 10;    // keys have 1 .. 64 KiB
 inline constexpr size_t kValueBytesMax = size_t{64} << 20;  // values have 0 .. 64 MiB
 inline constexpr size_t kByBytesMax = 256;                  // `by`: provenance, valid UTF-8
-inline constexpr size_t kBatchBytesMax = size_t{256} << 20;  // keys and values of one batch together
+inline constexpr size_t kLineBytesMax = size_t{512} << 20;  // one log line; so much the JSON of a batch may have
 
 // What an acknowledged write outlives (P2). No level lets it die with the process.
 enum class Durability : uint8_t {
@@ -44,12 +46,12 @@ enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
 
 // One stretch of bytes that recovery removed from the log.
 struct CutReport {
-  std::string file;       // path of the log file
+  std::string file{};       // path of the log file
   uint64_t line = 0;      // 1-based line number of the first byte cut
   uint64_t offset = 0;    // byte offset of the first byte cut
   uint64_t bytes = 0;     // how many, trailing blank filler not counted
-  std::string reason;     // "crc mismatch (stored 9ab1c0de, computed 77c012fa)"
-  std::string kept_as;    // where under lost+found/ the bytes are now; empty for a read-only open
+  std::string reason{};     // "crc mismatch (stored 9ab1c0de, computed 77c012fa)"
+  std::string kept_as{};    // where under lost+found/ the bytes are now; empty for a read-only open
 };
 
 // What opening found and did.
@@ -62,11 +64,11 @@ struct RecoveryReport {
   uint64_t synced_seq = 0;     // highest sequence number some voucher promised
   bool clean_close = false;    // the last owner closed the store; otherwise it crashed or runs
   std::chrono::microseconds duration{0};
-  std::vector<CutReport> cuts;  // empty: nothing was lost
+  std::vector<CutReport> cuts{};  // empty: nothing was lost
 };
 
 struct Progress {
-  std::string_view step;     // "replay"
+  std::string_view step{};     // "replay"
   uint64_t done_bytes = 0;
   uint64_t total_bytes = 0;
 };
@@ -84,24 +86,24 @@ struct Options {
   bool wipe_buffers = false;                  // overwrite encode buffers with zeros on return
 
   // Called from the opening thread, about ten times a second while a replay runs.
-  std::function<void(const Progress&)> on_progress;
+  std::function<void(const Progress&)> on_progress{};
   // Called once, from the opening thread, before open() returns, also when nothing was cut.
-  std::function<void(const RecoveryReport&)> on_recovery;
+  std::function<void(const RecoveryReport&)> on_recovery{};
   // Called at most once, from the store's own thread: a background sync failed (P8).
-  std::function<void(const Status&)> on_background_error;
+  std::function<void(const Status&)> on_background_error{};
   // Receives the store's log lines, from any thread. Unset: the store is silent (P9).
-  std::function<void(LogLevel, std::string_view)> log_sink;
+  std::function<void(LogLevel, std::string_view)> log_sink{};
   // Microseconds since the epoch, for `ts` and expiry. Unset: the system's real-time clock.
-  std::function<int64_t()> now_us;
+  std::function<int64_t()> now_us{};
 };
 
 struct WriteOptions {
-  std::optional<Durability> durability;        // unset: the store's
+  std::optional<Durability> durability{};        // unset: the store's
   std::chrono::microseconds ttl{0};            // 0: never expires; negative is refused
-  std::optional<int64_t> expires_us;           // absolute expiry, microseconds since the epoch; instead of ttl
-  std::optional<uint64_t> if_version;          // write only if the key's version is this; kConflict otherwise
+  std::optional<int64_t> expires_us{};           // absolute expiry, microseconds since the epoch; instead of ttl
+  std::optional<uint64_t> if_version{};          // write only if the key's version is this; kConflict otherwise
   bool if_absent = false;                      // write only if the key is absent; kConflict otherwise
-  std::string_view by;                         // provenance, kept in the log: at most kByBytesMax, UTF-8
+  std::string_view by{};                         // provenance, kept in the log: at most kByBytesMax, UTF-8
 };
 
 }  // namespace kvstore::inline v1

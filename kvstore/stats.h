@@ -38,7 +38,7 @@ struct Stats {
   uint64_t reserve_stalls = 0;    // commits that had to extend the log file themselves
   bool broken = false;            // a sync failed: writes are refused (P8)
 
-  PoolStats encode_pool;
+  PoolStats encode_pool{};
 };
 
 // One JSON object on one line, members named as the fields above. Allocates.

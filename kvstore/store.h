@@ -15,7 +15,8 @@
 // A write that returned OK survives kill -9 of this process at once, and with Durability::kSync a
 // power cut. A write that returned an error changed nothing, but for kBroken and kIoError from a failed
 // sync: then it may or may not survive a power cut, and the store refuses writes until reopened.
-// No call throws, prints, or installs a signal handler.
+// No call throws, prints, or installs a signal handler. A read that copies and finds no memory for the copy
+// ends the process (they are noexcept); read() copies nothing.
 #pragma once
 
 #include <concepts>
@@ -42,8 +43,8 @@ namespace kvstore::inline v1 {
 
 // One live key. The views live as long as the Scan, or the callback, they came from.
 struct EntryView {
-  std::string_view key;
-  std::string_view value;    // a JSON document's text when is_json
+  std::string_view key{};
+  std::string_view value{};    // a JSON document's text when is_json
   bool is_json = false;
   uint64_t version = 0;      // sequence number of the write that put it
   int64_t expires_us = 0;    // microseconds since the epoch, 0: never
@@ -51,8 +52,8 @@ struct EntryView {
 
 // The same with its own bytes.
 struct Entry {
-  std::string key;
-  std::string value;
+  std::string key{};
+  std::string value{};
   bool is_json = false;
   uint64_t version = 0;
   int64_t expires_us = 0;
@@ -120,9 +121,9 @@ class Store {
   // An expired key is absent, on every path, from the microsecond its time has come.
 
   // A copy of the value, nullopt when absent. One allocation for values over 15 bytes.
-  [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
+  [[nodiscard]] std::optional<std::string> get(std::string_view key) const noexcept;
   // The value with its version, expiry and kind.
-  [[nodiscard]] std::optional<Entry> get_entry(std::string_view key) const;
+  [[nodiscard]] std::optional<Entry> get_entry(std::string_view key) const noexcept;
   // Calls fn(std::string_view value) with the value in place, no copy; false when absent. The view dies
   // when fn returns; overwritten values are kept for as long as fn runs, so be brief.
   template <std::invocable<std::string_view> Fn>
@@ -130,12 +131,12 @@ class Store {
     auto call = [&fn](std::string_view value) { fn(value); };
     return read_raw(key, [](void* c, std::string_view value) { (*static_cast<decltype(call)*>(c))(value); }, &call);
   }
-  [[nodiscard]] bool contains(std::string_view key) const;
+  [[nodiscard]] bool contains(std::string_view key) const noexcept;
   // Element i answers keys[i]. Faster than as many gets: cache misses overlap.
-  [[nodiscard]] std::vector<std::optional<std::string>> multi_get(std::span<const std::string_view> keys) const;
+  [[nodiscard]] std::vector<std::optional<std::string>> multi_get(std::span<const std::string_view> keys) const noexcept;
   // The JSON text at a JSON pointer (RFC 6901) in a JSON value: get_field("user:2", "/name") gives
   // "\"Bob\"". nullopt when the key is absent, is no JSON document, or has no such member.
-  [[nodiscard]] std::optional<std::string> get_field(std::string_view key, std::string_view pointer) const;
+  [[nodiscard]] std::optional<std::string> get_field(std::string_view key, std::string_view pointer) const noexcept;
 
   // All keys that start with `prefix`, as of now, sorted by key bytes. Cost: visits every key of the
   // store once and sorts the matches; 8 bytes a match, nothing is copied. Fails only with kOutOfMemory.

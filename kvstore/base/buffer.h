@@ -36,6 +36,10 @@ class Buffer {
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::string_view view() const noexcept { return {bytes_.get(), size_}; }
   void clear() noexcept { size_ = 0; }
+  void truncate(size_t size) noexcept {  // needs: size <= size()
+    KV_ASSERT(size <= size_);
+    size_ = size;
+  }
 
   // Makes room for `count` bytes behind the content and returns where they go; size() is unchanged
   // until commit(). Throws std::bad_alloc. Earlier pointers and views die when it had to grow.

@@ -212,12 +212,12 @@ Item& BufferPool::Impl::find_or_make(Item* too_small, size_t size_hint) {
   return item;
 }
 
+// At least the starting size, whatever was asked for: the next lease is likely to need that.
 size_t BufferPool::Impl::capacity_for(size_t size_hint) const noexcept {
-  if (size_hint == 0) return kClassBytes[start_class_.load(std::memory_order_relaxed)];
-  const size_t size_class = class_for(size_hint);
+  const size_t size_class = std::max(class_for(size_hint), start_class_.load(std::memory_order_relaxed));
+  const bool too_large = size_class == kClassCount || kClassBytes[size_class] > options_.giant_bytes;
   // Rounding up must not make a giant of it.
-  if (size_class == kClassCount || kClassBytes[size_class] > options_.giant_bytes) return size_hint;
-  return kClassBytes[size_class];
+  return too_large && size_hint != 0 ? size_hint : kClassBytes[size_class];
 }
 
 bool BufferPool::Impl::settle(Item& item) noexcept {

@@ -24,9 +24,10 @@ inline constexpr size_t kSealBytes = 18;  // FORMAT.md, "The seal": ,"crc":"xxxx
 
 // Appends the body of one record. One op and !as_batch: a plain record; otherwise "op":"batch" with its
 // ops. Keys and values of valid UTF-8 become JSON strings with the least escaping, all else
-// key64/value64 (base64 with padding). A JSON value's bytes are kept, with \n and \r removed.
+// key64/value64 (base64 with padding). A JSON value is written as json_on_one_line() gives it, which is
+// how it will come back.
 // Needs: sizes within limits, `by` valid UTF-8 (empty: left out), JSON values already checked with
-// format::check_json(). Throws std::bad_alloc.
+// format::check_json(), expires_us 0..kIntegerMax. Throws std::bad_alloc.
 void encode_body(base::Buffer& out, std::span<const Op> ops, bool as_batch, std::string_view by);
 
 // Writes `{"seq":…,"ts":…,` and, when stamp.synced is not 0, `"synced":…,`. Returns the byte count.
@@ -36,7 +37,8 @@ void encode_body(base::Buffer& out, std::span<const Op> ops, bool as_batch, std:
 // Writes the seal, kSealBytes bytes, no newline.
 void encode_seal(char* out, uint32_t crc) noexcept;
 
-// Whole lines with seal and newline, for the rare kinds. Allocate.
+// Whole lines with seal and newline, for the rare kinds. A host that is no UTF-8 loses its other bytes.
+// Allocate.
 [[nodiscard]] std::string encode_line(const Stamp& stamp, std::span<const Op> ops, bool as_batch = false,
                                       std::string_view by = {});
 [[nodiscard]] std::string encode_segment_header(const SegmentHeader& header);

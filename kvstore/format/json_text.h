@@ -16,19 +16,31 @@ namespace kvstore::format {
 inline constexpr size_t kJsonDepthMax = 1000;
 
 struct JsonError {
-  size_t offset = 0;            // byte where the text stops being JSON
-  const char* what = nullptr;   // "expected ',' or '}'", lives forever
+  size_t offset = 0;           // byte where the text stops being JSON
+  const char* what = nullptr;  // "expected ',' or '}'", lives forever
 };
 
 // The offset just behind the JSON value that starts at text[begin] (no leading white space), or nullopt
-// with *error filled. Strings must be valid UTF-8 and their \u escapes well paired.
-[[nodiscard]] std::optional<size_t> skip_json_value(std::string_view text, size_t begin, JsonError* error) noexcept;
+// with *error filled. Strings must be valid UTF-8 and their \u escapes well paired; objects and arrays may
+// stand `depth_max` deep inside each other.
+[[nodiscard]] std::optional<size_t> skip_json_value(std::string_view text, size_t begin, JsonError* error,
+                                                    size_t depth_max = kJsonDepthMax) noexcept;
+
+// The offset of the first byte at or behind `begin` that is no white space, or text.size().
+[[nodiscard]] size_t skip_json_space(std::string_view text, size_t begin) noexcept;
 
 // nullopt: `text` is exactly one JSON value with optional white space around. Otherwise the error.
 [[nodiscard]] std::optional<JsonError> check_json(std::string_view text) noexcept;
 
 // "line 2, column 17: expected ',' or '}'"; columns count bytes from 1.
 [[nodiscard]] std::string describe(std::string_view text, const JsonError& error);
+
+// The document as the log keeps it, and as it comes back from there: without white space around it and
+// without \n and \r, which can only stand between its tokens. Points into `text` when that takes no more than
+// trimming, into `scratch` otherwise. Needs: check_json(text) passes.
+[[nodiscard]] std::string_view json_on_one_line(std::string_view text, base::Scratch& scratch);
+// The same, written to `out`; returns the end. Needs: room for text.size() bytes.
+[[nodiscard]] char* write_json_on_one_line(char* out, std::string_view text) noexcept;
 
 // The text of the value at an RFC 6901 pointer ("" is the whole), nullopt when there is none. Of duplicate
 // members the last one counts. Needs: check_json(text) passes. Allocates only for pointers with ~ escapes.

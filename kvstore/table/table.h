@@ -9,6 +9,9 @@
 // A commit's entries are linked one by one but become visible together, when publish(seq) passes them: a
 // reader that meets an entry above the published number steps back to the version before it. Versions
 // nobody can see any more (no Pin at or after them and before their successor) are unlinked by publish().
+//
+// Parts, each with its own head comment: entry.h (one version), buckets.h (the hash index), versions.h (who
+// still needs an old version), epoch.h and limbo.h (when memory may be freed), arena.h and chunks.h (memory).
 #pragma once
 
 #include <cstddef>
@@ -25,12 +28,14 @@ namespace kvstore::table {
 
 using format::Seq;
 
+struct PinRecord;  // versions.h
+
 struct TableStats {
-  uint64_t entries = 0;
+  uint64_t entries = 0;  // keys present in the newest state, expired ones included
   uint64_t key_bytes = 0;
   uint64_t value_bytes = 0;
-  uint64_t memory_bytes = 0;    // buckets and arenas
-  uint64_t versions_held = 0;   // superseded versions some Pin can still see
+  uint64_t memory_bytes = 0;   // taken from the system for buckets and entries
+  uint64_t versions_held = 0;  // superseded versions some Pin can still see
 };
 
 class Table {
@@ -41,18 +46,21 @@ class Table {
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
 
-  [[nodiscard]] uint64_t hash(std::string_view key) const noexcept;  // R; pure
-  void prefetch_bucket(uint64_t hash) const noexcept;                // R; call early, costs nothing
+  [[nodiscard]] uint64_t hash(std::string_view key) const noexcept;         // R; pure
+  void prefetch_bucket(uint64_t hash) const noexcept;                       // R; call early, costs nothing
   void prefetch_entry(std::string_view key, uint64_t hash) const noexcept;  // R, inside a guard; W
 
   // ---- writing (W) ----------------------------------------------------------------------------
   // Makes an entry for `op` (a tombstone for kDel), not yet part of the table. All the memory that link()
-  // will need for it is set aside here. Throws std::bad_alloc and changes nothing then.
+  // and publish() will need for it is set aside here. Throws std::bad_alloc and changes nothing then.
   [[nodiscard]] Entry* stage(const format::Op& op, uint64_t hash);
   void discard(Entry* staged) noexcept;  // instead of link()
-  // Makes a staged entry its key's newest version. Cannot fail. Needs: seq > published().
+  // Makes a staged entry its key's newest version and takes it over (the tombstone of an absent key is freed at
+  // once). Cannot fail. Of several on one key in one commit the last wins. Needs: seq > published(), the same
+  // seq for everything linked between two calls of publish().
   void link(Entry* staged, uint64_t hash, Seq seq) noexcept;
-  // Makes every entry linked so far visible at once, then lets go of what nobody can see.
+  // Makes every entry linked so far visible at once, then lets go of what nobody can see. Needs: seq as linked,
+  // or, when nothing was, any that is not below published().
   void publish(Seq seq) noexcept;
   // stage + link + publish for replay, when there are no readers and no pins: replaces in place and frees
   // at once. Throws std::bad_alloc.
@@ -61,6 +69,10 @@ class Table {
   void finish_load(Seq seq) noexcept;
   // Makes room for about this many keys ahead of a load, so that it does not grow step by step.
   void expect(uint64_t entries);
+  // Housekeeping that otherwise rides on writes, for stores that have fallen silent: gives up versions whose pins
+  // have gone and frees memory no reader can see, at most `versions_max` steps. Returns whether there is
+  // more to do. Needs: nothing staged or linked since the last publish().
+  bool tidy(size_t versions_max) noexcept;
   // The key's newest version, published or not; nullptr when absent or deleted. Expiry is the caller's.
   [[nodiscard]] const Entry* newest(std::string_view key, uint64_t hash) const noexcept;
 
@@ -76,7 +88,7 @@ class Table {
    private:
     const Table& table_;
     uint32_t slot_;
-    uint32_t epoch_;
+    uint32_t phase_;
   };
 
   [[nodiscard]] Seq published() const noexcept;
@@ -85,7 +97,9 @@ class Table {
   // The same for many keys, with their cache misses overlapped. Needs: inside a ReadGuard; out.size() == keys.size().
   void find_many(std::span<const std::string_view> keys, std::span<const Entry*> out) const;
 
-  // Holds one instant: every version visible at seq() stays, at a fixed address, while the Pin lives.
+  // Holds one instant: every version visible at seq() stays, at a fixed address, while the Pin lives. May be
+  // made and destroyed by any thread. Destroying it frees nothing by itself: what only it held goes bit by bit
+  // with the publish() calls that follow, or with tidy(). Costs a mutex and an allocation: not for every read.
   class Pin {
    public:
     explicit Pin(const Table& table);
@@ -95,15 +109,18 @@ class Table {
     [[nodiscard]] Seq seq() const noexcept { return seq_; }
 
    private:
-    const Table* table_ = nullptr;
+    friend class Table;
+    const Table* table_ = nullptr;  // null: moved from
+    PinRecord* record_ = nullptr;
     Seq seq_ = 0;
   };
   // Appends every entry visible at the pin whose key starts with `prefix`, in no order; expired ones too.
   // The pointers are good for as long as the pin. Throws std::bad_alloc.
   void collect(const Pin& pin, std::string_view prefix, std::vector<const Entry*>& out) const;
 
-  [[nodiscard]] TableStats stats() const noexcept;   // R
-  // Walks everything and asserts every structural invariant; for tests, O(n). W, and no reader inside.
+  [[nodiscard]] TableStats stats() const noexcept;  // R
+  // Walks everything and asserts every structural invariant, leaks included; for tests, O(n). W, with no reader
+  // inside and nothing staged.
   void check() const;
 
  private:

@@ -1,0 +1,133 @@
+# Every target installs what it lacks (Debian packages), configures, builds, and does what its line says.
+# The build itself is CMake's: see CMakePresets.json. Everything built lies under build/<preset>/.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+JOBS ?= $(shell nproc)
+WERROR ?= OFF
+# Options of single targets, given as `make crash SEED=91`.
+SEED ?=
+RUNS ?=
+SECONDS_EACH ?= 30
+BENCH_ARGS ?=
+FILTER ?= .
+
+PACKAGES := g++ cmake ninja-build libfmt-dev libspdlog-dev nlohmann-json3-dev libgtest-dev libbenchmark-dev \
+            libcli11-dev jq
+ensure    = @tools/ensure-packages $(PACKAGES) $(1)
+configure = @cmake --preset $(1) -DKVSTORE_WERROR=$(WERROR) --log-level=WARNING >build/$(1).configure.log 2>&1 \
+            || { cat build/$(1).configure.log; exit 1; }
+build     = @cmake --build --preset $(1) --parallel $(JOBS) $(if $(2),--target $(2))
+sources   = git ls-files '*.cc' '*.h'
+
+.PHONY: help
+help: ## this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: build
+build: | build/ ## build everything, optimised, into build/release/
+	$(call ensure)
+	$(call configure,release)
+	$(call build,release)
+
+.PHONY: run
+run: | build/ ## show what it does: import real data, query, kill -9 a writer, recover, verify
+	$(call ensure)
+	$(call configure,release)
+	$(call build,release,kvctl demo)
+	@tools/demo/run build/release/bin
+
+.PHONY: test
+test: build ## build everything and run all tests; FILTER=name runs some
+	@ctest --preset release --parallel $(JOBS) --tests-regex '$(FILTER)'
+
+.PHONY: bench
+bench: build ## run all benchmarks; BENCH_ARGS=--benchmark_filter=... runs some
+	@for program in build/release/bench/*_bench; do [ -x $$program ] || continue; \
+	  echo "== $${program##*/}"; $$program $(BENCH_ARGS) || exit 1; done
+
+.PHONY: asan
+asan: | build/ ## all tests under the address and undefined-behaviour sanitizers
+	$(call ensure)
+	$(call configure,asan)
+	$(call build,asan)
+	@ctest --preset asan --parallel $(JOBS) --tests-regex '$(FILTER)'
+
+# g++ 12's thread sanitizer maps its shadow at fixed addresses and dies at start ("unexpected memory mapping")
+# where the kernel randomises more than 28 bits (sysctl vm.mmap_rnd_bits); setarch -R turns that off.
+.PHONY: tsan
+tsan: | build/ ## all tests under the thread sanitizer
+	$(call ensure)
+	$(call configure,tsan)
+	$(call build,tsan)
+	@$$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan --parallel $(JOBS) --tests-regex '$(FILTER)'
+
+.PHONY: crash
+crash: | build/ ## crash the store at random points and check every promise; SEED=n replays one, RUNS=n sets how many
+	$(call ensure)
+	$(call configure,release)
+	$(call build,release,crash_runner)
+	@build/release/tests/crash_runner $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
+
+.PHONY: fuzz
+fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to build/fuzz/
+	$(call ensure,clang libclang-rt-14-dev)
+	$(call configure,fuzz)
+	$(call build,fuzz)
+	@cd build/fuzz && for program in tests/*_fuzz; do [ -x $$program ] || continue; \
+	  echo "== $${program##*/}"; mkdir -p corpus/$${program##*/}; \
+	  $$program -max_total_time=$(SECONDS_EACH) -print_final_stats=1 corpus/$${program##*/} || exit 1; done
+
+.PHONY: tidy
+tidy: | build/ ## clang-tidy over every source file; FILTER=path checks some
+	$(call ensure,clang-tidy)
+	$(call configure,tidy)
+	@run-clang-tidy -quiet -j $(JOBS) -p build/tidy '$(CURDIR)/(kvstore|tools|tests|bench)/.*$(FILTER)' 2>/dev/null
+
+.PHONY: coverage
+coverage: | build/ ## line coverage of kvstore/ by the tests
+	$(call ensure,gcovr)
+	$(call configure,coverage)
+	$(call build,coverage)
+	@ctest --preset coverage --parallel $(JOBS) --output-log build/coverage.log >/dev/null || { cat build/coverage.log; exit 1; }
+	@gcovr --root . --filter kvstore/ build/coverage
+
+.PHONY: format
+format: ## bring every source file into the common layout
+	$(call ensure,clang-format)
+	@$(sources) | xargs clang-format -i
+
+.PHONY: golden
+golden: build ## rewrite the expected outcomes of tests and the golden logs; review the diff like code
+	$(call ensure,python3)
+	@data/golden/make_golden.py
+	@KVSTORE_REWRITE_GOLDEN=1 ctest --preset release --parallel $(JOBS) --tests-regex '$(FILTER)'
+
+.PHONY: consumer
+consumer: build deb ## build small programs against an installed and an embedded kvstore, as users do
+	$(call ensure,pkg-config)
+	@tests/consumer/run
+
+.PHONY: install
+install: | build/ ## build and install below PREFIX=/usr/local (DESTDIR is honoured)
+	$(call ensure)
+	$(call configure,release)
+	$(call build,release)
+	@cmake --install build/release --prefix $(or $(PREFIX),/usr/local)
+
+.PHONY: deb
+deb: | build/ ## a Debian package with kvctl, the library and its headers, in build/deb/
+	$(call ensure,dpkg-dev file)
+	$(call configure,deb)
+	$(call build,deb)
+	@cd build/deb && cpack --config CPackConfig.cmake >cpack.log || { cat cpack.log; exit 1; }
+	@ls -1 build/deb/*.deb
+
+.PHONY: clean
+clean: ## delete everything that was built
+	@rm -rf build
+
+build/:
+	@mkdir -p build

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Writes the golden logs: small stores, each with a text file that says what opening it must give.
+
+    python3 make_golden.py      rewrites every case beside this file
+
+This is a second implementation of kvstore/FORMAT.md, on purpose: it shares no code with the library, so a
+mistake in either shows as a failing test. See README.md for the cases and for the layout of expected.txt.
+"""
+
+import base64
+import json
+import pathlib
+import shutil
+
+HERE = pathlib.Path(__file__).resolve().parent
+SEGMENT = "wal-00000000000000000001.jsonl"
+STORE = "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20"
+CREATED = 1763800000000000  # 2025-11-22T08:26:40Z
+YEAR_2100 = 4102444800000000
+
+
+# ---- the format -----------------------------------------------------------------------------------
+
+
+def crc32c(data):
+    """CRC32C bit by bit, as RFC 3720 defines it: polynomial 0x1EDC6F41, reflected."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+assert crc32c(b"123456789") == 0xE3069283  # the check value of the CRC catalogues
+
+
+def seal(text):
+    """`text` is a JSON object without its closing brace: adds the seal and the newline."""
+    raw = text.encode("utf-8")
+    return raw + b',"crc":"%08x"}\n' % crc32c(raw)
+
+
+def compact(members):
+    """One of our own lines: members in the order given, no white space, least escaping."""
+    return seal(json.dumps(members, ensure_ascii=False, separators=(",", ":"))[:-1])
+
+
+def bytes_member(name, data):
+    """{"key": text} for valid UTF-8, {"key64": base64} otherwise."""
+    try:
+        return {name: data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {name + "64": base64.b64encode(data).decode("ascii")}
+
+
+class Put:
+    def __init__(self, key, value="", document=None, expires=0):
+        self.key = key.encode() if isinstance(key, str) else key
+        self.is_json = document is not None
+        text = document if self.is_json else value
+        self.value = text.encode() if isinstance(text, str) else text
+        self.expires = expires
+
+    def members(self):
+        out = {"op": "put", **bytes_member("key", self.key)}
+        # Documents here are written as json.dumps would, so parsing them keeps their bytes.
+        out.update({"json": json.loads(self.value)} if self.is_json else bytes_member("value", self.value))
+        if self.expires:
+            out["expires"] = self.expires
+        return out
+
+
+class Del:
+    def __init__(self, key):
+        self.key = key.encode() if isinstance(key, str) else key
+
+    def members(self):
+        return {"op": "del", **bytes_member("key", self.key)}
+
+
+def header(format=1):
+    return compact({"kvstore": "wal", "format": format, "store": STORE, "first_seq": 1, "created": CREATED})
+
+
+def record(seq, *ops, synced=0, by=None):
+    """A record in our own spelling; more than one operation makes a batch."""
+    members = {"seq": seq, "ts": CREATED + seq * 1000}
+    if synced:
+        members["synced"] = synced
+    members.update(ops[0].members() if len(ops) == 1 else {"op": "batch", "ops": [op.members() for op in ops]})
+    if by:
+        members["by"] = by
+    return compact(members)
+
+
+# ---- what opening must give ------------------------------------------------------------------------
+
+
+def escape(data, also=b""):
+    return "".join(chr(b) if 0x20 <= b < 0x7F and b not in b"\\" + also else f"\\x{b:02x}" for b in data)
+
+
+def state_of(commits):
+    """The lines of the state after [(seq, [op, ...]), ...], sorted by key bytes."""
+    live = {}
+    for seq, ops in commits:
+        for op in ops:
+            live.pop(op.key, None)
+            if isinstance(op, Put) and (op.expires == 0 or op.expires >= YEAR_2100):
+                live[op.key] = (seq, op)
+    return [
+        f"{seq} {op.expires} {'json' if op.is_json else 'bytes'} {escape(op.key, b' =')}={escape(op.value)}"
+        for _, (seq, op) in sorted(live.items())
+    ]
+
+
+def write_case(name, data, outcome, why, commits=None, at=None):
+    """One case. `at`: the first byte concerned, an offset into `data`. `commits`: what counts, when it opens."""
+    directory = HERE / name
+    directory.mkdir()
+    (directory / SEGMENT).write_bytes(data)
+    lines = [f"# {why}", f"open: {outcome}"]
+    if at is not None:
+        lines.append(f"at: line {data[:at].count(10) + 1} byte {at}")
+    if commits is not None:
+        lines += [f"last_seq: {commits[-1][0]}", "state:", *state_of(commits)]
+    (directory / "expected.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+# ---- the cases ---------------------------------------------------------------------------------------
+
+WHOLE = [
+    (1, [Put("user:1", "Ada")]),
+    (2, [Put("user:2", document='{"name":"Bob","tags":["a","b"]}')]),
+    (3, [Put("user:1", "Ada Lovelace")]),
+    (4, [Put("cart:7", "3 apples"), Put("stock:apples", "97"), Del("user:9")]),
+    (5, [Put("session:1", "token", expires=YEAR_2100), Put("session:2", "gone", expires=CREATED + 9000)]),
+    (6, [Del("user:1")]),
+    (7, [Put("grüße", "Привет, 世界 🎈\t\"quoted\" \\ and\nnew line")]),
+    (8, [Put("empty", "")]),
+]
+BINARY = [
+    (1, [Put(b"\xff\xfe\x00key", b"\x00\x01\x02\x80\xff")]),
+    (2, [Put(b"\xc0\xaf", "an overlong slash is no UTF-8")]),
+    (3, [Put(b"\xed\xa0\x80", "nor is a surrogate")]),
+    (4, [Put("nul\x00 and\x7f", b"text with \x00\x1f\x7f")]),
+    (5, [Put("image", b"\x89PNG\r\n\x1a\n")]),
+    (6, [Put(b"\xf5", "1"), Put(b"\xf6", "2"), Del(b"\xc0\xaf")]),
+    (7, [Del(b"\xf5")]),
+]
+
+
+def lines_of(commits, synced=None):
+    """The lines of a log. `synced`: {seq: voucher on that line}."""
+    return [header()] + [record(seq, *ops, synced=(synced or {}).get(seq, 0)) for seq, ops in commits]
+
+
+def flip(line, offset, bit=1):
+    return line[:offset] + bytes([line[offset] ^ bit]) + line[offset + 1 :]
+
+
+def make_whole():
+    lines = lines_of(WHOLE, {4: 2, 7: 6})
+    lines[2] = record(2, *WHOLE[1][1], by="import")
+    whole = b"".join(lines)
+    write_case("whole", whole, "ok", "every kind of record, written as we write them", WHOLE)
+    write_case("filler", whole[: len(lines[0])] + b"\n \t\r\n" + whole[len(lines[0]) :] + b"\n" * 64, "ok",
+               "blank lines count for nothing, wherever they stand", WHOLE)
+    write_case("last-newline-missing", whole[:-1], "ok", "the last record is all there, only its newline is not", WHOLE)
+
+    last = len(whole) - len(lines[-1])
+    write_case("torn-tail", whole[: last + 30], "cut", "the last line ends in its middle", WHOLE[:-1], at=last)
+    write_case("torn-tail-in-filler", whole[: last + 30] + b"\n" * 64, "cut",
+               "the last line ends in its middle, and reserved space follows", WHOLE[:-1], at=last)
+    write_case("zero-tail", whole + b"\0" * 100, "cut", "zeros, as a power cut leaves them, behind the last line",
+               WHOLE, at=len(whole))
+    write_case("garbage-tail", whole + bytes(range(128, 228)) + b"\n" + b"\xa5" * 40 + b"\n", "cut",
+               "garbage in several lines behind the last record", WHOLE, at=len(whole))
+
+
+def make_damaged():
+    lines = lines_of(WHOLE, {4: 2, 7: 6})
+    offsets = [sum(len(line) for line in lines[:i]) for i in range(len(lines))]
+    value = lines[3].index(b"Lovelace")
+
+    # lines[0] is the header, so lines[n] is the record with sequence number n, and line n + 1 of the file.
+    damaged = lines[:3] + [flip(lines[3], value)] + lines[4:]
+    write_case("flipped-byte", b"".join(damaged), "corrupt",
+               "one bit of record 3 differs, and record 7 says that 6 were on disk", at=offsets[3])
+    damaged = lines[:7] + [flip(lines[7], lines[7].index(b"quoted"))] + lines[8:]
+    write_case("flipped-byte-unpromised", b"".join(damaged), "cut",
+               "one bit of record 7 differs; nothing promised it, so it goes, and 8 with it", WHOLE[:6], at=offsets[7])
+    # Its own voucher is no proof: the line that carries it is the damaged one.
+    damaged = lines[:7] + [flip(lines[7], lines[7].index(b'"synced":6') + 9)]
+    write_case("flipped-voucher", b"".join(damaged), "cut", "the voucher itself is what differs", WHOLE[:6], at=offsets[7])
+
+    write_case("missing-line", b"".join(lines[:3] + lines[4:]), "corrupt",
+               "record 3 is not there, and record 7 says that 6 were on disk", at=offsets[3])
+    write_case("missing-line-unpromised", b"".join(lines[:7] + lines[8:]), "cut",
+               "record 7 is not there; nothing promised it, so 8 goes", WHOLE[:6], at=offsets[7])
+    write_case("repeated-line", b"".join(lines[:4] + [lines[3]] + lines[4:]), "corrupt",
+               "record 3 stands there twice where record 4 was promised", at=offsets[4])
+
+
+def make_foreign():
+    commits = [
+        (1, [Put("user:1", "Ada")]),
+        (2, [Put("emoji", "🎈/é\u2028")]),
+        (3, [Put("doc", document='{ "b" : 1.50, "a":[ 1,2 ] }')]),
+        (4, [Put("text", "hello")]),
+        (5, [Put("x", "1"), Del("user:1")]),
+        (6, [Put("plain", "crc")]),
+    ]
+    lines = [
+        seal('{ "created":%d, "first_seq" : 1,"host":"elsewhere","store":"%s","format":1, "kvstore":"wal"' % (CREATED, STORE)),
+        seal('{"value":"Ada","key":"user:1","op":"put","ts":%d,"seq":1' % (CREATED + 1)),
+        seal('\t{ "seq" : 2 , "ts" : %d , "op" : "p\\u0075t", "key" : "\\u0065moji",'
+             ' "value" : "\\ud83c\\uDF88\\/\\u00e9\\u2028"  ' % (CREATED + 2)),
+        seal('{"seq":3,"ts":%d,"op":"put","key":"doc","json": { "b" : 1.50, "a":[ 1,2 ] } ' % (CREATED + 3)),
+        seal('{"seq":4,"ts":%d,"op":"put","key64":"dGV4dA==","value64":"aGVsbG8=","note":{"crc":"00000000",'
+             '"op":["del"]},"flag":null' % (CREATED + 4)),
+        seal('{"ops":[ {"value":"1","key":"x","op":"put","why":[]} , {"key":"user:1","op":"del"} ],"op":"batch",'
+             '"ts":%d,"synced":3,"seq":5' % (CREATED + 5)),
+        seal('{"\\u0073eq":6,"ts":%d,"op":"put","key":"plain","value":"crc"' % (CREATED + 6)),
+    ]
+    write_case("foreign-spelling", b"".join(lines), "ok",
+               "other member order, white space, escapes and unknown members, yet sealed", commits)
+
+
+def make_refused():
+    good = lines_of(WHOLE[:2])
+    at = sum(len(line) for line in good)
+    after = record(4, Put("a", "1"))
+
+    def refuse(name, line, outcome, why):
+        write_case(name, b"".join(good) + line + after, outcome, why, at=at)
+
+    stamp = '{"seq":3,"ts":%d,' % (CREATED + 3000)
+    refuse("unknown-op", seal(stamp + '"op":"merge","key":"a","value":"1"'), "unsupported",
+           "an intact record with an operation that format 1 does not have")
+    refuse("duplicate-member", seal(stamp + '"op":"put","key":"a","key":"b","value":"1"'), "corrupt",
+           "an intact line that names its key twice")
+    refuse("no-json", seal(stamp + '"op":"put","key":"a","value":nonsense'), "corrupt",
+           "an intact line that is no JSON")
+    write_case("newer-format", header(format=2) + record(1, Put("a", "1")), "unsupported",
+               "a log of a format that is yet to come", at=0)
+
+
+def main():
+    for entry in HERE.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+    make_whole()
+    make_damaged()
+    make_foreign()
+    write_case("binary-keys", b"".join(lines_of(BINARY, {7: 6})), "ok", "keys and values that are no text", BINARY)
+    make_refused()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+// Writing: everything becomes a Request, and every Request takes the one path through commit().
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "kvstore/base/assert.h"
+#include "kvstore/base/error.h"
+#include "kvstore/engine/engine.h"
+#include "kvstore/format/encode.h"
+#include "kvstore/format/json_text.h"
+#include "kvstore/format/utf8.h"
+
+namespace kvstore::engine {
+
+using base::error;
+using format::Op;
+
+namespace {
+
+constexpr size_t kEntryOverheadBytes = 64;  // a line's members around key and value, for the size hint
+
+Status out_of_memory() { return {Code::kOutOfMemory, "out of memory; nothing was written"}; }
+
+Status check_key(std::string_view key) {
+  if (key.empty()) return {Code::kInvalidArgument, "the key is empty; keys have 1 to 65536 bytes"};
+  if (key.size() > kKeyBytesMax) {
+    return error(Code::kInvalidArgument, "the key has {} bytes; keys have 1 to {}", key.size(), kKeyBytesMax);
+  }
+  return {};
+}
+
+Status check_value(std::string_view value) {
+  if (value.size() <= kValueBytesMax) return {};
+  return error(Code::kInvalidArgument, "the value has {} bytes; values have at most {}", value.size(), kValueBytesMax);
+}
+
+Status check_expiry(int64_t expires_us) {
+  if (expires_us >= 0 && static_cast<uint64_t>(expires_us) <= format::kIntegerMax) return {};
+  return error(Code::kInvalidArgument, "the expiry {} is no time in microseconds since 1970, or is past the year 2255",
+               expires_us);
+}
+
+// When the key expires, 0 for never. A ttl counts from `now_us`.
+Result<int64_t> expiry_of(std::chrono::microseconds ttl, std::optional<int64_t> expires_us, int64_t now_us) {
+  if (ttl.count() < 0) return Status(Code::kInvalidArgument, "the ttl is negative");
+  if (ttl.count() > 0 && expires_us.has_value()) {
+    return Status(Code::kInvalidArgument, "both ttl and expires_us are given; give one");
+  }
+  int64_t expires = expires_us.value_or(0);
+  if (ttl.count() > 0 && __builtin_add_overflow(now_us, ttl.count(), &expires)) expires = INT64_MAX;
+  if (Status s = check_expiry(expires); !s.ok()) return s;
+  return expires;
+}
+
+// A document as it is stored: no white space around it, no line breaks in it (they can only stand between
+// tokens). Points into `document`, or into `storage` when bytes had to go.
+Result<std::string_view> normal_json(std::string_view document, std::string& storage) {
+  if (Status s = check_value(document); !s.ok()) return s;
+  if (const std::optional<format::JsonError> wrong = format::check_json(document)) {
+    return error(Code::kInvalidArgument, "the value is no JSON document: {}", format::describe(document, *wrong));
+  }
+  constexpr std::string_view kSpace = " \t\r\n";
+  const size_t first = document.find_first_not_of(kSpace);
+  document = document.substr(first, document.find_last_not_of(kSpace) - first + 1);
+  if (document.find_first_of("\r\n") == std::string_view::npos) return document;
+  storage = document;
+  std::erase_if(storage, [](char c) { return c == '\r' || c == '\n'; });
+  return std::string_view(storage);
+}
+
+std::optional<int64_t> parse_integer(std::string_view text) {
+  int64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+// What commit() works out before it takes the lock. One operation, the common case, allocates nothing.
+struct Engine::Prepared {
+  struct Slot {
+    uint64_t hash = 0;
+    table::Entry* staged = nullptr;
+  };
+
+  Prepared(table::Table& t, size_t op_count) : table(t) {
+    if (op_count > 1) many.resize(op_count);
+    slots = op_count > 1 ? std::span(many) : std::span(&one, op_count);
+  }
+  ~Prepared() {  // entries that did not get into the table; needs: the commit lock, if there are any
+    KV_ASSERT(std::none_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.staged != nullptr; }));
+  }
+  Prepared(const Prepared&) = delete;
+  Prepared& operator=(const Prepared&) = delete;
+
+  void discard() noexcept {
+    for (Slot& slot : slots) {
+      if (slot.staged != nullptr) table.discard(std::exchange(slot.staged, nullptr));
+    }
+  }
+
+  table::Table& table;
+  base::BufferPool::Lease buffer;
+  wal::Body body;
+  Slot one;
+  std::vector<Slot> many;
+  std::span<Slot> slots;
+};
+
+Result<Engine::Request> Engine::request_for(const WriteOptions& options, std::string_view key) const {
+  if (options_.read_only) return Status(Code::kReadOnly, "the store was opened read-only");
+  if (Status s = check_key(key); !s.ok()) return s;
+  if (options.by.size() > kByBytesMax || !format::is_utf8(options.by)) {
+    return error(Code::kInvalidArgument, "`by` must be UTF-8 of at most {} bytes", kByBytesMax);
+  }
+  if (options.if_absent && options.if_version.value_or(0) != 0) {
+    return Status(Code::kInvalidArgument, "both if_absent and if_version are given; give one");
+  }
+  Request request;
+  request.by = options.by;
+  request.durability = options.durability.value_or(options_.durability);
+  request.now_us = now_us();
+  if (options.if_absent) request.condition = {Condition::Kind::kVersion, 0};
+  if (options.if_version.has_value()) request.condition = {Condition::Kind::kVersion, *options.if_version};
+  return request;
+}
+
+Status Engine::prepare(const Request& request, Prepared& out) {
+  size_t size_hint = kEntryOverheadBytes;
+  for (size_t i = 0; i < request.ops.size(); ++i) {
+    const Op& op = request.ops[i];
+    out.slots[i].hash = table_.hash(op.key);
+    table_.prefetch_bucket(out.slots[i].hash);
+    size_hint += kEntryOverheadBytes + op.key.size() + op.value.size();
+  }
+  out.buffer = pool_.lease(size_hint);
+  format::encode_body(*out.buffer, request.ops, request.as_batch, request.by);
+  if (out.buffer->size() > kLineBytesMax) {
+    return error(Code::kInvalidArgument, "the batch makes a log line of {} bytes; a line has at most {}. try: several batches",
+                 out.buffer->size(), kLineBytesMax);
+  }
+  out.body = wal::Body::of(out.buffer->view());
+  return {};
+}
+
+Status Engine::check_condition(const Request& request, const Prepared& prepared) const {
+  if (request.condition.kind == Condition::Kind::kNone) return {};
+  const table::Entry* current = table_.newest(request.ops.front().key, prepared.slots.front().hash);
+  if (current != nullptr && current->is_expired(request.now_us)) current = nullptr;
+  const Seq version = current != nullptr ? current->seq() : 0;
+  if (request.condition.kind == Condition::Kind::kPresent) {
+    return version != 0 ? Status() : Status(Code::kConflict, "the key is absent");
+  }
+  if (version == request.condition.version) return {};
+  if (version == 0) {
+    return error(Code::kConflict, "the key is absent, expected version {}", request.condition.version);
+  }
+  if (request.condition.version == 0) return error(Code::kConflict, "the key exists, with version {}", version);
+  return error(Code::kConflict, "the key has version {}, expected {}", version, request.condition.version);
+}
+
+// Needs: commit_lock_ held. On failure nothing has changed.
+Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
+  if (closed_) return Status(Code::kClosed, "the store is closed");
+  if (Status s = check_condition(request, prepared); !s.ok()) return s;
+  const Seq seq = writer_->last_seq() + 1;
+  const Seq synced = writer_->synced_seq();
+  const int64_t ts = std::max(request.now_us, last_ts_us_);
+  Status appended;
+  try {
+    for (size_t i = 0; i < request.ops.size(); ++i) {
+      prepared.slots[i].staged = table_.stage(request.ops[i], prepared.slots[i].hash);
+    }
+    appended = writer_->make_room(prepared.body.text.size());
+    if (appended.ok()) {
+      appended = writer_->append({.seq = seq, .ts_us = ts, .synced = synced > vouched_ ? synced : 0}, prepared.body);
+    }
+  } catch (const std::bad_alloc&) {
+    appended = out_of_memory();
+  }
+  if (!appended.ok()) {
+    prepared.discard();
+    return std::move(appended).with(fmt::format("write record {}", seq));
+  }
+  vouched_ = std::max(vouched_, synced);
+  last_ts_us_ = ts;
+  for (Prepared::Slot& slot : prepared.slots) {
+    table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);
+  }
+  table_.publish(seq);
+  return seq;
+}
+
+Result<Seq> Engine::acknowledge(Seq seq, Durability durability) {
+  if (durability == Durability::kSync) {
+    if (Status s = group_->wait_for(seq); !s.ok()) return std::move(s).with(fmt::format("sync record {}", seq));
+  }
+  return seq;
+}
+
+Result<Seq> Engine::commit(const Request& request) {
+  try {
+    Prepared prepared(table_, request.ops.size());
+    if (Status s = prepare(request, prepared); !s.ok()) return s;
+    Result<Seq> seq = Seq{0};
+    {
+      const std::lock_guard lock(commit_lock_);
+      seq = commit_locked(request, prepared);
+    }
+    if (!seq.ok()) return seq;
+    return acknowledge(*seq, request.durability);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
+// ---- the calls -----------------------------------------------------------------------------------
+
+Status Engine::put(std::string_view key, std::string_view value, bool is_json, const WriteOptions& options) {
+  Result<Request> request = request_for(options, key);
+  if (!request.ok()) return std::move(request).status().with("put");
+  if (Status s = check_value(value); !s.ok()) return std::move(s).with("put");
+  const Result<int64_t> expires = expiry_of(options.ttl, options.expires_us, request->now_us);
+  if (!expires.ok()) return Status(expires.status()).with("put");
+  std::string storage;
+  if (is_json) {
+    try {
+      Result<std::string_view> document = normal_json(value, storage);
+      if (!document.ok()) return std::move(document).status().with("put");
+      value = *document;
+    } catch (const std::bad_alloc&) {
+      return out_of_memory();
+    }
+  }
+  const Op op{.kind = Op::Kind::kPut, .is_json = is_json, .key = key, .value = value, .expires_us = *expires};
+  request->ops = {&op, 1};
+  return commit(*request).status();
+}
+
+Result<bool> Engine::del(std::string_view key, const WriteOptions& options) {
+  Result<Request> request = request_for(options, key);
+  if (!request.ok()) return std::move(request).status().with("del");
+  if (options.ttl.count() != 0 || options.expires_us.has_value() || options.if_absent) {
+    return Status(Code::kInvalidArgument, "del: takes neither an expiry nor if_absent");
+  }
+  const Op op{.kind = Op::Kind::kDel, .is_json = false, .key = key, .value = {}, .expires_us = 0};
+  request->ops = {&op, 1};
+  const bool unconditional = request->condition.kind == Condition::Kind::kNone;
+  if (unconditional) request->condition = {Condition::Kind::kPresent, 0};
+  Result<Seq> seq = commit(*request);
+  if (seq.ok()) return true;
+  if (unconditional && seq.status().code() == Code::kConflict) return false;
+  return std::move(seq).status();
+}
+
+Status Engine::write(const Batch& batch, const WriteOptions& options) {
+  if (batch.empty()) return {};
+  Result<Request> request = request_for(options, "any");
+  if (!request.ok()) return std::move(request).status().with("write");
+  if (options.ttl.count() != 0 || options.expires_us.has_value() || request->condition.kind != Condition::Kind::kNone) {
+    return {Code::kInvalidArgument, "write: a batch takes neither an expiry nor a condition"};
+  }
+  try {
+    std::vector<Op> ops(batch.size());
+    std::vector<std::string> storage;
+    storage.reserve(batch.size());  // the ops point into its strings
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const Batch::Op source = batch[i];
+      const auto blame = [i](Status s) { return std::move(s).with(fmt::format("write: operation {}", i)); };
+      Op& op = ops[i];
+      op.key = source.key;
+      if (Status s = check_key(op.key); !s.ok()) return blame(std::move(s));
+      if (source.kind == Batch::Op::Kind::kDel) {
+        op.kind = Op::Kind::kDel;
+        continue;
+      }
+      op.value = source.value;
+      op.is_json = source.kind == Batch::Op::Kind::kPutJson;
+      if (op.is_json) {
+        Result<std::string_view> document = normal_json(op.value, storage.emplace_back());
+        if (!document.ok()) return blame(std::move(document).status());
+        op.value = *document;
+      } else if (Status s = check_value(op.value); !s.ok()) {
+        return blame(std::move(s));
+      }
+      const int64_t absolute = source.options.expires_us;
+      const Result<int64_t> expires =
+          expiry_of(source.options.ttl, absolute != 0 ? std::optional(absolute) : std::nullopt, request->now_us);
+      if (!expires.ok()) return blame(Status(expires.status()));
+      op.expires_us = *expires;
+    }
+    request->ops = ops;
+    request->as_batch = true;
+    return commit(*request).status();
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
+// Optimistic: reads, adds, and commits on the condition that nothing changed in between. A conflict means
+// that another writer got ahead, so the store as a whole always makes progress.
+Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const WriteOptions& options) {
+  Result<Request> request = request_for(options, key);
+  if (!request.ok()) return std::move(request).status().with("increment");
+  if (request->condition.kind != Condition::Kind::kNone || options.ttl.count() != 0 || options.expires_us.has_value()) {
+    return Status(Code::kInvalidArgument, "increment: takes neither a condition nor an expiry");
+  }
+  for (;;) {
+    request->now_us = now_us();
+    int64_t sum = delta;
+    int64_t expires_us = 0;
+    Seq version = 0;
+    {
+      const table::Table::ReadGuard guard(table_);
+      if (const table::Entry* entry = find_live(key); entry != nullptr) {
+        const std::optional<int64_t> number = parse_integer(entry->value());
+        if (!number.has_value()) return Status(Code::kInvalidArgument, "increment: the value is no 64-bit integer");
+        if (__builtin_add_overflow(*number, delta, &sum)) {
+          return error(Code::kInvalidArgument, "increment: {} + {} leaves the range of 64-bit integers", *number, delta);
+        }
+        expires_us = entry->expires_us();
+        version = entry->seq();
+      }
+    }
+    std::array<char, 24> digits;
+    const auto [end, failure] = std::to_chars(digits.data(), digits.data() + digits.size(), sum);
+    KV_ASSERT(failure == std::errc());
+    const Op op{.kind = Op::Kind::kPut,
+                .is_json = false,
+                .key = key,
+                .value = {digits.data(), static_cast<size_t>(end - digits.data())},
+                .expires_us = expires_us};
+    request->ops = {&op, 1};
+    request->condition = {Condition::Kind::kVersion, version};
+    Result<Seq> seq = commit(*request);
+    if (seq.ok()) return sum;
+    if (seq.status().code() != Code::kConflict) return std::move(seq).status();
+  }
+}
+
+// Holds the commit lock while it looks for the keys: that, and nothing less, makes "every key" exact.
+Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOptions& options) {
+  Result<Request> request = request_for(options, "any");
+  if (!request.ok()) return std::move(request).status().with("erase_prefix");
+  if (request->condition.kind != Condition::Kind::kNone || options.ttl.count() != 0 || options.expires_us.has_value()) {
+    return Status(Code::kInvalidArgument, "erase_prefix: takes neither a condition nor an expiry");
+  }
+  try {
+    Result<Seq> seq = Seq{0};
+    uint64_t count = 0;
+    {
+      const std::lock_guard lock(commit_lock_);
+      ScanState doomed(table_);
+      table_.collect(doomed.pin, prefix, doomed.entries);
+      std::erase_if(doomed.entries, [&](const table::Entry* entry) { return entry->is_expired(request->now_us); });
+      if (doomed.entries.empty()) return uint64_t{0};
+      count = doomed.entries.size();
+      std::vector<Op> ops;
+      ops.reserve(count);
+      for (const table::Entry* entry : doomed.entries) {
+        ops.push_back({.kind = Op::Kind::kDel, .is_json = false, .key = entry->key(), .value = {}, .expires_us = 0});
+      }
+      request->ops = ops;
+      request->as_batch = true;
+      Prepared prepared(table_, ops.size());
+      if (Status s = prepare(*request, prepared); !s.ok()) return s;
+      seq = commit_locked(*request, prepared);
+    }
+    if (seq.ok()) seq = acknowledge(*seq, request->durability);
+    if (!seq.ok()) return std::move(seq).status();
+    return count;
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
+Status Engine::sync() {
+  if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only"};
+  {
+    const std::lock_guard lock(commit_lock_);
+    if (closed_) return {Code::kClosed, "the store is closed"};
+  }
+  return group_->wait_for(writer_->last_seq());
+}
+
+}  // namespace kvstore::engine

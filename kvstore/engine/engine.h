@@ -1,0 +1,139 @@
+// Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc), reads
+// (read.cc), and runs one background thread that syncs and extends the log (background.h).
+//
+// A commit, in order:
+//   check sizes -> hash and prefetch -> encode the body into a pooled buffer -> checksum it
+//   | commit lock: conditions -> stage table entries -> room in the log -> append -> link -> publish |
+//   -> for kSync: wait until a sync covers the sequence number
+// Everything that can fail under the lock comes before the append, so log and table cannot disagree; the log's
+// order is the commit order, and the table's order per key follows it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvstore/base/buffer_pool.h"
+#include "kvstore/base/spin_park_lock.h"
+#include "kvstore/engine/background.h"
+#include "kvstore/engine/logging.h"
+#include "kvstore/env/env.h"
+#include "kvstore/format/record.h"
+#include "kvstore/store.h"
+#include "kvstore/table/table.h"
+#include "kvstore/wal/group_sync.h"
+#include "kvstore/wal/log_writer.h"
+#include "kvstore/wal/owner_file.h"
+
+namespace kvstore::engine {
+
+using format::Seq;
+
+// What a Scan holds on to.
+class ScanState {
+ public:
+  explicit ScanState(const table::Table& table) : pin(table) {}
+  table::Table::Pin pin;
+  std::vector<const table::Entry*> entries;  // live at pin.seq(), sorted by key; stable while pinned
+};
+
+[[nodiscard]] EntryView view_of(const table::Entry& entry) noexcept;
+
+class Engine {
+ public:
+  // As Store::open(); `env` must outlive the engine.
+  static Result<std::unique_ptr<Engine>> open(env::Env& env, std::string dir, Options options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  Status close();
+
+  // Reading: read.cc. Contracts in store.h.
+  [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
+  [[nodiscard]] std::optional<Entry> get_entry(std::string_view key) const;
+  bool read(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const;
+  [[nodiscard]] bool contains(std::string_view key) const;
+  [[nodiscard]] std::vector<std::optional<std::string>> multi_get(std::span<const std::string_view> keys) const;
+  [[nodiscard]] std::optional<std::string> get_field(std::string_view key, std::string_view pointer) const;
+  [[nodiscard]] Result<Scan> scan(std::string_view prefix) const;
+  Status for_each(void (*fn)(void*, const EntryView&), void* arg) const;
+
+  // Writing: commit.cc.
+  Status put(std::string_view key, std::string_view value, bool is_json, const WriteOptions& options);
+  Result<bool> del(std::string_view key, const WriteOptions& options);
+  Status write(const Batch& batch, const WriteOptions& options);
+  Result<int64_t> increment(std::string_view key, int64_t delta, const WriteOptions& options);
+  Result<uint64_t> erase_prefix(std::string_view prefix, const WriteOptions& options);
+  Status sync();
+
+  [[nodiscard]] Stats stats() const;
+  [[nodiscard]] const RecoveryReport& recovery() const noexcept { return recovery_; }
+  [[nodiscard]] Seq last_seq() const noexcept { return table_.published(); }
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  // Asserts the invariants between table and log; for tests, O(n). Needs: no call under way.
+  void check() const;
+
+ private:
+  // What must be true of a single key for the commit to go ahead.
+  struct Condition {
+    enum class Kind : uint8_t { kNone, kPresent, kVersion } kind = Kind::kNone;
+    Seq version = 0;  // kVersion; 0: absent
+  };
+  // One commit, as the caller wants it.
+  struct Request {
+    std::span<const format::Op> ops;
+    bool as_batch = false;
+    std::string_view by;
+    Durability durability = Durability::kProcess;
+    Condition condition;
+    int64_t now_us = 0;
+  };
+  struct Prepared;  // a Request, hashed and encoded
+
+  Engine(env::Env& env, std::string dir, Options options);
+
+  // open.cc
+  Status start();
+  Status take_lock();
+  Status replay(bool* is_new, wal::LogWriter::Place* place);
+
+  // commit.cc
+  Result<Seq> commit(const Request& request);
+  Status prepare(const Request& request, Prepared& out);
+  Result<Seq> commit_locked(const Request& request, Prepared& prepared);
+  Status check_condition(const Request& request, const Prepared& prepared) const;
+  Result<Seq> acknowledge(Seq seq, Durability durability);
+  Result<Request> request_for(const WriteOptions& options, std::string_view key) const;
+
+  [[nodiscard]] int64_t now_us() const;
+  [[nodiscard]] const table::Entry* find_live(std::string_view key) const;  // inside a ReadGuard
+
+  env::Env& env_;
+  const std::string dir_;
+  const std::filesystem::path path_;
+  const Options options_;
+  Logger log_;
+  RecoveryReport recovery_;
+  std::unique_ptr<env::FileLock> lock_;      // null: read-only, or closed
+  wal::Owner owner_;
+
+  table::Table table_;
+  base::BufferPool pool_;
+
+  mutable base::SpinParkLock commit_lock_;   // guards the three below, and the table's writer side
+  int64_t last_ts_us_ = 0;                   // `ts` never runs backwards
+  Seq vouched_ = 0;                          // the last voucher written
+  bool closed_ = false;
+
+  std::unique_ptr<wal::LogWriter> writer_;   // null: read-only
+  std::unique_ptr<wal::GroupSync> group_;
+  std::unique_ptr<Background> background_;   // last: its thread uses all of the above
+  std::optional<Status> close_result_;
+};
+
+}  // namespace kvstore::engine

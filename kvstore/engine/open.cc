@@ -1,0 +1,225 @@
+// Opening and closing. For writing, in this order:
+//   create the directory -> take LOCK -> remove leftovers -> walk and replay the log -> keep and cut a torn tail,
+//   settle and sync the log -> note ourselves in LOCK -> append
+// Read-only: walk and replay, nothing else.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <new>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "kvstore/base/assert.h"
+#include "kvstore/base/error.h"
+#include "kvstore/engine/engine.h"
+#include "kvstore/engine/recover.h"
+#include "kvstore/engine/replay.h"
+#include "kvstore/wal/log_walk.h"
+#include "kvstore/wal/segment_name.h"
+
+namespace kvstore::engine {
+
+using base::error;
+
+namespace {
+
+constexpr uint64_t kSegmentBytesMin = 4096;
+
+uint64_t random_seed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+std::string parent_of(const std::string& dir) {
+  const std::filesystem::path parent = std::filesystem::path(dir).parent_path();
+  return parent.empty() ? "." : parent.string();
+}
+
+Status check_options(const Options& options) {
+  if (options.segment_bytes < kSegmentBytesMin) {
+    return error(Code::kInvalidArgument, "options: segment_bytes is {}, it must be at least {}", options.segment_bytes,
+                 kSegmentBytesMin);
+  }
+  if (options.sync_interval.count() < 0) return {Code::kInvalidArgument, "options: sync_interval is negative"};
+  return {};
+}
+
+}  // namespace
+
+Engine::Engine(env::Env& env, std::string dir, Options options)
+    : env_(env),
+      dir_(std::move(dir)),
+      path_(dir_),
+      options_(std::move(options)),
+      log_(make_logger(options_.log_sink)),
+      table_(random_seed()),
+      pool_({.retained_bytes_max = options_.pool_bytes_max, .wipe = options_.wipe_buffers}) {}
+
+Engine::~Engine() { (void)close().ok(); }
+
+Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Options options) {
+  if (Status s = check_options(options); !s.ok()) return s;
+  while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
+  if (dir.empty()) return Status(Code::kInvalidArgument, "open: the store's directory has no name");
+  try {
+    std::unique_ptr<Engine> engine(new Engine(env, std::move(dir), std::move(options)));
+    if (Status s = engine->start(); !s.ok()) {
+      engine->log_->error("open: {}", s.message());
+      return s;
+    }
+    return engine;
+  } catch (const std::bad_alloc&) {
+    return Status(Code::kOutOfMemory, "open: out of memory");
+  } catch (const std::exception& e) {  // a thread that cannot be started, a logger that cannot be made
+    return error(Code::kIoError, "open: {}", e.what());
+  }
+}
+
+Status Engine::take_lock() {
+  Result<std::vector<std::string>> names = env_.list(dir_);
+  if (!names.ok()) {
+    if (!options_.create_if_missing) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
+    if (Status s = env_.create_dir(dir_); !s.ok()) return std::move(s).with("create the store");
+    if (Status s = env_.sync_dir(parent_of(dir_)); !s.ok()) return std::move(s).with("create the store");
+  } else if (!options_.create_if_missing) {
+    const bool is_store = std::any_of(names->begin(), names->end(), [](const std::string& name) {
+      return name == wal::kLockName || wal::parse_segment_name(name).has_value();
+    });
+    if (!is_store) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
+  }
+  const std::string path = wal::join_path(dir_, wal::kLockName);
+  Result<std::unique_ptr<env::FileLock>> lock = env_.lock(path);
+  if (lock.ok()) {
+    lock_ = *std::move(lock);
+    return {};
+  }
+  if (lock.status().code() != Code::kLocked) return std::move(lock).status().with("take the lock");
+  Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
+  const std::string who = owner.ok() && owner->has_value() ? describe(**owner) : "another process";
+  return error(Code::kLocked, "{}: in use by {}. try: stop it, or look inside meanwhile with a read-only open", dir_, who)
+      .at(path);
+}
+
+// Reads the whole log into the table. For a writable store also cuts and settles it, and says where it goes on.
+Status Engine::replay(bool* is_new, wal::LogWriter::Place* place) {
+  const auto begin = std::chrono::steady_clock::now();
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  Result<wal::LogWalk> walk =
+      wal::LogWalk::open(env_, dir_, options_.replay_threads != 0 ? options_.replay_threads : cores);
+  if (!walk.ok()) return std::move(walk).status();
+  if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) return s;
+  const wal::WalkEnd& end = walk->end();
+
+  owner_ = walk->owner();
+  recovery_.clean_close = owner_.pid == 0 && !owner_.store.empty() && end.kind == wal::WalkEnd::Kind::kClean;
+  if (end.kind == wal::WalkEnd::Kind::kTorn) {
+    if (options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
+      return error(Code::kCorruption, "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes",
+                   end.torn.file, end.torn.line, end.torn.offset, end.torn.reason, end.torn.bytes)
+          .at(end.torn.file, end.torn.offset);
+    }
+    recovery_.cuts.push_back(end.torn);
+  }
+  if (!options_.read_only) {
+    for (CutReport& cut : recovery_.cuts) {
+      if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
+    }
+    Result<uint64_t> length = settle_log(env_, dir_, end, walk->last_seq());
+    if (!length.ok()) return std::move(length).status();
+    *is_new = end.segment.empty();
+    *place = {.segment = end.segment,
+              .offset = *length,
+              .last_seq = walk->last_seq(),
+              .sealed_bytes = recovery_.bytes - std::min(recovery_.bytes, *length),
+              .segments = walk->segments().size()};
+    last_ts_us_ = walk->last_ts_us();
+    recovery_.synced_seq = walk->last_seq();
+    if (owner_.store.empty()) owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
+  }
+  recovery_.duration =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  for (const CutReport& cut : recovery_.cuts) {
+    log_->warn("recovery cut {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,
+               cut.reason, cut.kept_as);
+  }
+  log_->info("replayed {} records from {} segments in {} us, last sequence number {}", recovery_.records,
+             recovery_.segments, recovery_.duration.count(), recovery_.last_seq);
+  return {};
+}
+
+Status Engine::start() {
+  bool is_new = false;
+  wal::LogWriter::Place place;
+  if (!options_.read_only) {
+    if (Status s = take_lock(); !s.ok()) return s;
+    if (Result<size_t> removed = remove_leftovers(env_, dir_); !removed.ok()) {
+      return std::move(removed).status().with("remove leftover files");
+    }
+  }
+  if (Status s = replay(&is_new, &place); !s.ok()) return s;
+  if (!options_.read_only) {
+    owner_.pid = env_.pid();
+    owner_.host = env_.host();
+    owner_.started_us = now_us();
+    if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
+
+    background_ = std::make_unique<Background>();
+    Result<std::unique_ptr<wal::LogWriter>> writer =
+        wal::LogWriter::open(env_,
+                             {.dir = dir_,
+                              .store = owner_.store,
+                              .io = options_.log_io,
+                              .segment_bytes = options_.segment_bytes,
+                              .now_us = [this] { return now_us(); },
+                              .on_low_room = [this] { background_->want_room(); }},
+                             place);
+    if (!writer.ok()) return std::move(writer).status();
+    writer_ = *std::move(writer);
+    group_ = std::make_unique<wal::GroupSync>(*writer_);
+    background_->start(*writer_, *group_, options_.sync_interval, options_.on_background_error, log_);
+  }
+  if (options_.on_recovery) options_.on_recovery(recovery_);
+  return {};
+}
+
+Status Engine::close() {
+  if (close_result_.has_value()) return *close_result_;
+  if (background_ != nullptr) background_->stop();
+  Status result;
+  {
+    const std::lock_guard lock(commit_lock_);
+    closed_ = true;
+    if (writer_ != nullptr) result = writer_->is_broken() ? writer_->broken() : writer_->close();
+  }
+  if (writer_ != nullptr && result.ok()) {
+    owner_.pid = 0;
+    owner_.host.clear();
+    owner_.started_us = 0;
+    owner_.closed_seq = writer_->synced_seq();
+    result = wal::write_owner(lock_->file(), owner_);
+  }
+  lock_.reset();
+  if (!result.ok()) log_->error("close: {}", result.message());
+  close_result_ = result;
+  return result;
+}
+
+int64_t Engine::now_us() const {
+  if (options_.now_us) return options_.now_us();
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+void Engine::check() const {
+  table_.check();
+  if (writer_ != nullptr) {
+    KV_ASSERT(table_.published() == writer_->last_seq());
+    KV_ASSERT(writer_->synced_seq() <= writer_->last_seq());
+    KV_ASSERT(vouched_ <= writer_->synced_seq());
+  }
+}
+
+}  // namespace kvstore::engine

@@ -1,0 +1,108 @@
+#include "kvstore/engine/recover.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "kvstore/format/encode.h"
+#include "kvstore/wal/segment_name.h"
+
+namespace kvstore::engine {
+
+namespace {
+
+constexpr size_t kCopyBytes = size_t{1} << 20;
+
+Status copy_range(env::File& from, uint64_t begin, uint64_t count, env::File& to) {
+  std::vector<char> block(std::min<uint64_t>(count, kCopyBytes));
+  for (uint64_t done = 0; done < count;) {
+    const size_t want = std::min<uint64_t>(block.size(), count - done);
+    Result<size_t> got = from.read_at(begin + done, {block.data(), want});
+    if (!got.ok()) return std::move(got).status();
+    if (*got == 0) break;
+    if (Status s = to.write_at(done, {block.data(), *got}); !s.ok()) return s;
+    done += *got;
+  }
+  return to.sync();
+}
+
+// Creates lost+found/<segment>.<offset>, with a running number behind it when the name is taken.
+Result<std::unique_ptr<env::File>> create_keepsake(env::Env& env, const std::string& stem, std::string& path) {
+  for (int number = 1;; ++number) {
+    path = number == 1 ? stem : fmt::format("{}.{}", stem, number);
+    Result<std::unique_ptr<env::File>> file = env.open(path, env::OpenMode::kCreate);
+    if (file.ok() || file.status().sys_errno() != EEXIST) return file;
+  }
+}
+
+}  // namespace
+
+Result<size_t> remove_leftovers(env::Env& env, const std::string& dir) {
+  Result<std::vector<std::string>> names = env.list(dir);
+  if (!names.ok()) return std::move(names).status();
+  size_t removed = 0;
+  for (const std::string& name : *names) {
+    if (!name.ends_with(wal::kTemporarySuffix)) continue;
+    const std::string_view stem = std::string_view(name).substr(0, name.size() - wal::kTemporarySuffix.size());
+    if (!wal::parse_segment_name(stem)) continue;  // not ours
+    if (Status s = env.remove(wal::join_path(dir, name)); !s.ok()) return s;
+    ++removed;
+  }
+  return removed;
+}
+
+Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
+  const std::string lost_and_found = wal::join_path(dir, wal::kLostAndFoundName);
+  const auto keep = [&]() -> Status {
+    if (Status s = env.create_dir(lost_and_found); !s.ok()) return s;
+    Result<std::unique_ptr<env::File>> from = env.open(torn.file, env::OpenMode::kRead);
+    if (!from.ok()) return std::move(from).status();
+    const std::string segment = torn.file.substr(torn.file.rfind('/') + 1);
+    const std::string stem = fmt::format("{}/{}.{}", lost_and_found, segment, torn.offset);
+    Result<std::unique_ptr<env::File>> to = create_keepsake(env, stem, torn.kept_as);
+    if (!to.ok()) return std::move(to).status();
+    if (Status s = copy_range(**from, torn.offset, torn.bytes, **to); !s.ok()) return s;
+    if (Status s = env.sync_dir(lost_and_found); !s.ok()) return s;
+    return env.sync_dir(dir);
+  };
+  return keep().with("keep the torn end of the log");
+}
+
+Result<uint64_t> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end, format::Seq last_seq) {
+  const auto settle = [&]() -> Result<uint64_t> {
+    if (!end.unsettled_segment.empty()) {
+      Result<std::unique_ptr<env::File>> file =
+          env.open(wal::join_path(dir, end.unsettled_segment), env::OpenMode::kReadWrite);
+      if (!file.ok()) return std::move(file).status();
+      if (Status s = (*file)->truncate(end.unsettled_offset); !s.ok()) return s;
+      if (end.closing_line_missing) {
+        // The newline in front completes a last line that lacks its own, and is a legal blank line otherwise.
+        const std::string closing_line =
+            "\n" + format::encode_segment_end({.last_seq = last_seq, .next = end.segment});
+        if (Status s = (*file)->write_at(end.unsettled_offset, closing_line); !s.ok()) return s;
+      }
+      if (Status s = (*file)->sync(); !s.ok()) return s;
+    }
+    uint64_t length = end.offset;
+    if (!end.segment.empty()) {
+      Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, end.segment), env::OpenMode::kReadWrite);
+      if (!file.ok()) return std::move(file).status();
+      if (Status s = (*file)->truncate(length); !s.ok()) return s;
+      if (end.newline_missing) {
+        if (Status s = (*file)->write_at(length, "\n"); !s.ok()) return s;
+        ++length;
+      }
+      if (Status s = (*file)->sync(); !s.ok()) return s;
+    }
+    if (Status s = env.sync_dir(dir); !s.ok()) return s;
+    return length;
+  };
+  Result<uint64_t> length = settle();
+  if (!length.ok()) return std::move(length).status().with("settle the log");
+  return length;
+}
+
+}  // namespace kvstore::engine

@@ -1,0 +1,92 @@
+#include "kvstore/engine/replay.h"
+
+#include <array>
+#include <chrono>
+
+#include "kvstore/wal/segment_name.h"
+
+namespace kvstore::engine {
+
+namespace {
+
+// Operations are applied in windows: hash all and prefetch their buckets, prefetch their entries, then apply.
+// By the time an operation is applied its cache misses have long been under way.
+class WindowedLoader {
+ public:
+  explicit WindowedLoader(table::Table& table) : table_(table) {}
+
+  void add(const format::Op& op, format::Seq seq) {
+    Slot& slot = window_[count_++];
+    slot = {&op, seq, table_.hash(op.key)};
+    table_.prefetch_bucket(slot.hash);
+    if (count_ == window_.size()) flush();
+  }
+  void flush() {
+    for (size_t i = 0; i < count_; ++i) table_.prefetch_entry(window_[i].op->key, window_[i].hash);
+    for (size_t i = 0; i < count_; ++i) table_.load(*window_[i].op, window_[i].hash, window_[i].seq);
+    count_ = 0;
+  }
+
+ private:
+  struct Slot {
+    const format::Op* op;
+    format::Seq seq;
+    uint64_t hash;
+  };
+  table::Table& table_;
+  std::array<Slot, 32> window_{};
+  size_t count_ = 0;
+};
+
+Result<uint64_t> bytes_of(env::Env& env, const std::string& dir, const std::vector<wal::Segment>& segments) {
+  uint64_t total = 0;
+  for (const wal::Segment& segment : segments) {
+    Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, segment.name), env::OpenMode::kRead);
+    if (!file.ok()) return std::move(file).status();
+    Result<uint64_t> size = (*file)->size();
+    if (!size.ok()) return size;
+    total += *size;
+  }
+  return total;
+}
+
+}  // namespace
+
+Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, table::Table& table,
+                  const std::function<void(const Progress&)>& on_progress, RecoveryReport& report) {
+  using SteadyClock = std::chrono::steady_clock;
+  constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+  uint64_t total_bytes = 0;
+  if (on_progress) {
+    Result<uint64_t> total = bytes_of(env, dir, walk.segments());
+    if (!total.ok()) return std::move(total).status();
+    total_bytes = *total;
+  }
+  SteadyClock::time_point next_progress = SteadyClock::now() + kProgressInterval;
+
+  WindowedLoader loader(table);
+  for (;;) {
+    Result<std::optional<wal::Records>> records = walk.next();
+    if (!records.ok()) return std::move(records).status();
+    if (!records->has_value()) break;
+    const wal::Chunk& chunk = *(*records)->chunk;
+    for (const wal::LineRef& line : (*records)->lines) {
+      for (uint32_t i = 0; i < line.op_count; ++i) loader.add(chunk.ops[line.op_begin + i], line.stamp.seq);
+      report.operations += line.op_count;
+    }
+    loader.flush();  // the views die with the chunk
+    report.records += (*records)->lines.size();
+    if (on_progress && SteadyClock::now() >= next_progress) {
+      on_progress({.step = "replay", .done_bytes = walk.bytes_accepted(), .total_bytes = total_bytes});
+      next_progress = SteadyClock::now() + kProgressInterval;
+    }
+  }
+  table.finish_load(walk.last_seq());
+  report.bytes = walk.bytes_accepted();
+  report.segments = walk.segments().size();
+  report.last_seq = walk.last_seq();
+  report.synced_seq = walk.synced_seq();
+  return {};
+}
+
+}  // namespace kvstore::engine

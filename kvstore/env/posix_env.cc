@@ -1,0 +1,328 @@
+// The operating system's Env. Each call is one system call in a loop that an interruption (EINTR) or a short
+// transfer cannot break, and a sentence when it fails.
+//
+// Locks are open-file-description locks (F_OFD_SETLK, Linux 3.15, POSIX.1-2024), not flock, for two reasons:
+//   - they belong to the open file and not to the process, as flock's do and those of F_SETLK do not: two stores
+//     in one process exclude each other, and closing some other descriptor of the same file gives nothing back;
+//   - F_OFD_GETLK asks who holds the lock *without taking it*. A tool that wonders whether a store is in
+//     use can thus never be the reason why an owner that starts at that moment finds the store locked.
+// A forked child shares the open file and so keeps the lock for as long as it lives without exec (O_CLOEXEC).
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "kvstore/base/assert.h"
+#include "kvstore/env/env.h"
+#include "kvstore/env/failure.h"
+
+namespace kvstore::env {
+namespace {
+
+// Repeats a system call for as long as a signal interrupts it.
+template <typename Call>
+auto uninterrupted(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
+
+// A file descriptor, closed on destruction. close() is not repeated on EINTR: Linux has closed it by then.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept { return std::swap(fd_, other.fd_), *this; }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] bool valid() const noexcept { return fd_ >= 0; }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// O_NONBLOCK means nothing to a regular file, and keeps a FIFO that somebody has put there from blocking us for ever.
+constexpr int kOpenAlways = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+
+// Linux moves at most 2^31 - 4096 bytes a call and macOS refuses more, so ask for less.
+constexpr size_t kTransferBytesMax = size_t{1} << 30;
+
+Status sync_content(int fd, const std::string& path) {
+#if defined(__APPLE__)
+  // fsync() there leaves the bytes in the drive's cache. Where F_FULLFSYNC is unknown (network file
+  // systems) fsync() is all there is.
+  if (uninterrupted([&] { return ::fcntl(fd, F_FULLFSYNC); }) == 0) return {};
+  if (uninterrupted([&] { return ::fsync(fd); }) == 0) return {};
+#else
+  if (uninterrupted([&] { return ::fdatasync(fd); }) == 0) return {};
+#endif
+  return failure(errno, "sync", path);
+}
+
+class PosixFile final : public File {
+ public:
+  PosixFile(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  ~PosixFile() override { unmap(); }
+
+  Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
+    size_t done = 0;
+    while (done < out.size()) {
+      const size_t wanted = std::min(out.size() - done, kTransferBytesMax);
+      const auto at = static_cast<off_t>(offset + done);
+      const ssize_t got = uninterrupted([&] { return ::pread(fd_.get(), out.data() + done, wanted, at); });
+      if (got < 0) return failure(errno, "read", path_, offset + done);
+      if (got == 0) break;  // the end of the file
+      done += static_cast<size_t>(got);
+    }
+    return done;
+  }
+
+  Status write_at(uint64_t offset, std::string_view bytes) override {
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const size_t wanted = std::min(bytes.size() - done, kTransferBytesMax);
+      const auto at = static_cast<off_t>(offset + done);
+      const ssize_t put = uninterrupted([&] { return ::pwrite(fd_.get(), bytes.data() + done, wanted, at); });
+      if (put < 0) return failure(errno, "write", path_, offset + done);
+      if (put == 0) return failure(EIO, "write", path_, offset + done);  // no progress: asking again may never end
+      done += static_cast<size_t>(put);
+    }
+    return {};
+  }
+
+  Result<uint64_t> size() override {
+    struct stat facts {};
+    if (::fstat(fd_.get(), &facts) != 0) return failure(errno, "read the size of", path_);
+    return static_cast<uint64_t>(facts.st_size);
+  }
+
+  Status truncate(uint64_t size) override {
+    if (uninterrupted([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size)); }) == 0) return {};
+    return failure(errno, "truncate", path_, size);
+  }
+
+  Status sync() override { return sync_content(fd_.get(), path_); }
+
+  void start_writeback([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t count) override {
+#if defined(__linux__)
+    if (count == 0) return;  // which would mean: up to the end of the file
+    (void)::sync_file_range(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(count), SYNC_FILE_RANGE_WRITE);
+#endif
+  }
+
+  Result<char*> map(uint64_t capacity) override {
+    KV_ASSERT(mapping_ == nullptr);
+    void* address = ::mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+    if (address == MAP_FAILED) return failure(errno, "map", path_);
+    mapping_ = static_cast<char*>(address);
+    mapping_bytes_ = capacity;
+    return mapping_;
+  }
+
+  void unmap() override {
+    if (mapping_ == nullptr) return;
+    ::munmap(mapping_, mapping_bytes_);
+    mapping_ = nullptr;
+  }
+
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
+  char* mapping_ = nullptr;
+  size_t mapping_bytes_ = 0;
+};
+
+Status open_failure(int sys_errno, std::string_view step, const std::string& path) {
+  if (sys_errno != ELOOP) return failure(sys_errno, step, path);
+  // The system's own words, "too many levels of symbolic links", would send the reader looking for a loop.
+  return Status(Code::kIoError, std::string(step).append(" ").append(path).append(
+                                    ": it is a symbolic link, and those are not followed"))
+      .at(path)
+      .because_of_errno(sys_errno);
+}
+
+Result<Descriptor> open_regular(const std::string& path, int flags, std::string_view step) {
+  Descriptor fd(uninterrupted([&] { return ::open(path.c_str(), flags | kOpenAlways, S_IRUSR | S_IWUSR); }));
+  if (!fd.valid()) return open_failure(errno, step, path);
+  struct stat facts {};
+  if (::fstat(fd.get(), &facts) != 0) return failure(errno, step, path);
+  // A directory opens for reading, and a FIFO or a device both ways; none of them is a file of ours.
+  if (S_ISDIR(facts.st_mode)) return failure(EISDIR, step, path);
+  if (!S_ISREG(facts.st_mode)) return failure(EINVAL, step, path);
+  return fd;
+}
+
+// ---- locks: see the top of the file ---------------------------------------------------------------------------
+
+// Takes the exclusive lock: 0, or errno; EAGAIN or EACCES when another open file has it.
+int take_lock(int fd) {
+#if defined(F_OFD_SETLK)
+  struct flock whole_file {};  // l_start = l_len = 0: all of it, however long it grows; l_pid must be 0
+  whole_file.l_type = F_WRLCK;
+  whole_file.l_whence = SEEK_SET;
+  return uninterrupted([&] { return ::fcntl(fd, F_OFD_SETLK, &whole_file); }) == 0 ? 0 : errno;
+#else
+  return uninterrupted([&] { return ::flock(fd, LOCK_EX | LOCK_NB); }) == 0 ? 0 : errno;
+#endif
+}
+
+// Whether some other open file has the lock. Takes nothing. The BSD kernels keep flock's locks in the list that
+// F_GETLK searches, so the same question works where take_lock() had to use flock.
+bool lock_is_taken(int fd) {
+#if defined(F_OFD_GETLK)
+  constexpr int kAsk = F_OFD_GETLK;
+#else
+  constexpr int kAsk = F_GETLK;
+#endif
+  struct flock would_be {};
+  would_be.l_type = F_RDLCK;  // the lock a descriptor open for reading could take; an exclusive one is in its way
+  would_be.l_whence = SEEK_SET;
+  return uninterrupted([&] { return ::fcntl(fd, kAsk, &would_be); }) == 0 && would_be.l_type != F_UNLCK;
+}
+
+// Closing the file gives the lock back.
+class PosixLock final : public FileLock {
+ public:
+  explicit PosixLock(std::unique_ptr<PosixFile> file) : file_(std::move(file)) {}
+  File& file() override { return *file_; }
+
+ private:
+  std::unique_ptr<PosixFile> file_;
+};
+
+bool still_named(int fd, const std::string& path) {
+  struct stat opened {
+  }, named{};
+  return ::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
+// ---- the environment ------------------------------------------------------------------------------------------
+
+class PosixEnv final : public Env {
+ public:
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    int flags = O_RDONLY;
+    std::string_view step = "open for reading";
+    if (mode == OpenMode::kReadWrite) flags = O_RDWR, step = "open for writing";
+    if (mode == OpenMode::kCreate) flags = O_RDWR | O_CREAT | O_EXCL, step = "create";
+    Result<Descriptor> fd = open_regular(path, flags, step);
+    if (!fd.ok()) return std::move(fd).status();
+    return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(*fd), path));
+  }
+
+  Status rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) == 0) return {};
+    return failure(errno, "rename " + from + " to", to);
+  }
+
+  Status remove(const std::string& path) override {
+    return ::unlink(path.c_str()) == 0 ? Status() : failure(errno, "remove", path);
+  }
+
+  Result<std::vector<std::string>> list(const std::string& dir) override {
+    const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(dir.c_str()), ::closedir);  // opens with O_CLOEXEC
+    if (entries == nullptr) return failure(errno, "list", dir);
+    std::vector<std::string> names;
+    while (true) {
+      errno = 0;  // the only way to tell the end from a failure
+      const dirent* entry = ::readdir(entries.get());
+      if (entry == nullptr) break;
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+    if (errno != 0) return failure(errno, "list", dir);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  Status create_dir(const std::string& dir) override {
+    if (::mkdir(dir.c_str(), S_IRWXU) == 0) return {};
+    const int error = errno;
+    struct stat facts {};
+    if (error == EEXIST && ::stat(dir.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode)) return {};
+    return failure(error, "create directory", dir);
+  }
+
+  Status sync_dir(const std::string& dir) override {
+    const Descriptor fd(uninterrupted([&] { return ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (!fd.valid()) return failure(errno, "open for syncing", dir);
+    if (uninterrupted([&] { return ::fsync(fd.get()); }) == 0) return {};
+    // EINVAL: this file system (some network ones) has no such operation, and keeps names durable in its own way
+    // or not at all. Nothing more can be done there, and refusing would make the store unusable on it.
+    if (errno == EINVAL) return {};
+    return failure(errno, "sync directory", dir);
+  }
+
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
+    while (true) {
+      Result<Descriptor> fd = open_regular(path, O_RDWR | O_CREAT, "lock");
+      if (!fd.ok()) return std::move(fd).status();
+      if (const int error = take_lock(fd->get()); error != 0) {
+        if (error == EAGAIN || error == EACCES || error == EWOULDBLOCK) return held_by_another(path);
+        return failure(error, "lock", path);
+      }
+      // Between open and lock the directory may have been removed and made anew: then we hold a file that nobody
+      // else will ever find, and must try for the one that the name means now.
+      if (!still_named(fd->get(), path)) continue;
+      return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::make_unique<PosixFile>(std::move(*fd), path)));
+    }
+  }
+
+  bool is_locked(const std::string& path) override {
+    const Descriptor fd(uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | kOpenAlways); }));
+    return fd.valid() && lock_is_taken(fd.get());
+  }
+
+  int64_t pid() override { return ::getpid(); }
+
+  std::string host() override {
+    std::array<char, 256> name{};  // POSIX allows 255 and leaves open whether a cut name ends in a NUL
+    if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+    return name.data();
+  }
+
+  // RFC 9562, section 5.4: 122 random bits, the version in byte 6 and the variant in byte 8.
+  std::string new_uuid() override {
+    std::array<unsigned char, 16> bytes{};
+    // Fails only for a bad address or more than 256 bytes: there is nothing the world can do wrong here.
+    const int failed = ::getentropy(bytes.data(), bytes.size());
+    KV_ASSERT(failed == 0);
+    bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);
+    bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::string text;
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+      text += kHex[bytes[i] >> 4];
+      text += kHex[bytes[i] & 0x0f];
+    }
+    return text;
+  }
+};
+
+}  // namespace
+
+Env& posix_env() noexcept {
+  // Never destroyed: a store in some static object of the program may be closed later than any object of ours.
+  alignas(PosixEnv) static std::byte storage[sizeof(PosixEnv)];
+  static Env* const env = new (storage) PosixEnv;
+  return *env;
+}
+
+}  // namespace kvstore::env

@@ -1,0 +1,199 @@
+#include "kvstore/table/arena.h"
+
+#include <bit>
+#include <cstdlib>
+#include <new>
+
+#include "kvstore/base/assert.h"
+#include "kvstore/table/poison.h"
+
+namespace kvstore::table {
+namespace {
+
+// Large enough that little is lost at a slab's end, small enough that few blocks hold few units.
+constexpr size_t slab_units(size_t block_bytes) noexcept {
+  return block_bytes <= 1024 ? 1 : block_bytes <= 8192 ? 4 : 16;
+}
+
+constexpr uint32_t slab_capacity(size_t block_bytes) noexcept {
+  return static_cast<uint32_t>(slab_units(block_bytes) * kUnitBytes / block_bytes);
+}
+
+// How many freed blocks a class keeps at hand. Enough for what one step of the epoch sets free, so that an
+// overwrite finds a warm block and leaves the slabs alone.
+constexpr uint32_t cache_limit(size_t block_bytes) noexcept {
+  constexpr size_t kBytesMax = size_t{128} << 10;
+  return static_cast<uint32_t>(block_bytes * 256 <= kBytesMax ? 256 : kBytesMax / block_bytes);
+}
+
+char* slab_begin(Slab* slab) noexcept {
+  Chunk* chunk = Chunk::of(slab);
+  return chunk->unit(static_cast<size_t>(slab - chunk->slabs.data()));
+}
+
+Slab* slab_of(const void* block) noexcept {
+  Chunk* chunk = Chunk::of(block);
+  Slab* unit = &chunk->slabs[chunk->unit_index(block)];
+  return unit - unit->units_back;
+}
+
+}  // namespace
+
+Arena::~Arena() {
+  while (bigs_ != nullptr) {
+    Big* next = bigs_->next;
+    std::free(bigs_);
+    bigs_ = next;
+  }
+}
+
+void* Arena::allocate(size_t bytes) noexcept {
+  KV_DASSERT(bytes > 0);
+  if (bytes > kSmallBytesMax) return allocate_big(bytes);
+  const size_t class_index = class_of(bytes);
+  SizeClass& size_class = classes_[class_index];
+  void* block = nullptr;
+  if (size_class.cache != nullptr) {
+    block = size_class.cache;
+    size_class.cache = size_class.cache->next;
+    --size_class.cache_count;
+  } else {
+    block = take_from_slab(class_index);
+    if (block == nullptr) return nullptr;
+  }
+  ++live_count_;
+  unpoison(block, bytes);
+  return block;
+}
+
+void Arena::free(void* block, size_t bytes) noexcept {
+  if (bytes > kSmallBytesMax) return free_big(block, bytes);
+  --live_count_;
+  const size_t class_index = class_of(bytes);
+  const size_t block_bytes = class_bytes(class_index);
+  KV_DASSERT(slab_of(block)->class_index == class_index);
+  SizeClass& size_class = classes_[class_index];
+  size_class.cache = new (block) FreeBlock{size_class.cache};
+  poison(static_cast<char*>(block) + sizeof(FreeBlock), block_bytes - sizeof(FreeBlock));
+  const uint32_t limit = cache_limit(block_bytes);
+  if (++size_class.cache_count > limit) shrink_cache(size_class, limit / 2);
+}
+
+void Arena::trim() noexcept {
+  for (SizeClass& size_class : classes_) shrink_cache(size_class, 0);
+}
+
+void* Arena::allocate_array(size_t bytes) noexcept {
+  KV_DASSERT(std::has_single_bit(bytes) && bytes >= 64);
+  if (bytes <= kSmallBytesMax) return allocate(bytes);
+  void* array = bytes < kChunkBytes ? chunks_.take(bytes / kUnitBytes) : chunks_.map(bytes);
+  if (array != nullptr) ++live_count_;
+  return array;
+}
+
+void Arena::free_array(void* array, size_t bytes) noexcept {
+  if (bytes <= kSmallBytesMax) return free(array, bytes);
+  --live_count_;
+  if (bytes < kChunkBytes) return chunks_.give_back(static_cast<char*>(array), bytes / kUnitBytes);
+  chunks_.unmap(static_cast<char*>(array), bytes);
+}
+
+size_t Arena::class_of(size_t bytes) noexcept {
+  if (bytes <= kFineBytesMax) return (bytes - 1) / 8;
+  const size_t doubling =
+      static_cast<size_t>(std::bit_width(bytes - 1)) - static_cast<size_t>(std::bit_width(kFineBytesMax - 1)) - 1;
+  const size_t base = kFineBytesMax << doubling;
+  return kFineClasses + doubling * kSteps + (bytes - 1 - base) / (base / kSteps);
+}
+
+size_t Arena::class_bytes(size_t class_index) noexcept {
+  if (class_index < kFineClasses) return (class_index + 1) * 8;
+  const size_t base = kFineBytesMax << (class_index - kFineClasses) / kSteps;
+  return base + ((class_index - kFineClasses) % kSteps + 1) * (base / kSteps);
+}
+
+void* Arena::take_from_slab(size_t class_index) noexcept {
+  SizeClass& size_class = classes_[class_index];
+  const size_t block_bytes = class_bytes(class_index);
+  if (size_class.roomy == nullptr) {
+    const size_t units = slab_units(block_bytes);
+    char* begin = chunks_.take(units);
+    if (begin == nullptr) return nullptr;
+    Chunk* chunk = Chunk::of(begin);
+    Slab* slab = &chunk->slabs[chunk->unit_index(begin)];
+    *slab = Slab{};
+    slab->class_index = static_cast<uint8_t>(class_index);
+    for (size_t unit = 1; unit < units; ++unit) slab[unit].units_back = static_cast<uint8_t>(unit);
+    poison(begin, units * kUnitBytes);
+    push_roomy(slab);
+  }
+  Slab* slab = size_class.roomy;
+  void* block = nullptr;
+  if (slab->free != nullptr) {
+    block = slab->free;
+    slab->free = slab->free->next;
+  } else {
+    block = slab_begin(slab) + slab->fresh++ * block_bytes;
+  }
+  if (++slab->used == slab_capacity(block_bytes)) remove_roomy(slab);
+  return block;
+}
+
+void Arena::return_to_slab(FreeBlock* block) noexcept {
+  Slab* slab = slab_of(block);
+  const size_t block_bytes = class_bytes(slab->class_index);
+  if (slab->used == slab_capacity(block_bytes)) push_roomy(slab);
+  block->next = slab->free;
+  slab->free = block;
+  if (--slab->used > 0) return;
+  remove_roomy(slab);
+  char* begin = slab_begin(slab);
+  const size_t units = slab_units(block_bytes);
+  unpoison(begin, units * kUnitBytes);
+  chunks_.give_back(begin, units);
+}
+
+void Arena::shrink_cache(SizeClass& size_class, uint32_t keep) noexcept {
+  while (size_class.cache_count > keep) {
+    FreeBlock* surplus = size_class.cache;
+    size_class.cache = surplus->next;
+    --size_class.cache_count;
+    return_to_slab(surplus);
+  }
+}
+
+void Arena::push_roomy(Slab* slab) noexcept {
+  Slab*& first = classes_[slab->class_index].roomy;
+  slab->previous = nullptr;
+  slab->next = first;
+  if (first != nullptr) first->previous = slab;
+  first = slab;
+}
+
+void Arena::remove_roomy(Slab* slab) noexcept {
+  (slab->previous != nullptr ? slab->previous->next : classes_[slab->class_index].roomy) = slab->next;
+  if (slab->next != nullptr) slab->next->previous = slab->previous;
+}
+
+void* Arena::allocate_big(size_t bytes) noexcept {
+  auto* big = static_cast<Big*>(std::malloc(sizeof(Big) + bytes));
+  if (big == nullptr) return nullptr;
+  big->previous = nullptr;
+  big->next = bigs_;
+  if (bigs_ != nullptr) bigs_->previous = big;
+  bigs_ = big;
+  big_bytes_.store(big_bytes_.load(std::memory_order_relaxed) + sizeof(Big) + bytes, std::memory_order_relaxed);
+  ++live_count_;
+  return big + 1;
+}
+
+void Arena::free_big(void* block, size_t bytes) noexcept {
+  Big* big = static_cast<Big*>(block) - 1;
+  (big->previous != nullptr ? big->previous->next : bigs_) = big->next;
+  if (big->next != nullptr) big->next->previous = big->previous;
+  big_bytes_.store(big_bytes_.load(std::memory_order_relaxed) - sizeof(Big) - bytes, std::memory_order_relaxed);
+  --live_count_;
+  std::free(big);
+}
+
+}  // namespace kvstore::table

@@ -1,0 +1,78 @@
+// Bucket and slot: the words that make up the hash index. buckets.h has the whole picture.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "kvstore/base/assert.h"
+#include "kvstore/table/arena.h"
+#include "kvstore/table/entry.h"
+
+namespace kvstore::table {
+
+inline constexpr unsigned kTagBits = 19;      // 16 above a 48-bit address, and its 3 low bits, which are zero
+inline constexpr unsigned kArrayBitsMin = 3;  // the smallest array has 8 buckets; the tag begins above these bits
+inline constexpr unsigned kArrayBitsMax = kArrayBitsMin + kTagBits;
+inline constexpr uint64_t kTagMask = (uint64_t{1} << kTagBits) - 1;
+
+// What a slot holds: 0 when empty, else an entry's address and its key's tag. A tag can be 0, so only the
+// whole word tells whether a slot is empty.
+class SlotWord {
+ public:
+  SlotWord() = default;
+  explicit SlotWord(uint64_t bits) noexcept : bits_(bits) {}
+  SlotWord(const Entry* entry, uint64_t hash) noexcept : bits_(reinterpret_cast<uint64_t>(entry) << 16 | tag_of(hash)) {
+    KV_DASSERT(this->entry() == entry);
+  }
+  [[nodiscard]] static uint64_t tag_of(uint64_t hash) noexcept { return hash >> kArrayBitsMin & kTagMask; }
+  [[nodiscard]] uint64_t bits() const noexcept { return bits_; }
+  [[nodiscard]] bool empty() const noexcept { return bits_ == 0; }
+  [[nodiscard]] bool matches(uint64_t tag) const noexcept { return ((bits_ ^ tag) & kTagMask) == 0 && bits_ != 0; }
+  [[nodiscard]] Entry* entry() const noexcept { return reinterpret_cast<Entry*>(bits_ >> kTagBits << 3); }
+  // The low kArrayBitsMax bits of the hash, given the bucket that the slot was found in.
+  [[nodiscard]] uint64_t low_hash(size_t bucket_index) const noexcept {
+    return (bits_ & kTagMask) << kArrayBitsMin | (bucket_index & ((size_t{1} << kArrayBitsMin) - 1));
+  }
+
+ private:
+  uint64_t bits_ = 0;
+};
+
+class Slot {
+ public:
+  [[nodiscard]] SlotWord load() const noexcept { return SlotWord(word_.load(std::memory_order_acquire)); }
+  void store(SlotWord word) noexcept { word_.store(word.bits(), std::memory_order_release); }
+
+ private:
+  std::atomic<uint64_t> word_{0};
+};
+
+struct alignas(64) Bucket {
+  std::array<Slot, 7> slots{};
+  std::atomic<Bucket*> overflow{nullptr};
+};
+static_assert(sizeof(Bucket) == 64);
+
+// 2^bits home buckets, or none at all.
+struct BucketArray {
+  Bucket* buckets = nullptr;
+  unsigned bits = 0;
+  [[nodiscard]] size_t count() const noexcept { return buckets == nullptr ? 0 : size_t{1} << bits; }
+};
+
+// Frees the home buckets and every overflow bucket, not the entries.
+inline void free_buckets(Arena& arena, BucketArray array) noexcept {
+  for (size_t index = 0; index < array.count(); ++index) {
+    Bucket* bucket = array.buckets[index].overflow.load(std::memory_order_relaxed);
+    while (bucket != nullptr) {
+      Bucket* next = bucket->overflow.load(std::memory_order_relaxed);
+      arena.free(bucket, sizeof(Bucket));
+      bucket = next;
+    }
+  }
+  if (array.buckets != nullptr) arena.free_array(array.buckets, array.count() * sizeof(Bucket));
+}
+
+}  // namespace kvstore::table

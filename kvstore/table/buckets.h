@@ -1,0 +1,119 @@
+// Buckets: the hash index, from a key to the newest of its entries. One writer, lock-free readers.
+//
+//   hash    63      56                       21                   3   0
+//           +--------+-----------------------+--------------------+---+
+//           | shard  |                       |        tag         |   |
+//           +--------+-----------------------+--------------------+---+
+//                                              `-- bucket index, the lowest 3 to 22 bits
+//
+// 256 shards, so that growing one pauses the writer for 1/256 of the work. A shard is an array of buckets, each
+// one cache line: seven slots and a link to an overflow bucket. A slot is one word, an entry's address and
+// 19 bits of its key's hash, the tag. A key has one home bucket, so a lookup reads one line, rarely two;
+// deleting just empties the slot; nothing is ever moved within an array, so a reader cannot miss what is there.
+//
+// Why the tag overlaps the bucket index: together they hold all the address bits a slot can need, so an array
+// grows and shrinks without a look at any entry. The price: in an array of 2^b buckets only 22 - b bits of
+// the tag still tell the keys of a bucket apart. At 10M entries those are 9 bits, and one lookup in a hundred
+// compares a key in vain. Beyond 2^22 buckets a shard (5 billion entries in all) chains get longer instead.
+//
+// Resizing builds a new array, publishes it with one store, and retires the old one. A reader still inside the
+// old array finds there all that was linked before the swap. What it may count on, what was published
+// when it began, was: the writer publishes after linking, so whoever knows of a later link knows the new array.
+//
+// Hashes come from the caller; any function of the key will do.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "kvstore/table/arena.h"
+#include "kvstore/table/bucket.h"
+#include "kvstore/table/entry.h"
+#include "kvstore/table/limbo.h"
+
+namespace kvstore::table {
+
+class Buckets {
+ public:
+  static constexpr unsigned kShardBits = 8;
+  static constexpr size_t kShards = size_t{1} << kShardBits;
+
+  Buckets(Arena& arena, Limbo& limbo) noexcept : arena_(arena), limbo_(limbo) {}
+  ~Buckets();  // frees the buckets, not the entries
+  Buckets(const Buckets&) = delete;
+  Buckets& operator=(const Buckets&) = delete;
+
+  // ---- any thread, inside an epoch (or the writer) ------------------------------------------------
+  struct Found {
+    Slot* slot = nullptr;    // for the writer
+    Entry* entry = nullptr;  // nullptr: no such key
+  };
+  [[nodiscard]] Found find(std::string_view key, uint64_t hash) const noexcept {
+    const uint64_t tag = SlotWord::tag_of(hash);
+    for (Bucket* bucket = home(hash); bucket != nullptr; bucket = bucket->overflow.load(std::memory_order_acquire)) {
+      for (Slot& slot : bucket->slots) {
+        const SlotWord word = slot.load();
+        if (word.matches(tag) && word.entry()->key() == key) return {&slot, word.entry()};
+      }
+    }
+    return {};
+  }
+  void prefetch_home(uint64_t hash) const noexcept { __builtin_prefetch(home(hash)); }
+  // Needs the home bucket, so prefetch that first, some time before.
+  void prefetch_entry(uint64_t hash) const noexcept;
+  // A shard's array as it is now, for walking it. While inside the epoch it stays readable.
+  [[nodiscard]] BucketArray array(size_t shard) const noexcept {
+    const uint64_t word = shards_[shard].load(std::memory_order_acquire);
+    return {reinterpret_cast<Bucket*>(word & ~kBitsMask), static_cast<unsigned>(word & kBitsMask)};
+  }
+  // As much of a hash as finding a key again takes.
+  [[nodiscard]] static uint64_t hash_of(size_t shard, size_t bucket_index, SlotWord word) noexcept {
+    return static_cast<uint64_t>(shard) << (64 - kShardBits) | word.low_hash(bucket_index);
+  }
+
+  // ---- the writer -------------------------------------------------------------------------------
+  // Sets aside what insert() will need for a key with this hash, `inserts` such keys being under way. False
+  // when memory has run out.
+  [[nodiscard]] bool reserve(uint64_t hash, size_t inserts) noexcept;
+  // Gives back what is set aside for more than `inserts`.
+  void trim_reserve(size_t inserts) noexcept;
+  // Needs: the key is not there, reserve() was called.
+  void insert(Entry* entry, uint64_t hash) noexcept;
+  void remove(Slot* slot, uint64_t hash) noexcept;
+  // Sizes every shard for this many entries in all. Does what memory allows.
+  void expect(uint64_t entries) noexcept;
+
+  // Asserts that every slot stands in its bucket and every count is right. Returns the number of blocks of the
+  // arena in use here. Needs: no array of this in limbo.
+  [[nodiscard]] uint64_t check() const;
+
+ private:
+  static constexpr uint64_t kBitsMask = alignof(Bucket) - 1;  // an array's bits, in the low bits of its address
+
+  struct Shard {  // the writer's own
+    uint64_t entries = 0;
+    uint64_t overflow = 0;    // overflow buckets
+    uint64_t grow_at = 0;     // more entries than this: the array grows
+    uint64_t rebuild_at = 0;  // more overflow buckets than this: the array is built anew
+  };
+
+  [[nodiscard]] Bucket* home(uint64_t hash) const noexcept {
+    const BucketArray found = array(hash >> (64 - kShardBits));
+    return found.buckets == nullptr ? nullptr : found.buckets + (hash & ((uint64_t{1} << found.bits) - 1));
+  }
+  [[nodiscard]] BucketArray make_array(unsigned bits) noexcept;
+  bool resize(size_t shard, unsigned bits) noexcept;
+  void publish(size_t shard, BucketArray fresh, uint64_t overflow) noexcept;
+
+  Arena& arena_;
+  Limbo& limbo_;
+  std::array<std::atomic<uint64_t>, kShards> shards_{};  // address and bits of a BucketArray
+  std::array<Shard, kShards> states_{};
+  Bucket* reserve_ = nullptr;  // spare overflow buckets, linked by `overflow`
+  size_t reserve_count_ = 0;
+};
+
+}  // namespace kvstore::table

@@ -1,0 +1,102 @@
+#include "kvstore/table/limbo.h"
+
+#include <new>
+
+#include "kvstore/base/assert.h"
+
+namespace kvstore::table {
+namespace {
+
+// How many retirements make it worth looking through the readers' slots, which costs about 100 ns.
+constexpr uint64_t kAdvanceEvery = 64;
+
+}  // namespace
+
+Limbo::~Limbo() {
+  KV_ASSERT(!epoch_.has_readers());
+  KV_ASSERT(settle());
+}
+
+Limbo::ArrayNote* Limbo::make_note() noexcept {
+  void* memory = arena_.allocate(sizeof(ArrayNote));
+  return memory == nullptr ? nullptr : new (memory) ArrayNote;
+}
+
+void Limbo::drop_note(ArrayNote* note) noexcept { arena_.free(note, sizeof(ArrayNote)); }
+
+void Limbo::retire(Entry* entry) noexcept {
+  List& list = retired_[epoch_.current() % 3];
+  if (list.first == nullptr) list.last = entry;
+  entry->unlink(list.first);
+  list.first = entry;
+  ++retired_since_advance_;
+}
+
+void Limbo::retire(ArrayNote* note, BucketArray array) noexcept {
+  List& list = retired_[epoch_.current() % 3];
+  note->array = array;
+  note->next = list.notes;
+  list.notes = note;
+  retired_since_advance_ += kAdvanceEvery;
+}
+
+void Limbo::turn(size_t entries_max) noexcept {
+  if (retired_since_advance_ >= kAdvanceEvery) advance();
+  for (size_t count = 0; count < entries_max && free_.first != nullptr; ++count) free_one_entry();
+  if (free_.notes != nullptr) free_one_array();
+}
+
+bool Limbo::tidy(size_t entries_max) noexcept {
+  if (!empty()) retired_since_advance_ = kAdvanceEvery;
+  turn(entries_max);
+  return !empty();
+}
+
+bool Limbo::settle() noexcept {
+  advance();
+  while (free_.first != nullptr) free_one_entry();
+  while (free_.notes != nullptr) free_one_array();
+  return empty();
+}
+
+bool Limbo::empty() const noexcept {
+  for (const List& list : retired_) {
+    if (list.first != nullptr || list.notes != nullptr) return false;
+  }
+  return free_.first == nullptr && free_.notes == nullptr;
+}
+
+// What was retired in epoch r is free in r + 2, so with no reader inside, three steps free everything.
+void Limbo::advance() noexcept {
+  retired_since_advance_ = 0;
+  for (int step = 0; step < 3 && epoch_.try_advance(); ++step) {
+    List& list = retired_[(epoch_.current() + 1) % 3];  // the phase of two epochs ago
+    if (list.first != nullptr) {
+      if (free_.first == nullptr) free_.last = list.last;
+      list.last->unlink(free_.first);
+      free_.first = list.first;
+    }
+    while (list.notes != nullptr) {
+      ArrayNote* note = list.notes;
+      list.notes = note->next;
+      note->next = free_.notes;
+      free_.notes = note;
+    }
+    list = List{};
+  }
+}
+
+void Limbo::free_one_entry() noexcept {
+  Entry* entry = free_.first;
+  free_.first = entry->link().next_retired();
+  arena_.free(entry, entry->footprint());
+}
+
+void Limbo::free_one_array() noexcept {
+  ArrayNote* note = free_.notes;
+  free_.notes = note->next;
+  free_buckets(arena_, note->array);
+  drop_note(note);
+}
+
+}  // namespace kvstore::table

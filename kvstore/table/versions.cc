@@ -1,0 +1,138 @@
+#include "kvstore/table/versions.h"
+
+#include <memory>
+#include <new>
+
+#include "kvstore/base/assert.h"
+
+namespace kvstore::table {
+namespace {
+
+constexpr size_t kReserveIdle = 16;  // spare nodes kept when none is needed
+
+}  // namespace
+
+Versions::~Versions() {
+  while (newest_ != nullptr) {
+    KV_ASSERT(newest_->pins == 0);
+    PinRecord* older = newest_->older;
+    delete newest_;
+    newest_ = older;
+  }
+}
+
+PinRecord* Versions::pin(const std::atomic<format::Seq>& published) {
+  auto record = std::make_unique<PinRecord>();  // before the mutex: the writer may be waiting for it
+  const std::lock_guard lock(mutex_);
+  records_.fetch_add(1, std::memory_order_seq_cst);
+  record->seq = published.load(std::memory_order_seq_cst);
+  if (newest_ != nullptr && newest_->seq == record->seq) {
+    records_.fetch_sub(1, std::memory_order_seq_cst);  // newest_ is counted already
+    if (newest_->pins++ == 0) gone_.fetch_sub(1, std::memory_order_relaxed);
+    return newest_;
+  }
+  KV_ASSERT(newest_ == nullptr || newest_->seq < record->seq);
+  record->pins = 1;
+  record->older = newest_;
+  if (newest_ != nullptr) newest_->newer = record.get();
+  newest_ = record.get();
+  return record.release();
+}
+
+void Versions::unpin(PinRecord* record) noexcept {
+  const std::lock_guard lock(mutex_);
+  KV_ASSERT(record->pins > 0);
+  if (--record->pins == 0) gone_.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool Versions::reserve(size_t count) noexcept {
+  while (reserve_count_ < count) {
+    void* memory = arena_.allocate(sizeof(HeldVersion));
+    if (memory == nullptr) return false;
+    reserve_ = new (memory) HeldVersion{nullptr, 0, 0, reserve_};
+    ++reserve_count_;
+  }
+  return true;
+}
+
+void Versions::trim_reserve(size_t count) noexcept {
+  while (reserve_count_ > count + kReserveIdle) {
+    HeldVersion* node = reserve_;
+    reserve_ = node->next;
+    --reserve_count_;
+    arena_.free(node, sizeof(HeldVersion));
+  }
+}
+
+PinRecord* Versions::newest_pin_below(format::Seq seq) noexcept {
+  if (records_.load(std::memory_order_seq_cst) == 0) return nullptr;
+  const std::lock_guard lock(mutex_);
+  PinRecord* record = newest_;
+  while (record != nullptr && (record->seq >= seq || record->pins == 0)) record = record->older;
+  return record;
+}
+
+void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
+  KV_ASSERT(reserve_ != nullptr);
+  HeldVersion* node = reserve_;
+  reserve_ = node->next;
+  --reserve_count_;
+  *node = HeldVersion{version, hash, version->seq(), pin->held};
+  pin->held = node;
+  count_held(+1);
+}
+
+Versions::Step Versions::drain_step() noexcept {
+  if (draining_ == nullptr) {
+    if (gone_.load(std::memory_order_relaxed) == 0) return {};
+    begin_drain();
+    if (draining_ == nullptr) return {};
+  }
+  HeldVersion* node = draining_->held;
+  if (node == nullptr) {
+    end_drain();
+    return {.worked = true};
+  }
+  draining_->held = node->next;
+  if (heir_ != nullptr && heir_->seq >= node->seq) {
+    node->next = heir_->held;
+    heir_->held = node;
+    return {.worked = true};
+  }
+  const Step step{.worked = true, .version = node->version, .hash = node->hash};
+  arena_.free(node, sizeof(HeldVersion));
+  count_held(-1);
+  return step;
+}
+
+// Chooses a record without pins. Its heir stays in the list meanwhile: only end_drain() removes records, and
+// only the one being drained. Should the heir lose its last pin, what it inherited is drained again.
+void Versions::begin_drain() noexcept {
+  const std::lock_guard lock(mutex_);
+  PinRecord* record = newest_;
+  while (record != nullptr && record->pins > 0) record = record->older;
+  if (record == nullptr) return;
+  draining_ = record;
+  heir_ = record->older;
+  while (heir_ != nullptr && heir_->pins == 0) heir_ = heir_->older;
+}
+
+void Versions::end_drain() noexcept {
+  PinRecord* record = draining_;
+  draining_ = nullptr;
+  heir_ = nullptr;
+  const std::lock_guard lock(mutex_);
+  if (record->pins > 0) return;  // pinned again: its instant is still the newest
+  (record->newer != nullptr ? record->newer->older : newest_) = record->older;
+  if (record->older != nullptr) record->older->newer = record->newer;
+  records_.fetch_sub(1, std::memory_order_seq_cst);
+  gone_.fetch_sub(1, std::memory_order_relaxed);
+  delete record;
+}
+
+// Written by one thread at a time, hence no read-modify-write.
+void Versions::count_held(int64_t change) noexcept {
+  held_count_.store(held_count() + static_cast<uint64_t>(change), std::memory_order_relaxed);
+}
+
+}  // namespace kvstore::table

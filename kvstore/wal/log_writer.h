@@ -1,0 +1,132 @@
+// LogWriter: appends records to the active segment, rotates segments, and syncs.
+//
+// Two ways to get bytes into the file (LogIo). kMapped: the file is extended ahead in large writes of
+// '\n' and records are copied into a shared mapping of it, strictly front to back, so an acknowledged write
+// costs no system call and survives kill -9, and a reader sees whole lines and at most one torn one at the end.
+// The space is written before it is mapped, so a full disk shows as an error of that write and never as a
+// SIGBUS. kWrite: one write a record.
+//
+// Rotation, in this order, so that no name ever points at bytes that may still vanish and no promise gets lost:
+//   sync the old segment -> write new.tmp with its header -> sync -> rename -> sync directory
+//   -> closing line in the old one, truncate it to length, sync -> first record in the new one
+//
+// Thread-safety: append(), make_room() and close() need the store's commit lock. sync() and extend() may
+// run beside them on any thread. After a failed sync the writer stays broken and repeats that error,
+// since nobody knows any more which bytes reached the disk (P8).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvstore/base/buffer.h"
+#include "kvstore/env/env.h"
+#include "kvstore/format/record.h"
+#include "kvstore/options.h"
+#include "kvstore/status.h"
+
+namespace kvstore::wal {
+
+// The part of a line that needs no lock, with what is needed to join its checksum to the stamp's.
+struct Body {
+  std::string_view text{};
+  uint32_t crc = 0;
+  uint32_t shift = 0;  // crc32c_shift(text.size())
+
+  static Body of(std::string_view text) noexcept;
+};
+
+class LogWriter {
+ public:
+  struct Settings {
+    std::string dir{};
+    std::string store{};                // uuid
+    LogIo io = LogIo::kMapped;
+    uint64_t segment_bytes = 0;
+    std::function<int64_t()> now_us{};  // for `created` in headers
+    // Called, from any of the writer's calls, when the space ahead runs low; must be cheap. Its receiver
+    // calls extend() on another thread.
+    std::function<void()> on_low_room{};
+  };
+  // Where a recovered log goes on.
+  struct Place {
+    std::string segment{};              // file name; empty: a new store
+    uint64_t offset = 0;              // behind its last line, newline included
+    format::Seq last_seq = 0;
+    uint64_t sealed_bytes = 0;        // of earlier segments
+    uint64_t segments = 0;            // log files, the active one included
+  };
+
+  // Opens the active segment for appending, or creates the first one. Needs: the file ends at place.offset, and
+  // everything in it is synced.
+  static Result<std::unique_ptr<LogWriter>> open(env::Env& env, Settings settings, const Place& place);
+  ~LogWriter();
+
+  // Makes sure that a record with a body of this size fits, extending the file or beginning a new segment. On
+  // failure nothing is lost and a later call may succeed (kNoSpace, kIoError), unless the writer is broken.
+  Status make_room(size_t body_bytes);
+  // Writes one record. Needs: make_room(body.text.size()) just returned OK; stamp.seq == last_seq() + 1.
+  // kMapped cannot fail; kWrite removes a partial line again (kNoSpace, kIoError). Throws std::bad_alloc (kWrite).
+  Status append(const format::Stamp& stamp, const Body& body);
+
+  // Returns when every record appended before the call survives a power cut. May be called concurrently.
+  Status sync();
+  // Extends the space ahead and releases old mappings; for a background thread. Failures show in make_room().
+  void extend();
+  // Syncs, trims the filler, closes. Needs: nobody else is inside. Later appends fail with kClosed.
+  Status close();
+
+  [[nodiscard]] format::Seq last_seq() const noexcept { return last_seq_.load(std::memory_order_acquire); }
+  [[nodiscard]] format::Seq synced_seq() const noexcept { return synced_seq_.load(std::memory_order_acquire); }
+  // OK, or the failed sync that broke the writer.
+  [[nodiscard]] Status broken() const;
+  [[nodiscard]] bool is_broken() const noexcept { return is_broken_.load(std::memory_order_acquire); }
+
+  struct Counters {
+    std::atomic<uint64_t> log_bytes{0};      // lines in all segments
+    std::atomic<uint64_t> segments{0};
+    std::atomic<uint64_t> syncs{0};
+    std::atomic<uint64_t> rotations{0};
+    std::atomic<uint64_t> reserve_stalls{0};
+  };
+  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  struct ActiveSegment;
+
+  LogWriter(env::Env& env, Settings settings) noexcept;
+  Result<std::shared_ptr<ActiveSegment>> create_segment(format::Seq first_seq, uint64_t capacity);
+  Status start_io(ActiveSegment& segment, uint64_t capacity);
+  Status extend_to(ActiveSegment& segment, uint64_t needed_end);
+  Status rotate(size_t line_bytes_max);
+  Status sync_segment(ActiveSegment& segment, format::Seq covers);
+  Status append_text(ActiveSegment& segment, std::string_view text);
+  Status mark_broken(Status cause);
+  [[nodiscard]] std::shared_ptr<ActiveSegment> active() const;
+  void replace_active(std::shared_ptr<ActiveSegment> next);
+
+  env::Env& env_;
+  const Settings settings_;
+  Counters counters_;
+
+  // The active segment is read by sync() and extend() and replaced under the commit lock.
+  mutable std::mutex active_mutex_;
+  std::shared_ptr<ActiveSegment> active_;                  // writes need both the commit lock and active_mutex_
+  std::vector<std::shared_ptr<ActiveSegment>> retired_;    // sealed; extend() unmaps them off the commit path
+
+  base::Buffer line_;                                      // kWrite: the line under way; commit lock
+
+  std::atomic<format::Seq> last_seq_{0};
+  std::atomic<format::Seq> synced_seq_{0};
+  std::atomic<bool> is_broken_{false};
+  mutable std::mutex broken_mutex_;
+  Status broken_;
+  bool closed_ = false;
+};
+
+}  // namespace kvstore::wal

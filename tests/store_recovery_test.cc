@@ -1,0 +1,326 @@
+// What opening makes of damage that spans files: deleted, emptied, cut, swapped and foreign segments, the vouchers in
+// LOCK and in closing lines, and rotations cut short. Damage within one file is store_golden_test.cc's.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kvstore/kvstore.h"
+#include "tests/support/store_test.h"
+
+namespace kvstore::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RecoveryTest : public StoreTest {
+ protected:
+  // A cleanly closed store of four or more segments, keys k0 .. k59.
+  void make_segments() {
+    open({.segment_bytes = 4096});
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), std::string(200, 'v')).ok());
+    close();
+    files_ = log_files_of(dir());
+    ASSERT_GE(files_.size(), 4U);
+  }
+  // A store as kill -9 leaves it: LOCK still names an owner and vouches for nothing, filler behind the last line.
+  void crash_copy() {
+    fs::copy(dir(), dir().string() + ".crashed", fs::copy_options::recursive);
+    close();
+    fs::remove_all(dir());
+    fs::rename(dir().string() + ".crashed", dir());
+    files_ = log_files_of(dir());
+  }
+
+  // The refusal's code and sentence, with the directory left out.
+  std::string refusal() {
+    expects_damage_ = true;
+    Result<Store> store = Store::open(dir());
+    if (store.ok()) return "opened";
+    // What refuses to open refuses to be read, is reported by verify(), and is left as it is.
+    EXPECT_EQ(Store::open(dir(), {.read_only = true}).status().message(), store.status().message());
+    Result<VerifyReport> report = verify(dir());
+    EXPECT_TRUE(report.ok() && !report->findings.empty());
+    if (report.ok() && !report->findings.empty()) {
+      EXPECT_TRUE(store.status().message().starts_with(report->findings[0].message)) << report->findings[0].message;
+      EXPECT_NE(report->findings[0].advice, "");
+    }
+    std::string text = std::string(code_name(store.status().code())) + ": " + std::string(store.status().message());
+    for (size_t at = text.find(dir().string()); at != std::string::npos; at = text.find(dir().string())) {
+      text.replace(at, dir().string().size(), "db");
+    }
+    return text;
+  }
+  void expect_refusal(std::string_view start) {
+    const std::string text = refusal();
+    EXPECT_TRUE(text.starts_with(start)) << text;
+    EXPECT_NE(text.find("try: "), std::string::npos) << text;
+  }
+
+  std::vector<fs::path> files_;
+};
+
+TEST_F(RecoveryTest, AMissingMiddleSegmentIsNoticed) {
+  make_segments();
+  fs::remove(files_[1]);
+  const std::string next = files_[2].filename();
+  expect_refusal("Corruption: db/" + files_[0].filename().string() + ":");
+  EXPECT_NE(refusal().find("the next one, " + next + ", begins with record"), std::string::npos) << refusal();
+}
+
+TEST_F(RecoveryTest, AMissingFirstSegmentIsNoticed) {
+  make_segments();
+  fs::remove(files_[0]);
+  expect_refusal("Corruption: db: the log begins with " + files_[1].filename().string());
+}
+
+TEST_F(RecoveryTest, AMissingLastSegmentIsNoticedByTheClosingLineBeforeIt) {
+  make_segments();
+  fs::remove(files_.back());
+  const std::string text = refusal();
+  EXPECT_NE(text.find("the closing line names " + files_.back().filename().string()), std::string::npos) << text;
+}
+
+TEST_F(RecoveryTest, AMissingLogIsNoticedByLock) {
+  make_segments();
+  for (const fs::path& file : files_) fs::remove(file);
+  expect_refusal("Corruption: db: no log file is left, but LOCK says that 60 records");
+}
+
+TEST_F(RecoveryTest, AnEmptiedSegmentIsNoticedWhereverItStands) {
+  for (const size_t which : {size_t{0}, size_t{1}, SIZE_MAX}) {
+    close();
+    fs::remove_all(dir());
+    make_segments();
+    const fs::path& file = which == SIZE_MAX ? files_.back() : files_[which];
+    write_bytes(file, "");
+    expect_refusal("Corruption: db/" + file.filename().string() + ":1 (byte 0): the file has no header line");
+  }
+}
+
+TEST_F(RecoveryTest, ACutAtALineBoundaryOfAClosedStoreIsNoticed) {
+  make_segments();
+  for (const fs::path& file : {files_[1], files_.back()}) {
+    const std::string whole = bytes_of(file);
+    const size_t last_line = whole.rfind('\n', whole.size() - 2) + 1;
+    write_bytes(file, whole.substr(0, whole.rfind('\n', last_line - 2) + 1));
+    EXPECT_TRUE(refusal().starts_with("Corruption: db/" + file.filename().string())) << refusal();
+    write_bytes(file, whole);
+  }
+  expects_damage_ = false;
+  open();
+}
+
+TEST_F(RecoveryTest, ASwappedSegmentIsNoticed) {
+  make_segments();
+  const fs::path aside = dir() / "aside";
+  fs::rename(files_[1], aside);
+  fs::rename(files_[2], files_[1]);
+  fs::rename(aside, files_[2]);
+  const std::string text = refusal();
+  EXPECT_NE(text.find("a file of another place or store"), std::string::npos) << text;
+}
+
+TEST_F(RecoveryTest, ASegmentOfAnotherStoreIsNoticed) {
+  make_segments();
+  const std::string mine = bytes_of(files_[0]);
+  fs::rename(dir(), dir().string() + ".first");
+  make_segments();
+  write_bytes(files_[0], mine);
+  const std::string text = refusal();
+  EXPECT_NE(text.find("a file of another place or store"), std::string::npos) << text;
+}
+
+TEST_F(RecoveryTest, EveryFlippedBitInASealedSegmentIsNoticed) {
+  make_segments();
+  expects_damage_ = true;
+  const std::string whole = bytes_of(files_[1]);
+  for (size_t at = 0; at < whole.size(); at += 7) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
+    if (damaged[at] == '\n') continue;
+    write_bytes(files_[1], damaged);
+    const Result<Store> store = Store::open(dir(), {.read_only = true});
+    ASSERT_FALSE(store.ok()) << "byte " << at;
+  }
+}
+
+TEST_F(RecoveryTest, TheLastLineOfAClosedStoreIsPromised) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  ASSERT_TRUE(store_->put("b", "2").ok());
+  close();
+  const fs::path file = log_files_of(dir()).at(0);
+  std::string text = bytes_of(file);
+  text[text.size() - 5] ^= 1;
+  write_bytes(file, text);
+  expect_refusal("Corruption: db/wal-00000000000000000001.jsonl:3 (byte ");
+}
+
+TEST_F(RecoveryTest, TheLastLineOfACrashedStoreIsCutKeptAndReported) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  ASSERT_TRUE(store_->put("b", "2").ok());
+  crash_copy();
+  std::string text = bytes_of(files_[0]);
+  const size_t end = text.find_last_not_of('\n') + 1;
+  const size_t begin = text.rfind('\n', end - 1) + 1;
+  const std::string torn = text.substr(begin, end - begin - 9);
+  for (size_t at = begin + torn.size(); at < end; ++at) text[at] = '\n';
+  write_bytes(files_[0], text);
+
+  EXPECT_EQ(verify(dir())->findings.at(0).severity, Finding::Severity::kTornTail);
+  const Result<Store> careful = Store::open(dir(), {.recovery = RecoveryPolicy::kRefuseAnyDamage});
+  EXPECT_EQ(careful.status().code(), Code::kCorruption) << careful.status().message();
+
+  RecoveryReport report;
+  open({.on_recovery = [&](const RecoveryReport& r) { report = r; }});
+  EXPECT_EQ(contents_of(*store_), (std::map<std::string, std::string>{{"a", "1"}}));
+  ASSERT_EQ(report.cuts.size(), 1U);
+  EXPECT_EQ(report.cuts[0].line, 3U);
+  EXPECT_EQ(report.cuts[0].offset, begin);
+  EXPECT_EQ(report.cuts[0].bytes, torn.size());
+  EXPECT_EQ(bytes_of(report.cuts[0].kept_as), torn);
+  EXPECT_FALSE(report.clean_close);
+
+  ASSERT_TRUE(store_->put("c", "3").ok());  // goes where the torn line stood
+  EXPECT_EQ(store_->last_seq(), 2U);
+}
+
+TEST_F(RecoveryTest, TwoCutsAtTheSamePlaceAreBothKept) {
+  for (int round = 0; round < 2; ++round) {
+    open();
+    if (round == 0) {
+      ASSERT_TRUE(store_->put("a", "1").ok());
+    }
+    crash_copy();
+    std::string text = bytes_of(files_[0]);
+    const size_t end = text.find_last_not_of('\n') + 2;
+    write_bytes(files_[0], text.substr(0, end) + "{\"seq\":2,\"torn" + std::to_string(round));
+  }
+  open();
+  EXPECT_EQ(info(dir())->lost_and_found_files, 2U);
+}
+
+TEST_F(RecoveryTest, AWriteAfterACutSurvivesTheNextOpening) {
+  // Stores that stop at a torn line without truncating it lose everything appended behind it.
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  crash_copy();
+  std::string text = bytes_of(files_[0]);
+  write_bytes(files_[0], text.substr(0, text.find_last_not_of('\n') + 2) + std::string(5000, '\0'));
+  open();
+  ASSERT_EQ(store_->recovery().cuts.size(), 1U);
+  EXPECT_EQ(store_->recovery().cuts[0].bytes, 5000U);
+  ASSERT_TRUE(store_->put("b", "2").ok());
+  open();
+  EXPECT_EQ(store_->get("b"), "2");
+}
+
+TEST_F(RecoveryTest, AnOwnerThatDiedIsReportedByInfoAndDoesNotStandInTheWay) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  EXPECT_TRUE(info(dir())->owner.alive);
+  crash_copy();
+  const Result<StoreInfo> after = info(dir());
+  EXPECT_FALSE(after->owner.alive);
+  EXPECT_EQ(after->owner.pid, ::getpid());
+  open();
+  EXPECT_FALSE(store_->recovery().clean_close);
+  close();
+  EXPECT_EQ(info(dir())->owner.pid, 0);
+  EXPECT_EQ(info(dir())->closed_seq, 1U);
+}
+
+TEST_F(RecoveryTest, WithoutLockTheLogStillOpensAndKeepsItsIdentity) {
+  make_segments();
+  const std::string uuid = info(dir())->uuid;
+  fs::remove(dir() / "LOCK");
+  open();
+  EXPECT_EQ(contents_of(*store_).size(), 60U);
+  EXPECT_EQ(info(dir())->uuid, uuid);
+}
+
+TEST_F(RecoveryTest, ADamagedLockOnlyLosesItsVoucher) {
+  make_segments();
+  write_bytes(dir() / "LOCK", "garbage");
+  open();
+  EXPECT_EQ(contents_of(*store_).size(), 60U);
+}
+
+TEST_F(RecoveryTest, LeftoverTemporaryFilesGoAndForeignFilesStay) {
+  make_segments();
+  write_bytes(dir() / "wal-00000000000000000099.jsonl.tmp", "half a header");
+  write_bytes(dir() / "notes.tmp", "not ours");
+  open();
+  EXPECT_FALSE(fs::exists(dir() / "wal-00000000000000000099.jsonl.tmp"));
+  EXPECT_EQ(bytes_of(dir() / "notes.tmp"), "not ours");
+}
+
+TEST_F(RecoveryTest, ARotationCutShortIsCompleted) {
+  // The new segment has its name, the old one not yet its closing line, or only a torn one.
+  for (const bool torn : {false, true}) {
+    close();
+    fs::remove_all(dir());
+    make_segments();
+    const size_t last = files_.size() - 1;
+    const std::string header = lines_of(files_[last]).at(0) + "\n";
+    write_bytes(files_[last], header);
+    fs::remove(dir() / "LOCK");
+    const std::string whole = bytes_of(files_[last - 1]);
+    const size_t closing = whole.rfind('\n', whole.size() - 2) + 1;
+    write_bytes(files_[last - 1], whole.substr(0, torn ? closing + 20 : closing));
+
+    EXPECT_TRUE(Store::open(dir(), {.read_only = true}).ok());
+    open({.segment_bytes = 4096});
+    EXPECT_TRUE(store_->recovery().cuts.empty());
+    EXPECT_NE(lines_of(files_[last - 1]).back().find("\"next\":\"" + files_[last].filename().string()), std::string::npos);
+    ASSERT_TRUE(store_->put("after", "1").ok());
+  }
+}
+
+TEST_F(RecoveryTest, AClosingLineThatIsMissingWhereRecordsFollowIsDamage) {
+  make_segments();
+  const std::string whole = bytes_of(files_[1]);
+  write_bytes(files_[1], whole.substr(0, whole.rfind('\n', whole.size() - 2) + 1));
+  const std::string text = refusal();
+  EXPECT_NE(text.find("the closing line is missing"), std::string::npos) << text;
+}
+
+TEST_F(RecoveryTest, ADirectoryThatIsAFileIsRefused) {
+  write_bytes(dir(), "a file");
+  const Result<Store> store = Store::open(dir());
+  EXPECT_FALSE(store.ok());
+  EXPECT_EQ(Store::open(dir(), {.read_only = true}).status().code(), Code::kNotAStore);
+  EXPECT_EQ(bytes_of(dir()), "a file");
+}
+
+TEST_F(RecoveryTest, ASymbolicLinkInPlaceOfALogFileIsNotFollowed) {
+  make_segments();
+  const fs::path elsewhere = dir().string() + ".elsewhere";
+  fs::rename(files_.back(), elsewhere);
+  fs::create_symlink(elsewhere, files_.back());
+  const std::string before = bytes_of(elsewhere);
+  expects_damage_ = true;
+  EXPECT_FALSE(Store::open(dir()).ok());
+  EXPECT_EQ(bytes_of(elsewhere), before);
+}
+
+TEST_F(RecoveryTest, ProgressAndReportReachTheCaller) {
+  make_segments();
+  RecoveryReport report;
+  open({.on_recovery = [&](const RecoveryReport& r) { report = r; }});
+  EXPECT_EQ(report.records, 60U);
+  EXPECT_EQ(report.operations, 60U);
+  EXPECT_EQ(report.segments, files_.size());
+  EXPECT_EQ(report.last_seq, 60U);
+  EXPECT_TRUE(report.clean_close);
+  uint64_t bytes = 0;
+  for (const fs::path& file : files_) bytes += fs::file_size(file);
+  EXPECT_EQ(report.bytes, bytes);
+}
+
+}  // namespace
+}  // namespace kvstore::testing

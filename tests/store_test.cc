@@ -1,0 +1,401 @@
+// The calls of Store, one promise a test. The fixture reopens and verifies after each.
+#include "kvstore/store.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/store_test.h"
+
+namespace kvstore::testing {
+namespace {
+
+using std::chrono::seconds;
+using State = std::map<std::string, std::string>;
+
+std::string code_of(const Status& status) { return std::string(code_name(status.code())); }
+
+TEST_F(StoreTest, AValueIsThereAfterPutAndAfterReopening) {
+  open();
+  ASSERT_TRUE(store_->put("user:1", "Ada").ok());
+  EXPECT_EQ(store_->get("user:1"), "Ada");
+  EXPECT_EQ(store_->get("user:2"), std::nullopt);
+  open();
+  EXPECT_EQ(store_->get("user:1"), "Ada");
+  EXPECT_EQ(store_->recovery().records, 1U);
+}
+
+TEST_F(StoreTest, TheLogReadsAsOneWouldWriteItByHand) {
+  open(clocked());
+  ASSERT_TRUE(store_->put("user:1", "Ada").ok());
+  ASSERT_TRUE(store_->put_json("user:2", R"({"name":"Bob"})", {.ttl = seconds(3600), .by = "import"}).ok());
+  ASSERT_TRUE(store_->del("user:1").ok());
+  close();
+  std::vector<std::string> lines = lines_of(log_files_of(dir()).at(0));
+  ASSERT_EQ(lines.size(), 4U);
+  EXPECT_EQ(lines[1], R"({"seq":1,"ts":1763800000000000,"op":"put","key":"user:1","value":"Ada","crc":")" +
+                          lines[1].substr(lines[1].size() - 10));
+  EXPECT_EQ(lines[2].substr(0, lines[2].size() - 18),
+            R"({"seq":2,"ts":1763800000000000,"op":"put","key":"user:2","json":{"name":"Bob"},"expires":1763803600000000,"by":"import")");
+  EXPECT_EQ(lines[3].substr(0, lines[3].size() - 18), R"({"seq":3,"ts":1763800000000000,"op":"del","key":"user:1")");
+  open(clocked());
+}
+
+TEST_F(StoreTest, EveryByteValueRoundTripsInKeysAndValues) {
+  std::string all;
+  for (int i = 0; i < 256; ++i) all.push_back(static_cast<char>(i));
+  open();
+  ASSERT_TRUE(store_->put(all, all).ok());
+  for (int i = 0; i < 256; ++i) {
+    const std::string one(1, static_cast<char>(i));
+    ASSERT_TRUE(store_->put(one, one + one).ok());
+  }
+  open();
+  EXPECT_EQ(store_->get(all), all);
+  for (int i = 0; i < 256; ++i) {
+    const std::string one(1, static_cast<char>(i));
+    EXPECT_EQ(store_->get(one), one + one) << "byte " << i;
+  }
+}
+
+TEST_F(StoreTest, LargeAndEmptyValuesRoundTrip) {
+  const std::string binary(size_t{3} << 20, '\xff');
+  open();
+  ASSERT_TRUE(store_->put(std::string(kKeyBytesMax, 'k'), binary).ok());
+  ASSERT_TRUE(store_->put("empty", "").ok());
+  open();
+  EXPECT_TRUE(store_->get(std::string(kKeyBytesMax, 'k')) == binary);
+  EXPECT_EQ(store_->get("empty"), "");
+}
+
+TEST_F(StoreTest, WhatIsTooLongOrEmptyIsRefusedWithASentence) {
+  open();
+  EXPECT_EQ(store_->put("", "v").message(), "put: the key is empty; keys have 1 to 65536 bytes");
+  EXPECT_EQ(store_->put(std::string(kKeyBytesMax + 1, 'k'), "v").message(), "put: the key has 65537 bytes; keys have 1 to 65536");
+  EXPECT_EQ(store_->put("k", std::string(kValueBytesMax + 1, 'v')).message(),
+            "put: the value has 67108865 bytes; values have at most 67108864");
+  EXPECT_EQ(code_of(store_->put("k", "v", {.ttl = seconds(-1)})), "InvalidArgument");
+  EXPECT_EQ(code_of(store_->put("k", "v", {.ttl = seconds(1), .expires_us = 1})), "InvalidArgument");
+  EXPECT_EQ(code_of(store_->put("k", "v", {.by = "\xff"})), "InvalidArgument");
+  EXPECT_EQ(code_of(store_->put("k", "v", {.if_version = 3, .if_absent = true})), "InvalidArgument");
+  EXPECT_EQ(store_->last_seq(), 0U);
+}
+
+TEST_F(StoreTest, DelTellsWhetherTheKeyWasThereAndWritesNothingWhenNot) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  EXPECT_TRUE(*store_->del("a"));
+  EXPECT_FALSE(*store_->del("a"));
+  EXPECT_EQ(store_->get("a"), std::nullopt);
+  EXPECT_EQ(store_->last_seq(), 2U);
+}
+
+TEST_F(StoreTest, ABatchIsOneLineAndItsLastOperationOnAKeyWins) {
+  open();
+  ASSERT_TRUE(store_->put("b", "old").ok());
+  Batch batch;
+  batch.put("a", "1");
+  batch.del("b");
+  batch.put("a", "2");
+  batch.put_json("c", "[1,\n 2]");
+  ASSERT_TRUE(store_->write(batch).ok());
+  EXPECT_EQ(contents_of(*store_), (State{{"a", "2"}, {"c", "json:[1, 2]"}}));
+  EXPECT_EQ(store_->last_seq(), 2U);
+  EXPECT_EQ(store_->get_entry("a")->version, 2U);
+}
+
+TEST_F(StoreTest, ABatchWithOneBadOperationWritesNothing) {
+  open();
+  Batch batch;
+  batch.put("a", "1");
+  batch.put_json("b", "{");
+  const Status s = store_->write(batch);
+  EXPECT_EQ(code_of(s), "InvalidArgument");
+  EXPECT_TRUE(s.message().starts_with("write: operation 1: the value is no JSON document: line 1, column 2:")) << s.message();
+  EXPECT_EQ(store_->get("a"), std::nullopt);
+  EXPECT_TRUE(store_->write(Batch()).ok());
+  EXPECT_EQ(store_->last_seq(), 0U);
+}
+
+TEST_F(StoreTest, AVersionIsTheSequenceNumberOfTheWriteAndSurvivesReopening) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  ASSERT_TRUE(store_->put("b", "1").ok());
+  open();
+  EXPECT_EQ(store_->get_entry("b")->version, 2U);
+  EXPECT_TRUE(store_->put("b", "2", {.if_version = 2}).ok());
+  const Status conflict = store_->put("b", "3", {.if_version = 2});
+  EXPECT_EQ(conflict.message(), "the key has version 3, expected 2");
+  EXPECT_EQ(code_of(conflict), "Conflict");
+  EXPECT_EQ(code_of(store_->put("b", "3", {.if_absent = true})), "Conflict");
+  EXPECT_EQ(code_of(store_->put("new", "3", {.if_version = 9})), "Conflict");
+  EXPECT_TRUE(store_->put("new", "3", {.if_absent = true}).ok());
+  EXPECT_EQ(code_of(store_->del("b", {.if_version = 2}).status()), "Conflict");
+  EXPECT_TRUE(*store_->del("b", {.if_version = 3}));
+  EXPECT_EQ(contents_of(*store_), (State{{"a", "1"}, {"new", "3"}}));
+}
+
+TEST_F(StoreTest, AnExpiredKeyIsAbsentOnEveryPathFromTheVeryMicrosecond) {
+  open(clocked());
+  ASSERT_TRUE(store_->put("gone", "1", {.ttl = seconds(10)}).ok());
+  ASSERT_TRUE(store_->put_json("gone:json", "{\"a\":1}", {.expires_us = now_us + 10'000'000}).ok());
+  ASSERT_TRUE(store_->put("stays", "1").ok());
+  now_us += 9'999'999;
+  EXPECT_EQ(store_->get("gone"), "1");
+  EXPECT_EQ(store_->get_entry("gone")->expires_us, now_us + 1);
+  now_us += 1;
+  EXPECT_EQ(store_->get("gone"), std::nullopt);
+  EXPECT_FALSE(store_->get_entry("gone").has_value());
+  EXPECT_FALSE(store_->contains("gone"));
+  EXPECT_FALSE(store_->read("gone", [](std::string_view) { FAIL(); }));
+  EXPECT_EQ(store_->get_field("gone:json", "/a"), std::nullopt);
+  const std::vector<std::string_view> keys = {"gone", "stays"};
+  EXPECT_EQ(store_->multi_get(keys), (std::vector<std::optional<std::string>>{std::nullopt, "1"}));
+  EXPECT_EQ(contents_of(*store_), (State{{"stays", "1"}}));
+  int seen = 0;
+  ASSERT_TRUE(store_->for_each([&](const EntryView&) { ++seen; }).ok());
+  EXPECT_EQ(seen, 1);
+  EXPECT_FALSE(*store_->del("gone"));
+  EXPECT_EQ(*store_->erase_prefix("gone"), 0U);
+  EXPECT_EQ(*store_->increment("gone", 5), 5);  // counts from 0, not from 1
+  EXPECT_TRUE(store_->put("gone:json", "x", {.if_absent = true}).ok());
+  open(clocked());
+  EXPECT_EQ(contents_of(*store_), (State{{"gone", "5"}, {"gone:json", "x"}, {"stays", "1"}}));
+}
+
+TEST_F(StoreTest, IncrementCountsKeepsTheExpiryAndRefusesWhatIsNoInteger) {
+  open(clocked());
+  EXPECT_EQ(*store_->increment("n"), 1);
+  EXPECT_EQ(*store_->increment("n", -11), -10);
+  EXPECT_EQ(store_->get("n"), "-10");
+  ASSERT_TRUE(store_->put("t", "7", {.ttl = seconds(5)}).ok());
+  EXPECT_EQ(*store_->increment("t"), 8);
+  EXPECT_EQ(store_->get_entry("t")->expires_us, now_us + 5'000'000);
+  ASSERT_TRUE(store_->put("text", "7 apples").ok());
+  EXPECT_EQ(store_->increment("text").status().message(), "increment: the value is no 64-bit integer");
+  ASSERT_TRUE(store_->put("max", "9223372036854775807").ok());
+  EXPECT_EQ(store_->increment("max").status().message(),
+            "increment: 9223372036854775807 + 1 leaves the range of 64-bit integers");
+}
+
+TEST_F(StoreTest, ConcurrentIncrementsLoseNothing) {
+  open();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([this] {
+      for (int i = 0; i < 500; ++i) ASSERT_TRUE(store_->increment("n").ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(store_->get("n"), "2000");
+}
+
+TEST_F(StoreTest, ErasePrefixIsOneAtomicLine) {
+  open();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(store_->put("user:" + std::to_string(i), "x").ok());
+  ASSERT_TRUE(store_->put("users", "x").ok());
+  EXPECT_EQ(*store_->erase_prefix("user:"), 10U);
+  EXPECT_EQ(store_->last_seq(), 12U);
+  EXPECT_EQ(contents_of(*store_), (State{{"users", "x"}}));
+  EXPECT_EQ(*store_->erase_prefix(""), 1U);
+  EXPECT_EQ(*store_->erase_prefix(""), 0U);
+  EXPECT_TRUE(contents_of(*store_).empty());
+}
+
+TEST_F(StoreTest, AJsonDocumentStaysADocumentByteForByte) {
+  open();
+  const std::string document = R"({"big":123456789012345678901234567890,"dup":1,"dup":2,"s":"\u00e9 é"})";
+  ASSERT_TRUE(store_->put_json("d", " \n" + document + "\r\n").ok());
+  ASSERT_TRUE(store_->put("text", document).ok());
+  EXPECT_EQ(store_->get("d"), document);
+  open();
+  EXPECT_EQ(store_->get("d"), document);
+  EXPECT_TRUE(store_->get_entry("d")->is_json);
+  EXPECT_FALSE(store_->get_entry("text")->is_json);
+  EXPECT_EQ(store_->get_field("d", "/dup"), "2");
+  EXPECT_EQ(store_->get_field("d", "/big"), "123456789012345678901234567890");
+  EXPECT_EQ(store_->get_field("d", ""), document);
+  EXPECT_EQ(store_->get_field("d", "/none"), std::nullopt);
+  EXPECT_EQ(store_->get_field("text", "/dup"), std::nullopt);
+}
+
+TEST_F(StoreTest, MalformedJsonIsRefusedWithLineAndColumn) {
+  open();
+  const Status s = store_->put_json("d", "{\n  \"a\": 1,\n}");
+  EXPECT_EQ(code_of(s), "InvalidArgument");
+  EXPECT_NE(s.message().find("line 3, column 1"), std::string_view::npos) << s.message();
+  EXPECT_EQ(code_of(store_->put_json("d", std::string(1001, '[') + std::string(1001, ']'))), "InvalidArgument");
+  EXPECT_TRUE(store_->put_json("d", std::string(1000, '[') + std::string(1000, ']')).ok());
+}
+
+TEST_F(StoreTest, AScanIsSortedByBytesAndSeesOneInstant) {
+  open();
+  for (const char* key : {"b", "a", "\xff", "ab", "a\x01"}) ASSERT_TRUE(store_->put(key, "old").ok());
+  Result<Scan> scan = store_->scan();
+  ASSERT_TRUE(store_->put("a", "new").ok());
+  ASSERT_TRUE(store_->put("c", "new").ok());
+  ASSERT_TRUE(store_->del("b").ok());
+  std::string seen;
+  for (const EntryView entry : *scan) seen += std::string(entry.key) + "=" + std::string(entry.value) + " ";
+  EXPECT_EQ(seen, "a=old a\x01=old ab=old b=old \xff=old ");
+  EXPECT_EQ(scan->seq(), 5U);
+  EXPECT_EQ(store_->scan("a")->size(), 3U);
+  EXPECT_EQ(store_->scan("zz")->size(), 0U);
+}
+
+TEST_F(StoreTest, ReadShowsTheValueInPlaceAndForEachVisitsEveryKey) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  ASSERT_TRUE(store_->put_json("b", "2").ok());
+  std::string seen;
+  EXPECT_TRUE(store_->read("a", [&](std::string_view value) { seen = value; }));
+  EXPECT_EQ(seen, "1");
+  State visited;
+  ASSERT_TRUE(store_->for_each([&](const EntryView& e) { visited[std::string(e.key)] = e.value; }).ok());
+  EXPECT_EQ(visited, (State{{"a", "1"}, {"b", "2"}}));
+}
+
+TEST_F(StoreTest, ASecondOwnerIsRefusedAtOnceAndToldWhoTheFirstIs) {
+  open();
+  const auto begin = std::chrono::steady_clock::now();
+  const Result<Store> second = Store::open(dir());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(100));
+  EXPECT_EQ(code_of(second.status()), "Locked");
+  EXPECT_NE(second.status().message().find("pid " + std::to_string(::getpid())), std::string_view::npos)
+      << second.status().message();
+}
+
+TEST_F(StoreTest, AReaderBesideTheOwnerSeesTheDataAndChangesNothing) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  const auto names_and_sizes = [this] {
+    std::map<std::string, uintmax_t> sizes;
+    for (const auto& item : std::filesystem::directory_iterator(dir())) sizes[item.path().filename()] = item.file_size();
+    return sizes;
+  };
+  const auto before = names_and_sizes();
+  {
+    Result<Store> reader = Store::open(dir(), {.read_only = true});
+    ASSERT_TRUE(reader.ok()) << reader.status().message();
+    EXPECT_EQ(reader->get("a"), "1");
+    EXPECT_EQ(code_of(reader->put("a", "2")), "ReadOnly");
+    EXPECT_EQ(code_of(reader->del("a").status()), "ReadOnly");
+    EXPECT_EQ(code_of(reader->increment("n").status()), "ReadOnly");
+    EXPECT_EQ(code_of(reader->erase_prefix("").status()), "ReadOnly");
+    EXPECT_EQ(code_of(reader->sync()), "ReadOnly");
+    EXPECT_TRUE(reader->close().ok());
+  }
+  EXPECT_EQ(names_and_sizes(), before);
+  EXPECT_TRUE(store_->put("a", "3").ok());
+}
+
+TEST_F(StoreTest, AfterCloseWritesAreRefusedAndReadsGoOn) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  EXPECT_TRUE(store_->close().ok());
+  EXPECT_EQ(code_of(store_->put("a", "2")), "Closed");
+  EXPECT_EQ(code_of(store_->sync()), "Closed");
+  EXPECT_EQ(store_->get("a"), "1");
+  EXPECT_TRUE(store_->close().ok());
+}
+
+TEST_F(StoreTest, WhereThereIsNoStoreNoneIsMadeUnlessAskedFor) {
+  EXPECT_EQ(code_of(Store::open(dir(), {.create_if_missing = false}).status()), "NotAStore");
+  EXPECT_EQ(code_of(Store::open(dir(), {.read_only = true}).status()), "NotAStore");
+  EXPECT_FALSE(std::filesystem::exists(dir()));
+  std::filesystem::create_directory(dir());
+  EXPECT_EQ(code_of(Store::open(dir(), {.create_if_missing = false}).status()), "NotAStore");
+  EXPECT_EQ(code_of(Store::open(dir(), {.read_only = true}).status()), "NotAStore");
+  EXPECT_TRUE(std::filesystem::is_empty(dir()));
+}
+
+TEST_F(StoreTest, FilesAreForTheOwnerOnly) {
+  open();
+  namespace fs = std::filesystem;
+  EXPECT_EQ(fs::status(dir()).permissions(), fs::perms::owner_all);
+  for (const auto& item : fs::directory_iterator(dir())) {
+    EXPECT_EQ(item.status().permissions(), fs::perms::owner_read | fs::perms::owner_write) << item.path();
+  }
+}
+
+TEST_F(StoreTest, SegmentsRotateAndAreAllReadBack) {
+  for (const LogIo io : {LogIo::kMapped, LogIo::kWrite}) {
+    open({.log_io = io, .segment_bytes = 4096});
+    for (int i = 0; i < 300; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), std::string(100, 'v')).ok());
+    EXPECT_GT(store_->stats().rotations, 5U);
+    EXPECT_EQ(store_->stats().log_segments, log_files_of(dir()).size());
+    ASSERT_TRUE(store_->put("large", std::string(10'000, 'L')).ok());  // a line larger than a segment
+    open({.log_io = io, .segment_bytes = 4096});
+    EXPECT_EQ(contents_of(*store_).size(), 301U);
+  }
+}
+
+TEST_F(StoreTest, ASyncedWriteIsVouchedForByTheNextLine) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1", {.durability = Durability::kSync}).ok());
+  EXPECT_EQ(store_->stats().synced_seq, 1U);
+  ASSERT_TRUE(store_->put("b", "1").ok());
+  const std::vector<std::string> lines = lines_of(log_files_of(dir()).at(0));
+  EXPECT_NE(lines.at(2).find(R"("synced":1,)"), std::string::npos) << lines.at(2);
+}
+
+TEST_F(StoreTest, TheBackgroundSyncBoundsWhatAPowerCutCanTake) {
+  open({.sync_interval = std::chrono::milliseconds(5)});
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  for (int i = 0; i < 1000 && store_->stats().synced_seq < 1; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(store_->stats().synced_seq, 1U);
+}
+
+TEST_F(StoreTest, ConcurrentDurableWritersShareSyncs) {
+  open({.durability = Durability::kSync});
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([this, t] {
+      for (int i = 0; i < 20; ++i) ASSERT_TRUE(store_->put(std::to_string(t) + "/" + std::to_string(i), "v").ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const Stats stats = store_->stats();
+  EXPECT_EQ(stats.synced_seq, 160U);
+  EXPECT_LT(stats.syncs, 160U);
+  EXPECT_GT(stats.sync_waits, 0U);
+}
+
+TEST_F(StoreTest, TimestampsNeverRunBackwards) {
+  open(clocked());
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  now_us -= 5'000'000;
+  ASSERT_TRUE(store_->put("b", "1").ok());
+  close();
+  open(clocked());
+  ASSERT_TRUE(store_->put("c", "1").ok());
+  Result<LogCursor> cursor = LogCursor::open(dir());
+  ASSERT_TRUE(cursor.ok());
+  int64_t last = 0;
+  for (;;) {
+    Result<const LogRecord*> record = cursor->next();
+    ASSERT_TRUE(record.ok());
+    if (*record == nullptr) break;
+    EXPECT_GE((*record)->ts_us, last);
+    last = (*record)->ts_us;
+  }
+}
+
+TEST_F(StoreTest, TheEmbeddersSinkHearsAndNobodyElse) {
+  std::vector<std::string> heard;
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
+  open({.log_sink = [&](LogLevel, std::string_view line) { heard.emplace_back(line); }});
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  close();
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  ASSERT_FALSE(heard.empty());
+  EXPECT_TRUE(heard.front().starts_with("replayed 0 records")) << heard.front();
+}
+
+}  // namespace
+}  // namespace kvstore::testing

@@ -1,0 +1,103 @@
+#include "tests/support/store_test.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace kvstore::testing {
+
+std::map<std::string, std::string> contents_of(const Store& store) {
+  std::map<std::string, std::string> contents;
+  Result<Scan> scan = store.scan();
+  EXPECT_TRUE(scan.ok());
+  for (const EntryView entry : *scan) {
+    contents[std::string(entry.key)] = (entry.is_json ? "json:" : "") + std::string(entry.value);
+  }
+  return contents;
+}
+
+std::string bytes_of(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void write_bytes(const std::filesystem::path& file, std::string_view bytes) {
+  std::ofstream out(file, std::ios::binary | std::ios::trunc);
+  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+std::vector<std::string> lines_of(const std::filesystem::path& file) {
+  std::vector<std::string> lines;
+  std::ifstream in(file, std::ios::binary);
+  for (std::string line; std::getline(in, line);) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+std::vector<std::filesystem::path> log_files_of(const std::filesystem::path& dir) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& item : std::filesystem::directory_iterator(dir)) {
+    if (item.path().extension() == ".jsonl") files.push_back(item.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool last_line_may_be_torn) {
+  const std::vector<std::filesystem::path> files = log_files_of(dir);
+  for (const std::filesystem::path& file : files) {
+    const std::vector<std::string> lines = lines_of(file);
+    for (size_t i = 0; i < lines.size(); ++i) {
+      const bool may_be_torn = last_line_may_be_torn && file == files.back() && i + 1 == lines.size();
+      if (may_be_torn) continue;
+      const auto parsed = nlohmann::json::parse(lines[i], nullptr, /*allow_exceptions=*/false);
+      if (!parsed.is_object()) return file.string() + ": line " + std::to_string(i + 1) + " is no JSON object: " + lines[i];
+    }
+  }
+  return "";
+}
+
+Store& StoreTest::open(Options options) {
+  close();
+  Result<Store> opened = Store::open(dir(), std::move(options));
+  EXPECT_TRUE(opened.ok()) << opened.status().message();
+  if (!opened.ok()) std::abort();
+  store_.emplace(*std::move(opened));
+  return *store_;
+}
+
+void StoreTest::close() {
+  if (!store_.has_value()) return;
+  const Status closed = store_->close();
+  EXPECT_TRUE(closed.ok()) << closed.message();
+  store_.reset();
+}
+
+Options StoreTest::clocked(Options options) {
+  options.now_us = [this] { return now_us; };
+  return options;
+}
+
+void StoreTest::TearDown() {
+  if (expects_damage_ || !store_.has_value() || store_->stats().broken) return;
+  const std::map<std::string, std::string> before = contents_of(*store_);
+  const uint64_t last_seq = store_->last_seq();
+  EXPECT_EQ(first_line_that_is_no_json(dir(), /*last_line_may_be_torn=*/false), "");
+  close();
+  EXPECT_EQ(first_line_that_is_no_json(dir(), /*last_line_may_be_torn=*/false), "");
+
+  Result<VerifyReport> report = verify(dir());
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  for (const Finding& finding : report->findings) ADD_FAILURE() << finding.message;
+
+  const Store& again = open(clocked({.create_if_missing = false}));
+  EXPECT_EQ(contents_of(again), before);
+  EXPECT_EQ(again.last_seq(), last_seq);
+  EXPECT_TRUE(again.recovery().clean_close);
+  close();
+}
+
+}  // namespace kvstore::testing

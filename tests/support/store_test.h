@@ -1,0 +1,52 @@
+// StoreTest: a fixture with one store in a directory of its own. After every test, unasked, it checks what
+// must hold for any store at any time: every line of every file is JSON, verify() finds nothing, and reopening
+// gives back exactly the state that was there.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kvstore/kvstore.h"
+#include "tests/support/temp_dir.h"
+
+namespace kvstore::testing {
+
+// key -> value of everything live, as scan() sees it. JSON values are marked by a leading "json:".
+std::map<std::string, std::string> contents_of(const Store& store);
+
+// The lines of a file, without newlines and without blank ones.
+std::vector<std::string> lines_of(const std::filesystem::path& file);
+std::string bytes_of(const std::filesystem::path& file);
+void write_bytes(const std::filesystem::path& file, std::string_view bytes);
+
+// Every log file of a store, in order.
+std::vector<std::filesystem::path> log_files_of(const std::filesystem::path& dir);
+
+// P7: a sentence about the first non-blank line of a log file that is no JSON object, "" when there is none.
+std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool last_line_may_be_torn);
+
+class StoreTest : public ::testing::Test {
+ protected:
+  // Opens (again) and expects that to work. Earlier handles are closed first.
+  Store& open(Options options = {});
+  void close();
+  [[nodiscard]] std::filesystem::path dir() const { return temp_ / "db"; }
+  // The clock the store sees when its options come from clocked(); starts in 2025.
+  [[nodiscard]] Options clocked(Options options = {});
+  int64_t now_us = 1'763'800'000'000'000;
+
+  void TearDown() override;
+
+  std::optional<Store> store_;
+  bool expects_damage_ = false;  // a test that leaves damage behind says so
+
+ private:
+  TempDir temp_;
+};
+
+}  // namespace kvstore::testing

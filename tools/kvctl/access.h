@@ -1,0 +1,19 @@
+// Opening a store the way every command does.
+#pragma once
+
+#include <string>
+
+#include "kvstore/store.h"
+#include "tools/kvctl/stdio.h"
+
+namespace kvctl {
+
+// Takes no lock and changes nothing: works beside the owner. kNotAStore when there is none.
+[[nodiscard]] kvstore::Result<kvstore::Store> open_for_reading(const std::string& dir, Stdio& io);
+
+enum class IfMissing : bool { kFail, kCreate };
+// Takes the lock or fails at once. Says on stderr when it created the store, and what recovery cut (P5). From here
+// on Ctrl-C only sets a flag: see interrupted().
+[[nodiscard]] kvstore::Result<kvstore::Store> open_for_writing(const std::string& dir, IfMissing if_missing, Stdio& io);
+
+}  // namespace kvctl

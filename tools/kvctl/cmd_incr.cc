@@ -1,0 +1,73 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "tools/kvctl/access.h"
+#include "tools/kvctl/commands.h"
+#include "tools/kvctl/text.h"
+
+namespace kvctl {
+namespace {
+
+using kvstore::Result;
+using kvstore::Store;
+
+struct Args {
+  std::string dir;
+  std::string key;
+  std::string delta_text;
+  int64_t delta = 1;
+  bool sync = false;
+  std::string by;
+  Format format = Format::kText;
+};
+
+Outcome incr(const Args& args, Stdio& io) {
+  Result<Store> store = open_for_writing(args.dir, IfMissing::kCreate, io);
+  if (!store.ok()) return store.status();
+
+  kvstore::WriteOptions options;
+  options.by = args.by;
+  if (args.sync) options.durability = kvstore::Durability::kSync;
+  const Result<int64_t> value = store->increment(args.key, args.delta, options);
+  if (value.status().code() == kvstore::Code::kInvalidArgument) {
+    return Outcome(value.status()).advise(fmt::format("kvctl get {} {}", shell_quote(args.dir), key_argument(args.key)));
+  }
+  if (!value.ok()) return value.status();
+  if (args.format == Format::kJson) {
+    io.out.line(JsonObject().number("value", *value).number("version", store->last_seq()).finish());
+  } else {
+    io.out.line(fmt::to_string(*value));
+  }
+  return store->close();
+}
+
+}  // namespace
+
+const Command kIncr = {
+    .name = "incr",
+    .arguments = "DIR KEY [DELTA]",
+    .summary = "Adds to a decimal number and prints the sum; an absent key counts as 0",
+    .details = "The expiry of the key stays as it is.\n",
+    .example = "  kvctl incr mydb visits\n"
+               "  kvctl incr mydb stock:42 -3",
+    .declare = [](Cli& cli) -> Run {
+      auto args = std::make_shared<Args>();
+      cli.dir(args->dir);
+      cli.key(args->key);
+      cli.optional_positional("DELTA", args->delta_text, "what to add, 1 when left out; may be negative");
+      cli.flag("--sync", args->sync, "survive a power cut before it counts as written");
+      cli.option("--by", "WHO", args->by, "who writes, for the log");
+      cli.format(args->format, {Format::kText, Format::kJson});
+      cli.check([args]() -> Problem {
+        if (args->delta_text.empty()) return std::nullopt;
+        const std::optional<int64_t> delta = parse_int(args->delta_text);
+        if (!delta) return fmt::format("DELTA: '{}' is no 64-bit whole number", args->delta_text);
+        args->delta = *delta;
+        return std::nullopt;
+      });
+      return [args](Stdio& io) { return incr(*args, io); };
+    },
+};
+
+}  // namespace kvctl

@@ -1,0 +1,174 @@
+#include <fmt/format.h>
+
+#include <deque>
+#include <memory>
+
+#include "tools/kvctl/clock.h"
+#include "tools/kvctl/commands.h"
+#include "tools/kvctl/input.h"
+#include "tools/kvctl/log_filter.h"
+#include "tools/kvctl/rows.h"
+#include "tools/kvctl/text.h"
+
+namespace kvctl {
+namespace {
+
+using kvstore::LogCursor;
+using kvstore::LogOp;
+using kvstore::LogRecord;
+using kvstore::Result;
+
+constexpr size_t kValueColumns = 60;
+constexpr int kFollowMs = 100;  // how often --follow looks for more
+
+struct Args {
+  std::string dir;
+  LogFilter filter;
+  std::optional<std::string> op;
+  bool keys_are_base64 = false;
+  std::optional<uint64_t> limit;
+  std::optional<uint64_t> tail;
+  bool follow = false;
+  Format format = Format::kText;
+};
+
+// One operation a line: sequence number, time, operation, key, value, and what else there is to say.
+std::string op_line(const LogRecord& record, size_t index) {
+  const LogOp& op = record.ops[index];
+  std::string line = fmt::format("{:>8} {} {} {}", record.seq, format_time(record.ts_us),
+                                 op.kind == LogOp::Kind::kPut ? "put" : "del", escape(op.key));
+  if (!op.value.empty()) line += fmt::format("  {}", shorten(op.value, kValueColumns));
+  if (op.expires_us != 0) line += fmt::format("  expires={}", format_time(op.expires_us));
+  if (!record.by.empty()) line += fmt::format("  by={}", escape(record.by));
+  if (record.is_batch) line += fmt::format("  batch={}/{}", index + 1, record.ops.size());
+  return line;
+}
+
+// Prints records, or with --tail holds the last ones back until the end of the log is reached.
+class Printer {
+ public:
+  Printer(const Args& args, Output& out) : args_(args), out_(out), rows_(out, args.format == Format::kJson) {}
+
+  void add(const LogRecord& record) {
+    if (!is_holding()) return print(lines_of(record));
+    held_.push_back(lines_of(record));
+    if (held_.size() > *args_.tail) held_.pop_front();
+  }
+  // The end of what is in the log now.
+  void release() {
+    for (const Lines& lines : held_) print(lines);
+    held_.clear();
+    is_released_ = true;
+    out_.flush();
+  }
+  void finish() {
+    if (args_.format == Format::kJson) rows_.finish();
+  }
+
+ private:
+  using Lines = std::vector<std::string>;  // of one record
+
+  [[nodiscard]] bool is_holding() const { return args_.tail && !is_released_; }
+
+  Lines lines_of(const LogRecord& record) const {
+    if (args_.format != Format::kText) return {std::string(record.line)};
+    Lines lines;
+    for (size_t i = 0; i < record.ops.size(); ++i) {
+      if (args_.filter.accepts(record.ops[i])) lines.push_back(op_line(record, i));
+    }
+    return lines;
+  }
+
+  void print(const Lines& lines) {
+    for (const std::string& line : lines) args_.format == Format::kText ? out_.line(line) : rows_.add(line);
+  }
+
+  const Args& args_;
+  Output& out_;
+  JsonRows rows_;
+  std::deque<Lines> held_;
+  bool is_released_ = false;
+};
+
+Outcome log(const Args& args, Stdio& io) {
+  Result<LogCursor> cursor = LogCursor::open(args.dir);
+  if (!cursor.ok()) return cursor.status();
+  if (args.follow) catch_interrupts();
+
+  Printer printer(args, io.out);
+  uint64_t printed = 0;
+  bool is_done = args.limit == 0;
+  Outcome outcome = Exit::kOk;
+  while (!is_done && !io.out.stopped() && !interrupted()) {
+    const Result<const LogRecord*> next = cursor->next();
+    if (!next.ok()) {
+      outcome = next.status();
+      break;
+    }
+    const LogRecord* record = *next;
+    if (record == nullptr) {
+      if (!args.follow) break;
+      printer.release();
+      io.out.wait(kFollowMs);
+      continue;
+    }
+    if (args.filter.accepts(*record)) {
+      printer.add(*record);
+      ++printed;
+    }
+    is_done = args.filter.is_past(record->seq) || (args.limit && printed == *args.limit);
+  }
+  printer.release();
+  printer.finish();
+  if (const auto& torn = cursor->torn_tail(); torn && outcome.ok() && !args.follow && !is_done) {
+    io.err.note(fmt::format("{}:{} (byte {}): the log ends in a torn record of {}: {}", torn->file, torn->line,
+                            torn->offset, count_of(torn->bytes, "byte"), torn->reason));
+  }
+  return outcome;
+}
+
+Problem check(Args& args) {
+  for (std::optional<std::string>* key : {&args.filter.key, &args.filter.prefix}) {
+    if (!args.keys_are_base64 || !*key) continue;
+    std::optional<std::string> bytes = from_base64(**key);
+    if (!bytes) return fmt::format("'{}' is no base64", **key);
+    *key = std::move(bytes);
+  }
+  if (args.op && args.op != "put" && args.op != "del") return fmt::format("--op: '{}' is none of put|del", *args.op);
+  if (args.op) args.filter.op = args.op == "put" ? LogOp::Kind::kPut : LogOp::Kind::kDel;
+  if (args.limit && args.tail) return "--limit and --tail exclude each other";
+  if (args.follow && args.format == Format::kJson) return "--follow never ends an array: use -o jsonl";
+  return std::nullopt;
+}
+
+}  // namespace
+
+const Command kLog = {
+    .name = "log",
+    .arguments = "DIR",
+    .summary = "Prints the records of the log: number, time, operation, key, value, who",
+    .details = "Values are shortened; -o jsonl prints each record as it stands in the log. Times are UTC. A record is shown\n"
+               "when all the options given hold for it; of a batch only the operations that they pick.\n",
+    .example = "  kvctl log mydb --prefix user: --since 10m --follow\n"
+               "  kvctl log mydb --tail 20 -o jsonl | jq .",
+    .declare = [](Cli& cli) -> Run {
+      auto args = std::make_shared<Args>();
+      cli.dir(args->dir);
+      cli.option("--key", "KEY", args->filter.key, "only this key");
+      cli.option("--prefix", "PREFIX", args->filter.prefix, "only keys that start with this");
+      cli.flag("--key64", args->keys_are_base64, "--key and --prefix are given in base64");
+      cli.option("--op", "put|del", args->op, "only these operations");
+      cli.time("--since", args->filter.since_us, "from this time on: 2025-11-22T08:30:00Z, or 10m for ten minutes ago");
+      cli.time("--until", args->filter.until_us, "before this time");
+      cli.option("--from-seq", args->filter.seq_min, "from this sequence number on");
+      cli.option("--to-seq", args->filter.seq_max, "up to this sequence number");
+      cli.option("--limit", args->limit, "the first N records");
+      cli.option("--tail", args->tail, "the last N records");
+      cli.flag("-f,--follow", args->follow, "wait for more; Ctrl-C ends it");
+      cli.format(args->format, {Format::kText, Format::kJson, Format::kJsonl});
+      cli.check([args]() -> Problem { return check(*args); });
+      return [args](Stdio& io) { return log(*args, io); };
+    },
+};
+
+}  // namespace kvctl

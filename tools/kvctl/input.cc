@@ -1,0 +1,120 @@
+#include "tools/kvctl/input.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "tools/kvctl/text.h"
+
+namespace kvctl {
+
+using kvstore::Code;
+using kvstore::Result;
+using kvstore::Status;
+
+namespace {
+
+volatile std::sig_atomic_t interrupt_seen = 0;
+
+extern "C" void note_interrupt(int) { interrupt_seen = 1; }
+
+Status io_error(std::string_view step, const std::string& name, int sys_errno) {
+  return Status(Code::kIoError, fmt::format("{} {}", step, name)).at(name).because_of_errno(sys_errno);
+}
+
+}  // namespace
+
+void catch_interrupts() noexcept {
+  struct sigaction action = {};
+  action.sa_handler = note_interrupt;
+  // No SA_RESTART: a read that waits for input must return. A second Ctrl-C kills at once, which the store survives.
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+bool interrupted() noexcept { return interrupt_seen != 0; }
+
+Result<Input> Input::open(const std::string& path, Messages& err) {
+  if (path == "-") {
+    if (::isatty(STDIN_FILENO) == 1) err.note("reading from the terminal; Ctrl-D on a line of its own ends it");
+    return Input(STDIN_FILENO, "stdin", 0);
+  }
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return io_error("open", path, errno);
+  struct stat info = {};
+  const bool has_size = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+  return Input(fd, path, has_size ? static_cast<uint64_t>(info.st_size) : 0);
+}
+
+Input::Input(Input&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), name_(std::move(other.name_)), size_(other.size_) {}
+
+Input::~Input() {
+  if (fd_ > STDERR_FILENO) ::close(fd_);
+}
+
+Result<size_t> Input::read(char* out, size_t count) {
+  for (;;) {
+    if (interrupted()) return size_t{0};
+    const ssize_t got = ::read(fd_, out, count);
+    if (got >= 0) return static_cast<size_t>(got);
+    if (errno != EINTR) return io_error("read", name_, errno);
+  }
+}
+
+Result<std::string> Input::read_all(size_t bytes_max) {
+  constexpr size_t kStepBytes = size_t{64} << 10;
+  std::string bytes;
+  for (;;) {
+    const size_t before = bytes.size();
+    bytes.resize(before + kStepBytes);
+    const Result<size_t> got = read(bytes.data() + before, kStepBytes);
+    if (!got.ok()) return got.status();
+    bytes.resize(before + *got);
+    if (bytes.size() > bytes_max) {
+      return Status(Code::kInvalidArgument,
+                    fmt::format("{} has more than {}, which is the most allowed", name_, human_bytes(bytes_max)));
+    }
+    if (*got == 0) return bytes;
+  }
+}
+
+Result<std::optional<std::string_view>> LineReader::next() {
+  size_t searched = begin_;
+  for (;;) {
+    const size_t newline = buffer_.find('\n', searched);
+    const bool is_last = newline == std::string::npos && at_end_;
+    const size_t end = newline == std::string::npos ? buffer_.size() : newline;
+    if (end - begin_ > line_bytes_max_) {
+      ++line_number_;
+      return Status(Code::kInvalidArgument,
+                    fmt::format("the line has more than {}, which is the most allowed", human_bytes(line_bytes_max_)));
+    }
+    if (newline != std::string::npos || is_last) {
+      const std::string_view line = std::string_view(buffer_).substr(begin_, end - begin_);
+      // An interrupt may have cut the last line short: half a line is never handed out.
+      if (is_last && (line.empty() || interrupted())) return std::optional<std::string_view>();
+      begin_ = is_last ? end : newline + 1;
+      ++line_number_;
+      return std::optional(line);
+    }
+
+    buffer_.erase(0, begin_);
+    begin_ = 0;
+    searched = buffer_.size();
+    buffer_.resize(searched + kReadBytes);
+    const Result<size_t> got = input_.read(buffer_.data() + searched, kReadBytes);
+    if (!got.ok()) return got.status();
+    buffer_.resize(searched + *got);
+    bytes_read_ += *got;
+    at_end_ = *got == 0;
+  }
+}
+
+}  // namespace kvctl

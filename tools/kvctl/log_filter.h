@@ -1,0 +1,38 @@
+// Which records, and which of their operations, `kvctl log` is asked for. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "kvstore/inspect.h"
+
+namespace kvctl {
+
+struct LogFilter {
+  std::optional<std::string> key;
+  std::optional<std::string> prefix;
+  std::optional<kvstore::LogOp::Kind> op;
+  std::optional<int64_t> since_us;
+  std::optional<int64_t> until_us;
+  std::optional<uint64_t> seq_min;
+  std::optional<uint64_t> seq_max;
+
+  [[nodiscard]] bool accepts(const kvstore::LogOp& candidate) const {
+    return (!key || candidate.key == *key) && (!prefix || candidate.key.starts_with(*prefix)) &&
+           (!op || candidate.kind == *op);
+  }
+  // True when the record lies in the range of times and numbers and one of its operations is accepted.
+  [[nodiscard]] bool accepts(const kvstore::LogRecord& record) const {
+    if ((seq_min && record.seq < *seq_min) || (seq_max && record.seq > *seq_max)) return false;
+    if ((since_us && record.ts_us < *since_us) || (until_us && record.ts_us >= *until_us)) return false;
+    for (const kvstore::LogOp& candidate : record.ops) {
+      if (accepts(candidate)) return true;
+    }
+    return false;
+  }
+  // No later record can be accepted. (Not by time: the clock may have been set back.)
+  [[nodiscard]] bool is_past(uint64_t seq) const { return seq_max && seq >= *seq_max; }
+};
+
+}  // namespace kvctl

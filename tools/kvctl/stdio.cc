@@ -1,0 +1,102 @@
+#include "tools/kvctl/stdio.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "tools/kvctl/text.h"
+
+namespace kvctl {
+namespace {
+
+// no-color.org: any value but the empty one turns colours off.
+bool wants_colours() {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return (no_color == nullptr || *no_color == '\0') && term != nullptr && std::string_view(term) != "dumb";
+}
+
+// 0, or the errno that stopped it.
+int write_all(int fd, std::string_view bytes) noexcept {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    bytes.remove_prefix(static_cast<size_t>(count));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void hold_standard_descriptors() noexcept {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+    // open() takes the lowest free number, which is `fd`. The wrong direction on purpose: using it fails as before.
+    [[maybe_unused]] const int opened = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+Output::Output() : is_terminal_(::isatty(STDOUT_FILENO) == 1) {}
+
+void Output::write(std::string_view bytes) {
+  if (stopped()) return;
+  if (buffer_.size() + bytes.size() > kBufferBytes) flush();
+  if (bytes.size() > kBufferBytes) {
+    if (!stopped()) sys_errno_ = write_all(STDOUT_FILENO, bytes);
+    return;
+  }
+  buffer_ += bytes;
+}
+
+void Output::line(std::string_view text) {
+  write(text);
+  write("\n");
+  if (is_terminal_) flush();
+}
+
+void Output::json_text(std::string_view json) { is_terminal_ ? write(escape_json_text(json)) : write(json); }
+
+void Output::json_line(std::string_view json) {
+  json_text(json);
+  line({});
+}
+
+void Output::flush() {
+  if (!stopped()) sys_errno_ = write_all(STDOUT_FILENO, buffer_);
+  buffer_.clear();
+}
+
+int Output::failure() const noexcept { return sys_errno_ == EPIPE ? 0 : sys_errno_; }
+
+void Output::wait(int ms) {
+  // With no events asked for, poll() still reports that the other end of a pipe was closed.
+  pollfd watched{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+  if (::poll(&watched, 1, ms) > 0 && (watched.revents & (POLLERR | POLLHUP)) != 0) sys_errno_ = EPIPE;
+}
+
+Messages::Messages() : is_terminal_(::isatty(STDERR_FILENO) == 1), colours_(is_terminal_ && wants_colours()) {}
+
+void Messages::print(std::string_view sentence, bool is_error) {
+  std::string text = command_.empty() ? "kvctl: " : fmt::format("kvctl: {}: ", command_);
+  if (colours_ && is_error) text = "\x1b[1;31m" + text + "\x1b[0m";
+  text += escape_message(sentence) + '\n';
+  write_all(STDERR_FILENO, text);
+}
+
+void Messages::advise(std::string_view advice) {
+  const std::string_view label = colours_ ? "\x1b[1mtry:\x1b[0m " : "try: ";
+  write_all(STDERR_FILENO, fmt::format("{}{}\n", label, escape_message(advice)));
+}
+
+void Messages::overwrite_line(std::string_view text) {
+  write_all(STDERR_FILENO, fmt::format("\r\x1b[K{}", escape_message(text)));  // ECMA-48 EL: erase to the line's end
+}
+
+}  // namespace kvctl

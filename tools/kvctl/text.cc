@@ -1,0 +1,165 @@
+#include "tools/kvctl/text.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "kvstore/format/base64.h"
+
+namespace kvctl {
+
+namespace format = kvstore::format;
+
+namespace {
+
+struct CodePoint {
+  char32_t value = 0;
+  size_t bytes = 0;  // 0: no valid UTF-8 starts here
+};
+
+// One code point at the start of `bytes`, which is not empty. The bounds on the second byte are those of the
+// table in RFC 3629, section 4: they rule out overlong forms, surrogates and what lies above U+10FFFF.
+CodePoint first_code_point(std::string_view bytes) noexcept {
+  const auto at = [&](size_t i) { return static_cast<unsigned char>(bytes[i]); };
+  const unsigned char lead = at(0);
+  if (lead < 0x80) return {lead, 1};
+  if (lead < 0xC2 || lead > 0xF4) return {};
+  const size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  if (bytes.size() < length) return {};
+  const unsigned char second_min = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const unsigned char second_max = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  if (at(1) < second_min || at(1) > second_max) return {};
+  char32_t value = static_cast<char32_t>(lead & (0x7F >> length)) << 6 | (at(1) & 0x3F);
+  for (size_t i = 2; i < length; ++i) {
+    if ((at(i) & 0xC0) != 0x80) return {};
+    value = value << 6 | (at(i) & 0x3F);
+  }
+  return {value, length};
+}
+
+// Beyond ASCII: C1 controls, the bidi controls of Unicode's UAX #9, and the two line separators.
+bool is_steering(char32_t c) noexcept {
+  return (c >= 0x80 && c <= 0x9F) || c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
+         (c >= 0x2066 && c <= 0x2069);
+}
+
+// Appends one character, escaped where needed, and returns how many bytes of `rest` it was.
+size_t escape_one(std::string_view rest, bool double_backslash, std::string& out) {
+  const CodePoint c = first_code_point(rest);
+  const auto byte = static_cast<unsigned char>(rest.front());
+  if (c.bytes == 0) {
+    fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+    return 1;
+  }
+  if (c.value == '\\' && double_backslash) {
+    out += "\\\\";
+  } else if (c.value == '\n') {
+    out += "\\n";
+  } else if (c.value == '\t') {
+    out += "\\t";
+  } else if (c.value == '\r') {
+    out += "\\r";
+  } else if (c.value < 0x20 || c.value == 0x7F) {
+    fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+  } else if (is_steering(c.value)) {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<uint32_t>(c.value));
+  } else {
+    out += rest.substr(0, c.bytes);
+  }
+  return c.bytes;
+}
+
+std::string escape_all(std::string_view bytes, bool double_backslash) {
+  std::string out;
+  out.reserve(bytes.size());
+  while (!bytes.empty()) bytes.remove_prefix(escape_one(bytes, double_backslash, out));
+  return out;
+}
+
+template <typename Int>
+std::optional<Int> parse_number(std::string_view text) noexcept {
+  Int value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+std::string escape(std::string_view bytes) { return escape_all(bytes, true); }
+
+std::string escape_message(std::string_view message) { return escape_all(message, false); }
+
+std::string escape_json_text(std::string_view json) {
+  std::string out;
+  out.reserve(json.size());
+  while (!json.empty()) {
+    const CodePoint c = first_code_point(json);
+    const size_t bytes = c.bytes == 0 ? 1 : c.bytes;
+    if (c.value == 0x7F || is_steering(c.value)) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<uint32_t>(c.value));
+    } else {
+      out += json.substr(0, bytes);
+    }
+    json.remove_prefix(bytes);
+  }
+  return out;
+}
+
+std::string shorten(std::string_view bytes, size_t columns) {
+  std::string out;
+  std::string_view rest = bytes;
+  for (size_t i = 0; i < columns && !rest.empty(); ++i) rest.remove_prefix(escape_one(rest, true, out));
+  if (!rest.empty()) out += fmt::format("… ({} bytes)", bytes.size());
+  return out;
+}
+
+std::string shell_quote(std::string_view word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
+  std::string out = "'";
+  for (char c : word) c == '\'' ? out += "'\\''" : out += c;
+  return out + "'";
+}
+
+std::string key_argument(std::string_view key) {
+  if (escape_message(key) != key) return "--key64 " + to_base64(key);
+  return key.starts_with('-') ? "-- " + shell_quote(key) : shell_quote(key);
+}
+
+std::string count_of(uint64_t count, std::string_view noun, std::string_view plural) {
+  if (count != 1 && !plural.empty()) return fmt::format("{} {}", count, plural);
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+std::string human_bytes(uint64_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double size = static_cast<double>(bytes);
+  for (const char* unit : {"KiB", "MiB", "GiB", "TiB"}) {
+    size /= 1024;
+    if (size < 1024) return fmt::format("{:.1f} {}", size, unit);
+  }
+  return fmt::format("{:.1f} PiB", size / 1024);
+}
+
+std::optional<uint64_t> parse_uint(std::string_view text) noexcept { return parse_number<uint64_t>(text); }
+
+std::optional<int64_t> parse_int(std::string_view text) noexcept { return parse_number<int64_t>(text); }
+
+std::string to_base64(std::string_view bytes) {
+  std::string out(format::base64_size(bytes.size()), '\0');
+  [[maybe_unused]] const char* end = format::write_base64(out.data(), bytes);
+  return out;
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+  const std::optional<size_t> size = format::base64_decoded_size(text);
+  if (!size) return std::nullopt;
+  std::string out(*size, '\0');
+  if (!format::read_base64(out.data(), text)) return std::nullopt;
+  return out;
+}
+
+}  // namespace kvctl
