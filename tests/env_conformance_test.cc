@@ -13,6 +13,8 @@
 
 #include "kvstore/env/env.h"
 #include "kvstore/env/mem_env.h"
+#include "tests/support/crash_env.h"
+#include "tests/support/fault_env.h"
 #include "tests/support/temp_dir.h"
 
 namespace kvstore::testing {
@@ -41,6 +43,18 @@ struct MemGround : Ground {
   Env& env() override { return mem; }
   std::string root() override { return "ground"; }
   env::MemEnv mem;
+};
+
+struct CrashGround : Ground {
+  CrashGround() { EXPECT_TRUE(crash.create_dir("ground").ok()); }
+  Env& env() override { return crash; }
+  std::string root() override { return "ground"; }
+  CrashEnv crash;
+};
+
+struct FaultGround : MemGround {
+  Env& env() override { return fault; }
+  FaultEnv fault{mem};  // nothing on order
 };
 
 struct Candidate {
@@ -434,7 +448,9 @@ TEST_P(EnvPromise, KnowsWhoWeAre) {
 
 INSTANTIATE_TEST_SUITE_P(Every, EnvPromise,
                          ::testing::Values(Candidate{"Posix", [] { return std::make_unique<PosixGround>(); }},
-                                           Candidate{"Mem", [] { return std::make_unique<MemGround>(); }}),
+                                           Candidate{"Mem", [] { return std::make_unique<MemGround>(); }},
+                                           Candidate{"Crash", [] { return std::make_unique<CrashGround>(); }},
+                                           Candidate{"Fault", [] { return std::make_unique<FaultGround>(); }}),
                          [](const auto& candidate) { return candidate.param.name; });
 
 }  // namespace

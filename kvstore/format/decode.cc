@@ -64,7 +64,8 @@ Line decode(std::string_view line, std::vector<Op>& ops, base::Scratch& scratch)
     result.crc_computed = computed;
     return result;
   }
-  if (read_canonical(line, &result, &ops, &scratch)) [[likely]] return result;
+  if (read_canonical(line, &result, &ops, &scratch)) [[likely]]
+    return result;
   Problem problem;
   read_general(line, &result, &ops, &scratch, &problem);
   return result;
@@ -72,11 +73,16 @@ Line decode(std::string_view line, std::vector<Op>& ops, base::Scratch& scratch)
 
 std::string explain(std::string_view line, const Line& decoded) {
   switch (decoded.kind) {
-    case LineKind::kRecord: return "an intact record";
-    case LineKind::kSegmentHeader: return "an intact segment header";
-    case LineKind::kSegmentEnd: return "an intact segment end";
-    case LineKind::kOwner: return "an intact owner line";
-    case LineKind::kBlank: return "blank";
+    case LineKind::kRecord:
+      return "an intact record";
+    case LineKind::kSegmentHeader:
+      return "an intact segment header";
+    case LineKind::kSegmentEnd:
+      return "an intact segment end";
+    case LineKind::kOwner:
+      return "an intact owner line";
+    case LineKind::kBlank:
+      return "blank";
     case LineKind::kUnsealed: {
       const bool zeros = !line.empty() && line.find_first_not_of('\0') == line.npos;
       return fmt::format(R"(not sealed: does not end in ,"crc":"xxxxxxxx"}}{})",
@@ -85,7 +91,8 @@ std::string explain(std::string_view line, const Line& decoded) {
     case LineKind::kBadCrc:
       return fmt::format("crc mismatch (stored {:08x}, computed {:08x})", decoded.crc_stored, decoded.crc_computed);
     case LineKind::kMalformed:
-    case LineKind::kUnknownOp: break;
+    case LineKind::kUnknownOp:
+      break;
   }
   // The reason was not worth carrying along: it is found again by reading again.
   Line again;
@@ -93,7 +100,9 @@ std::string explain(std::string_view line, const Line& decoded) {
   base::Scratch scratch;
   Problem problem;
   read_general(line, &again, &ops, &scratch, &problem);
-  const std::string subject = problem.subject.empty() ? "" : " " + excerpt(problem.subject);
+  const std::string subject = problem.subject.empty() ? ""
+                              : problem.is_bare_name  ? fmt::format(R"( "{}")", problem.subject)
+                                                      : fmt::format(" {}", excerpt(problem.subject));
   if (decoded.kind == LineKind::kUnknownOp) {
     return fmt::format("{}{} at column {}: written by a newer version than format {}", problem.what, subject,
                        problem.offset + 1, kFormatVersion);

@@ -17,7 +17,10 @@ namespace {
 class CanonicalReader {
  public:
   CanonicalReader(std::string_view text, base::Scratch* scratch) noexcept
-      : at_(text.data()), seal_(text.data() + text.size() - kSealBytes), end_(text.data() + text.size()), scratch_(scratch) {}
+      : at_(text.data()),
+        seal_(text.data() + text.size() - kSealBytes),
+        end_(text.data() + text.size()),
+        scratch_(scratch) {}
 
   bool read(Line* line, std::vector<Op>* ops) {
     if (!literal(R"({"seq":)") || !integer(&line->stamp.seq)) return false;

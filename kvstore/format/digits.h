@@ -13,8 +13,8 @@
 
 namespace kvstore::format {
 
-inline constexpr size_t kDigitsMax = 16;       // of kIntegerMax
-inline constexpr size_t kDigitsRoom = 24;      // what write_digits() may touch
+inline constexpr size_t kDigitsMax = 16;   // of kIntegerMax
+inline constexpr size_t kDigitsRoom = 24;  // what write_digits() may touch
 
 // Eight bytes of text as a number whose lowest byte is the first character, on any machine.
 [[nodiscard]] inline uint64_t load_text(const char* text) noexcept {
@@ -34,7 +34,7 @@ inline void store_text(char* out, uint64_t word) noexcept {
   const uint64_t fours = (value / 10000) | uint64_t{value % 10000} << 32;
   const uint64_t high_pairs = ((fours * 10486) >> 20) & 0x0000007f0000007f;  // x/100 == x*10486>>20 below 10^4
   const uint64_t pairs = high_pairs | (fours - 100 * high_pairs) << 16;
-  const uint64_t tens = ((pairs * 103) >> 10) & 0x000f000f000f000f;          // x/10 == x*103>>10 below 100
+  const uint64_t tens = ((pairs * 103) >> 10) & 0x000f000f000f000f;  // x/10 == x*103>>10 below 100
   return tens | (pairs - 10 * tens) << 8;
 }
 
@@ -59,7 +59,8 @@ inline void store_text(char* out, uint64_t word) noexcept {
   constexpr uint64_t kEvenFours = 0x000000ff000000ff;
   digits = digits * 10 + (digits >> 8);  // pairs, in the even bytes
   return ((digits & kEvenFours) * (100 + (uint64_t{1'000'000} << 32)) +
-          ((digits >> 16) & kEvenFours) * (1 + (uint64_t{10'000} << 32))) >> 32;
+          ((digits >> 16) & kEvenFours) * (1 + (uint64_t{10'000} << 32))) >>
+         32;
 }
 
 // Reads a whole number 0..kIntegerMax in its only legal spelling: plain digits, no leading zero. Returns

@@ -73,9 +73,10 @@ void append_bytes(base::Buffer& out, const Member& member, std::string_view byte
 }
 
 void append_json(base::Buffer& out, std::string_view document) {
-  base::Scratch scratch;  // allocates only for a document of several lines
-  append_literal(out, R"(,"json":)");
-  out.append(json_on_one_line(document, scratch));
+  constexpr char kMember[] = R"(,"json":)";
+  char* const begin = out.reserve(sizeof kMember + document.size());
+  char* const end = write_json_on_one_line(write_literal(begin, kMember), document);
+  out.commit(static_cast<size_t>(end - begin));
 }
 
 void append_op(base::Buffer& out, const Op& op) {

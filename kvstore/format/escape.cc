@@ -20,7 +20,8 @@ static_assert(sizeof(EscapeText) == 8);
 constexpr auto kEscapes = [] {
   std::array<EscapeText, '\\' + 1> table{};
   constexpr char kHex[] = "0123456789abcdef";
-  for (unsigned byte = 0; byte < 0x20; ++byte) table[byte] = {{'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]}, 6};
+  for (unsigned byte = 0; byte < 0x20; ++byte)
+    table[byte] = {{'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]}, 6};
   table['\b'] = {{'\\', 'b'}, 2};
   table['\f'] = {{'\\', 'f'}, 2};
   table['\n'] = {{'\\', 'n'}, 2};
