@@ -147,10 +147,12 @@ const Command kLog = {
     .name = "log",
     .arguments = "DIR",
     .summary = "Prints the records of the log: number, time, operation, key, value, who",
-    .details = "Values are shortened; -o jsonl prints each record as it stands in the log. Times are UTC. A record is shown\n"
-               "when all the options given hold for it; of a batch only the operations that they pick.\n",
-    .example = "  kvctl log mydb --prefix user: --since 10m --follow\n"
-               "  kvctl log mydb --tail 20 -o jsonl | jq .",
+    .details =
+        "Values are shortened; -o jsonl prints each record as it stands in the log. Times are UTC. A record is shown\n"
+        "when all the options given hold for it; of a batch only the operations that they pick.\n",
+    .example =
+        "  kvctl log mydb --prefix user: --since 10m --follow\n"
+        "  kvctl log mydb --tail 20 -o jsonl | jq .",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       cli.dir(args->dir);
