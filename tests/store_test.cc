@@ -246,6 +246,14 @@ TEST_F(StoreTest, AScanIsSortedByBytesAndSeesOneInstant) {
   EXPECT_EQ(store_->scan("zz")->size(), 0U);
 }
 
+TEST_F(StoreTest, AScanMayBeWalkedOverWithoutANameForIt) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  int seen = 0;
+  for (const EntryView entry : *store_->scan()) seen += entry.value == "1" ? 1 : 0;
+  EXPECT_EQ(seen, 1);
+}
+
 TEST_F(StoreTest, ReadShowsTheValueInPlaceAndForEachVisitsEveryKey) {
   open();
   ASSERT_TRUE(store_->put("a", "1").ok());
