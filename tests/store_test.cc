@@ -276,6 +276,15 @@ TEST_F(StoreTest, ASecondOwnerIsRefusedAtOnceAndToldWhoTheFirstIs) {
       << second.status().message();
 }
 
+TEST_F(StoreTest, TheOwnerIsNamedFromTheBeginningOfItsReplay) {
+  // It used to be noted only after the replay, so that a long one refused others without a name.
+  std::string refusal;
+  open({.log_sink = [&](LogLevel, std::string_view line) {  // "replayed 0 records ...": before the first append
+    if (line.starts_with("replayed")) refusal = Store::open(dir()).status().message();
+  }});
+  EXPECT_NE(refusal.find("pid " + std::to_string(::getpid())), std::string::npos) << refusal;
+}
+
 TEST_F(StoreTest, AReaderBesideTheOwnerSeesTheDataAndChangesNothing) {
   open();
   ASSERT_TRUE(store_->put("a", "1").ok());
