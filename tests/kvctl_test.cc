@@ -1,5 +1,7 @@
 // kvctl from outside: the real program, its exit codes, its two streams, and what it must never do. What it prints,
 // word for word, is in the stories (kvctl_stories_test.cc).
+#include "tests/support/kvctl_test.h"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -14,7 +16,6 @@
 #include <tuple>
 
 #include "kvstore/store.h"
-#include "tests/support/kvctl_test.h"
 #include "tests/support/seed.h"
 
 namespace kvstore::testing {
@@ -243,7 +244,7 @@ TEST_F(KvctlTest, EveryJsonOutputIsJson) {
 
 // ---- the whole ---------------------------------------------------------------------------------
 
-TEST_F(KvctlTest, VerifyJudgesEveryGoldenLogAsExpected) {
+TEST_F(KvctlTest, VerifyAndReadingJudgeEveryGoldenLogAsExpected) {
   int judged = 0;
   for (const fs::directory_entry& folder : fs::directory_iterator(fs::path(KVSTORE_SOURCE_DIR) / "data/golden")) {
     if (!folder.is_directory()) continue;
@@ -253,6 +254,7 @@ TEST_F(KvctlTest, VerifyJudgesEveryGoldenLogAsExpected) {
     const ProcessResult strict = kvctl({"verify", folder.path(), "--strict"});
     EXPECT_EQ(result.exit_code, says("corrupt") ? 3 : says("unsupported") ? 6 : 0) << folder.path();
     EXPECT_EQ(strict.exit_code, says("cut") ? 3 : result.exit_code) << folder.path();
+    EXPECT_EQ(kvctl({"ls", folder.path()}).exit_code, result.exit_code) << folder.path();
     if (const size_t at = expected.find("\nat: line "); at != std::string::npos) {
       const size_t byte = expected.find(" byte ", at);
       const std::string place = ".jsonl:" + expected.substr(at + 10, byte - at - 10) + " (byte " +

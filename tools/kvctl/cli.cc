@@ -20,9 +20,14 @@ std::vector<std::string> marked(std::span<char* const> arguments) {
   bool only_values = false;
   for (std::string_view argument : arguments) {
     const bool is_number = argument.size() > 1 && argument[0] == '-' && argument[1] >= '0' && argument[1] <= '9';
-    const bool is_value = only_values || argument == "-" || is_number || !argument.starts_with('-');
+    if (only_values || argument == "-" || is_number || !argument.starts_with('-')) {
+      out.push_back(kMark + std::string(argument));
+      continue;
+    }
     if (argument == "--") only_values = true;
-    out.push_back(is_value ? kMark + std::string(argument) : std::string(argument));
+    const size_t equals = argument.starts_with("--") ? argument.find('=') : std::string_view::npos;
+    out.emplace_back(argument.substr(0, equals));
+    if (equals != std::string_view::npos) out.push_back(kMark + std::string(argument.substr(equals + 1)));
   }
   return out;
 }

@@ -90,6 +90,12 @@ class Printer {
   bool is_released_ = false;
 };
 
+// An owner that is alive may just be copying the record that we take for torn.
+bool has_live_owner(const std::string& dir) {
+  const Result<kvstore::StoreInfo> info = kvstore::info(dir);
+  return info.ok() && info->owner.alive;
+}
+
 Outcome log(const Args& args, Stdio& io) {
   Result<LogCursor> cursor = LogCursor::open(args.dir);
   if (!cursor.ok()) return cursor.status();
@@ -120,7 +126,8 @@ Outcome log(const Args& args, Stdio& io) {
   }
   printer.release();
   printer.finish();
-  if (const auto& torn = cursor->torn_tail(); torn && outcome.ok() && !args.follow && !is_done) {
+  const auto& torn = cursor->torn_tail();
+  if (torn && outcome.ok() && !args.follow && !is_done && !has_live_owner(args.dir)) {
     io.err.note(fmt::format("{}:{} (byte {}): the log ends in a torn record of {}: {}", torn->file, torn->line,
                             torn->offset, count_of(torn->bytes, "byte"), torn->reason));
   }
