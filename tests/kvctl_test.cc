@@ -1,10 +1,11 @@
 // kvctl from outside: the real program, its exit codes, its two streams, and what it must never do. What it prints,
 // word for word, is in the stories (kvctl_stories_test.cc).
+#include "tests/support/kvctl_test.h"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <csignal>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -12,28 +13,16 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
-#include <sstream>
-#include <thread>
+#include <tuple>
 
-#include "kvstore/inspect.h"
 #include "kvstore/store.h"
-#include "tests/support/run_process.h"
 #include "tests/support/seed.h"
-#include "tests/support/temp_dir.h"
 
 namespace kvstore::testing {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using std::chrono::milliseconds;
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
 
 std::string file_bytes(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -49,49 +38,9 @@ std::map<std::string, std::pair<std::string, fs::file_time_type>> tree(const fs:
   return files;
 }
 
-// Tries `done` until it is true, for up to ten seconds.
-template <typename Condition>
-bool wait_until(Condition done) {
-  for (int i = 0; i < 1000; ++i) {
-    if (done()) return true;
-    std::this_thread::sleep_for(milliseconds(10));
-  }
-  return false;
-}
-
-class KvctlTest : public ::testing::Test {
- protected:
-  static std::vector<std::string> command(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), KVSTORE_KVCTL);
-    return arguments;
-  }
-  ProcessResult kvctl(std::vector<std::string> arguments, std::string_view input = {}) const {
-    return run_process(command(std::move(arguments)), input, {.directory = temp_.path()});
-  }
-  // With `$kvctl` for the program.
-  ProcessResult shell(const std::string& script, ProcessOptions options = {}) const {
-    options.directory = temp_.path();
-    options.environment.push_back("kvctl=" KVSTORE_KVCTL);
-    return run_process({"sh", "-c", script}, {}, options);
-  }
-  // A store with `count` small entries.
-  void fill(const std::string& name, int count) const {
-    Result<Store> store = Store::open(path(name));
-    ASSERT_TRUE(store.ok()) << store.status().message();
-    Batch batch;
-    for (int i = 0; i < count; ++i) batch.put("key:" + std::to_string(i), "value");
-    ASSERT_TRUE(store->write(batch).ok());
-    ASSERT_TRUE(store->close().ok());
-  }
-  [[nodiscard]] std::string path(const std::string& name) const { return temp_ / name; }
-  [[nodiscard]] ProcessOptions here() const { return {.directory = temp_.path()}; }
-
- private:
-  TempDir temp_;
-};
-
 const std::vector<std::vector<std::string>> kReadingCommands = {
-    {"get", "db", "key:1"}, {"ls", "db"}, {"export", "db"}, {"log", "db"}, {"info", "db"}, {"stats", "db"}, {"verify", "db"},
+    {"get", "db", "key:1"}, {"ls", "db"},    {"export", "db"}, {"log", "db"},
+    {"info", "db"},         {"stats", "db"}, {"verify", "db"},
 };
 
 // ---- beside an owner ---------------------------------------------------------------------------
@@ -184,9 +133,9 @@ std::string unescaped(std::string_view text) {
 
 // Bytes from a pool that holds what is likely to go wrong.
 std::string random_bytes(std::mt19937_64& random, size_t size_max) {
-  static const std::vector<std::string> pool = {"a",        "Z",    "0",    "\n",   "\\",   "\"",           "\t",
-                                                "\x1b[31m", "\x7f", "\x80", "\xff", "\xc3", "\xc2\x9b",     "\xe2\x80\xae",
-                                                "\xe4\xb8", "é",    "世",   "🎈",   ",",    std::string(1, '\0')};
+  static const std::vector<std::string> pool = {
+      "a",    "Z",    "0",        "\n",           "\\",       "\"", "\t", "\x1b[31m", "\x7f", "\x80",
+      "\xff", "\xc3", "\xc2\x9b", "\xe2\x80\xae", "\xe4\xb8", "é",  "世", "🎈",        ",",    std::string(1, '\0')};
   std::string bytes;
   for (size_t i = random() % size_max + 1; i > 0; --i) bytes += pool[random() % pool.size()];
   return bytes;
@@ -203,7 +152,7 @@ TEST_F(KvctlTest, ListedKeysTellTheirBytesAndHoldNoControls) {
     ASSERT_TRUE(store->put(key, "x").ok());
   }
   std::set<std::string> listed;
-  for (const std::string& line : lines_of(kvctl({"ls", "db"}).out)) {
+  for (const std::string& line : lines_of_text(kvctl({"ls", "db"}).out)) {
     for (unsigned char c : line) EXPECT_FALSE(c < 0x20 || c == 0x7F) << line;
     EXPECT_EQ(line.find("\xc2\x9b"), std::string::npos) << line;
     EXPECT_EQ(line.find("\xe2\x80\xae"), std::string::npos) << line;
@@ -268,11 +217,17 @@ TEST_F(KvctlTest, AValueMayHave64MiBAndNotAByteMore) {
 TEST_F(KvctlTest, EveryJsonOutputIsJson) {
   fill("db", 3);
   ASSERT_EQ(kvctl({"put", "db", "doc", R"({"a":[1]})", "--json", "--ttl", "1d"}).exit_code, 0);
-  const std::vector<std::vector<std::string>> one_value = {
-      {"put", "db", "x", "1", "-o", "json"}, {"del", "db", "x", "-o", "json"},   {"incr", "db", "n", "-o", "json"},
-      {"get", "db", "doc", "-o", "json"},    {"ls", "db", "-o", "json"},         {"log", "db", "-o", "json"},
-      {"info", "db", "-o", "json"},          {"stats", "db", "-o", "json"},      {"verify", "db", "-o", "json"},
-      {"version", "-o", "json"},             {"get", "db", "doc", "-o", "jsonl"}};
+  const std::vector<std::vector<std::string>> one_value = {{"put", "db", "x", "1", "-o", "json"},
+                                                           {"del", "db", "x", "-o", "json"},
+                                                           {"incr", "db", "n", "-o", "json"},
+                                                           {"get", "db", "doc", "-o", "json"},
+                                                           {"ls", "db", "-o", "json"},
+                                                           {"log", "db", "-o", "json"},
+                                                           {"info", "db", "-o", "json"},
+                                                           {"stats", "db", "-o", "json"},
+                                                           {"verify", "db", "-o", "json"},
+                                                           {"version", "-o", "json"},
+                                                           {"get", "db", "doc", "-o", "jsonl"}};
   for (const std::vector<std::string>& arguments : one_value) {
     const ProcessResult result = kvctl(arguments);
     EXPECT_EQ(result.exit_code, 0) << arguments[0];
@@ -281,162 +236,15 @@ TEST_F(KvctlTest, EveryJsonOutputIsJson) {
   for (const char* name : {"ls", "log", "export"}) {
     std::vector<std::string> arguments = {name, "db"};
     if (name != std::string("export")) arguments.insert(arguments.end(), {"-o", "jsonl"});
-    const std::vector<std::string> lines = lines_of(kvctl(arguments).out);
+    const std::vector<std::string> lines = lines_of_text(kvctl(arguments).out);
     EXPECT_GE(lines.size(), 4U) << name;
     for (const std::string& line : lines) EXPECT_TRUE(json::parse(line).is_object()) << line;
   }
 }
 
-// ---- streams -----------------------------------------------------------------------------------
-
-TEST_F(KvctlTest, AReaderThatGoesAwayEndsItQuietly) {
-  fill("db", 100'000);
-  for (const char* name : {"ls", "export", "log"}) {
-    Process process(command({name, "db"}), here());
-    EXPECT_NE(process.read_line(), "") << name;
-    process.close_output();
-    const ProcessResult result = process.finish();
-    EXPECT_EQ(result.exit_code, 0) << name;
-    EXPECT_EQ(result.err, "") << name;
-  }
-}
-
-TEST_F(KvctlTest, AFullDiskBehindStdoutIsAFailure) {
-  fill("db", 3);
-  const ProcessResult result = shell("$kvctl export db > /dev/full");
-  EXPECT_EQ(result.exit_code, 5);
-  EXPECT_EQ(result.err, "kvctl: export: write to stdout: No space left on device\n");
-}
-
-// Descriptors that the caller closed are the lowest free numbers: the log would get one of them.
-TEST_F(KvctlTest, WhatItPrintsNeverLandsInTheLog) {
-  fill("db", 3);
-  EXPECT_EQ(shell("$kvctl incr db n >&-").exit_code, 5);
-  EXPECT_EQ(shell("$kvctl incr db n -o json >&- <&- 2>&-").exit_code, 5);
-  EXPECT_EQ(shell("$kvctl put db n text 2>&-; $kvctl incr db n 2>&-").exit_code, 2);
-  const ProcessResult verified = kvctl({"verify", "db"});
-  EXPECT_EQ(verified.exit_code, 0) << verified.err;
-  EXPECT_NE(verified.out.find(": intact: 4 records"), std::string::npos) << verified.out;
-}
-
-TEST_F(KvctlTest, ATerminalGetsNothingThatCouldSteerIt) {
-  ASSERT_EQ(kvctl({"put", "db", "a", "red\x1b[31m\xc2\x9b\xe2\x80\xae"}).exit_code, 0);
-  ASSERT_EQ(kvctl({"put", "db", "j", "{\"x\":\"\xc2\x9b\xe2\x80\xae\"}", "--json"}).exit_code, 0);
-  const ProcessOptions terminal{.out_is_terminal = true};
-  EXPECT_EQ(shell("$kvctl get db a", terminal).out, "red\\x1b[31m\\u009b\\u202e\n");
-  EXPECT_EQ(shell("$kvctl get db j -o json", terminal).out,
-            "{\"key\":\"j\",\"json\":{\"x\":\"\\u009b\\u202e\"},\"version\":2}\n");
-  for (const char* script : {"$kvctl export db", "$kvctl log db", "$kvctl log db -o jsonl", "$kvctl log db -o json"}) {
-    const std::string out = shell(script, terminal).out;
-    EXPECT_EQ(out.find_first_of("\x1b\xc2\xe2"), std::string::npos) << out;
-    EXPECT_NE(out.find("\\u202e"), std::string::npos) << out;
-  }
-  // A pipe gets the bytes, and so does a terminal for the asking.
-  EXPECT_EQ(kvctl({"get", "db", "a"}).out, "red\x1b[31m\xc2\x9b\xe2\x80\xae\n");
-  EXPECT_EQ(shell("$kvctl get db a --raw", terminal).out, "red\x1b[31m\xc2\x9b\xe2\x80\xae");
-}
-
-TEST_F(KvctlTest, MessagesEscapeWhatTheyQuote) {
-  const ProcessResult result = kvctl({"get", "no\x1b[31m\xe2\x80\xaestore", "a"});
-  EXPECT_EQ(result.exit_code, 5);
-  EXPECT_TRUE(result.err.starts_with("kvctl: get: no\\x1b[31m\\u202estore: ")) << result.err;
-}
-
-TEST_F(KvctlTest, ColoursAreForTerminalsThatWantThem) {
-  const ProcessOptions colour{.environment = {"TERM=xterm", "NO_COLOR="}, .out_is_terminal = true};
-  const ProcessOptions no_colour{.environment = {"TERM=xterm", "NO_COLOR=1"}, .out_is_terminal = true};
-  const ProcessOptions dumb{.environment = {"TERM=dumb", "NO_COLOR="}, .out_is_terminal = true};
-  const std::string script = "$kvctl get nowhere a 2>&1";
-  EXPECT_TRUE(shell(script, colour).out.starts_with("\x1b[1;31mkvctl: get: \x1b[0mnowhere"));
-  EXPECT_TRUE(shell(script, no_colour).out.starts_with("kvctl: get: nowhere"));
-  EXPECT_TRUE(shell(script, dumb).out.starts_with("kvctl: get: nowhere"));
-  EXPECT_TRUE(kvctl({"get", "nowhere", "a"}).err.starts_with("kvctl: get: nowhere"));
-}
-
-TEST_F(KvctlTest, ProgressIsForTerminalsAndForWorkOverASecond) {
-  fill("db", 1);
-  const std::string slow = R"((echo '{"key":"a","value":"1"}'; sleep 1.1; echo '{"key":"b","value":"2"}'))";
-  const ProcessOptions terminal{.out_is_terminal = true};
-  const std::string shown = shell(slow + "| $kvctl import db - 2>&1", terminal).out;
-  EXPECT_NE(shown.find("\r\x1b[Kkvctl: import: read 48 B\r\x1b[K"), std::string::npos) << shown;
-  EXPECT_EQ(shell(slow + "| $kvctl import db -").err, "kvctl: import: 2 entries committed\n");
-  EXPECT_EQ(shell("echo '{\"key\":\"a\",\"value\":\"1\"}' | $kvctl import db - 2>&1", terminal).out,
-            "kvctl: import: 1 entry committed\n");
-}
-
-// ---- as it happens -----------------------------------------------------------------------------
-
-TEST_F(KvctlTest, BatchAppliesEachLineAsItArrives) {
-  Process batch(command({"batch", "db"}), here());
-  for (const std::string value : {"1", "2", "3"}) {
-    batch.write(R"({"op":"put","key":"a","value":")" + value + "\"}\n");
-    EXPECT_TRUE(wait_until([&] { return kvctl({"get", "db", "a"}).out == value + "\n"; })) << value;
-  }
-  EXPECT_EQ(batch.finish().exit_code, 0);
-}
-
-TEST_F(KvctlTest, AnInterruptedImportKeepsWholeLinesAndSaysHowMany) {
-  std::string lines;
-  for (int i = 0; i < 1500; ++i) lines += R"({"key":")" + std::to_string(i) + R"(","value":"1"})" + "\n";
-  Process import(command({"import", "db", "-"}), here());
-  import.write(lines + R"({"key":"half","val)");
-  ASSERT_TRUE(wait_until([&] { return lines_of(kvctl({"ls", "db"}).out).size() == 1000; }));
-  std::this_thread::sleep_for(milliseconds(100));  // for the rest of the lines to be read
-  import.signal(SIGINT);
-  const ProcessResult result = import.finish();
-  EXPECT_EQ(result.exit_code, 130);
-  EXPECT_NE(result.err.find("1500 entries committed, all up to line 1500\nkvctl: import: interrupted"),
-            std::string::npos)
-      << result.err;
-  EXPECT_EQ(lines_of(kvctl({"ls", "db"}).out).size(), 1500U);
-  EXPECT_EQ(kvctl({"verify", "db", "--strict"}).exit_code, 0);
-  EXPECT_EQ(json::parse(kvctl({"info", "db", "-o", "json"}).out)["owner"]["pid"], 0);
-}
-
-TEST_F(KvctlTest, AnInterruptedBatchKeepsWholeLines) {
-  Process batch(command({"batch", "db"}), here());
-  batch.write("{\"op\":\"put\",\"key\":\"a\",\"value\":\"1\"}\n{\"op\":\"put\",\"key\":\"b\",\"value\":\"1\"}");
-  ASSERT_TRUE(wait_until([&] { return kvctl({"get", "db", "a"}).exit_code == 0; }));
-  batch.signal(SIGTERM);
-  EXPECT_EQ(batch.finish().exit_code, 130);
-  EXPECT_EQ(kvctl({"ls", "db"}).out, "a\n");
-}
-
-TEST_F(KvctlTest, FollowPrintsRecordsAsTheyAreWritten) {
-  fill("db", 3);
-  Process follow(command({"log", "db", "--follow", "--prefix", "new"}), here());
-  for (const char* key : {"new:1", "new:2"}) {
-    ASSERT_EQ(kvctl({"put", "db", key, "x"}).exit_code, 0);
-    EXPECT_NE(follow.read_line().find(std::string("put ") + key), std::string::npos);
-  }
-  follow.signal(SIGINT);
-  const ProcessResult result = follow.finish();
-  EXPECT_EQ(result.exit_code, 0);
-  EXPECT_EQ(result.out, "");
-  EXPECT_EQ(result.err, "");
-}
-
-TEST_F(KvctlTest, FollowStartsWithTheTail) {
-  fill("db", 1);
-  ASSERT_EQ(kvctl({"put", "db", "a", "1"}).exit_code, 0);
-  ASSERT_EQ(kvctl({"put", "db", "b", "1"}).exit_code, 0);
-  Process follow(command({"log", "db", "-f", "--tail", "1", "-o", "jsonl"}), here());
-  EXPECT_EQ(json::parse(follow.read_line())["key"], "b");
-  ASSERT_EQ(kvctl({"put", "db", "c", "1"}).exit_code, 0);
-  EXPECT_EQ(json::parse(follow.read_line())["key"], "c");
-}
-
-TEST_F(KvctlTest, FollowEndsWhenItsReaderGoesAway) {
-  fill("db", 3);
-  Process follow(command({"log", "db", "--follow"}), here());
-  EXPECT_NE(follow.read_line(), "");
-  follow.close_output();
-  EXPECT_EQ(follow.finish().exit_code, 0);
-}
-
 // ---- the whole ---------------------------------------------------------------------------------
 
-TEST_F(KvctlTest, VerifyJudgesEveryGoldenLogAsExpected) {
+TEST_F(KvctlTest, VerifyAndReadingJudgeEveryGoldenLogAsExpected) {
   int judged = 0;
   for (const fs::directory_entry& folder : fs::directory_iterator(fs::path(KVSTORE_SOURCE_DIR) / "data/golden")) {
     if (!folder.is_directory()) continue;
@@ -446,6 +254,7 @@ TEST_F(KvctlTest, VerifyJudgesEveryGoldenLogAsExpected) {
     const ProcessResult strict = kvctl({"verify", folder.path(), "--strict"});
     EXPECT_EQ(result.exit_code, says("corrupt") ? 3 : says("unsupported") ? 6 : 0) << folder.path();
     EXPECT_EQ(strict.exit_code, says("cut") ? 3 : result.exit_code) << folder.path();
+    EXPECT_EQ(kvctl({"ls", folder.path()}).exit_code, result.exit_code) << folder.path();
     if (const size_t at = expected.find("\nat: line "); at != std::string::npos) {
       const size_t byte = expected.find(" byte ", at);
       const std::string place = ".jsonl:" + expected.substr(at + 10, byte - at - 10) + " (byte " +
@@ -459,7 +268,7 @@ TEST_F(KvctlTest, VerifyJudgesEveryGoldenLogAsExpected) {
 
 TEST_F(KvctlTest, HelpHasAPageWithAnExampleForEveryCommand) {
   int pages = 0;
-  for (const std::string& line : lines_of(kvctl({"help"}).out)) {
+  for (const std::string& line : lines_of_text(kvctl({"help"}).out)) {
     if (!line.starts_with("  ") || line.size() < 12 || line[2] < 'a' || line[11] != ' ') continue;
     const std::string name = line.substr(2, line.find(' ', 2) - 2);
     const ProcessResult page = kvctl({"help", name});

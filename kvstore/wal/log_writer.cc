@@ -109,7 +109,7 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   segment.filled_end = segment.writeback_end = segment.tail;
   if (settings_.io == LogIo::kWrite) return {};
   Result<char*> mapping = segment.file->map(capacity);
-  if (!mapping.ok()) return std::move(mapping).status();
+  if (!mapping.ok()) return std::move(mapping).status().with("this file system may want LogIo::kWrite");
   segment.mapping = *mapping;
   return {};
 }

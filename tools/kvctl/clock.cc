@@ -15,8 +15,7 @@ struct Unit {
   int64_t us;
 };
 constexpr Unit kUnits[] = {
-    {"us", 1},        {"ms", 1000},        {"s", kSecondUs}, {"m", 60 * kSecondUs}, {"h", 3600 * kSecondUs},
-    {"d", 86400 * kSecondUs},
+    {"us", 1}, {"ms", 1000}, {"s", kSecondUs}, {"m", 60 * kSecondUs}, {"h", 3600 * kSecondUs}, {"d", 86400 * kSecondUs},
 };
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }

@@ -161,18 +161,21 @@ const Command kImport = {
     .name = "import",
     .arguments = "DIR FILE",
     .summary = "Puts the entries of a file: what export printed, or a table with a header (TSV, CSV)",
-    .details = "JSON lines: {\"key\":…,\"value\":…}, with key64, value64 or json instead, and ttl (\"90s\") or expires.\n"
-               "Tables: a header line names the columns, out of the same names. CSV is quoted as in RFC 4180; TSV is taken\n"
-               "as it stands. Entries are committed 1000 at a time. A bad line stops it, exit 2, and is named; all\n"
-               "lines before it are committed.\n",
-    .example = "  kvctl import mydb users.csv --by nightly-import\n"
-               "  kvctl export old | kvctl import new -",
+    .details =
+        "JSON lines: {\"key\":…,\"value\":…}, with key64, value64 or json instead, and ttl (\"90s\") or expires.\n"
+        "Tables: a header line names the columns, out of the same names. CSV is quoted as in RFC 4180; TSV is taken\n"
+        "as it stands. Entries are committed 1000 at a time. A bad line stops it, exit 2, and is named; all\n"
+        "lines before it are committed.\n",
+    .example =
+        "  kvctl import mydb users.csv --by nightly-import\n"
+        "  kvctl export old | kvctl import new -",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       auto format = std::make_shared<std::string>();
       cli.dir(args->dir);
       cli.positional("FILE", args->file, "the file, or '-' for stdin");
-      cli.option("--format", "jsonl|tsv|csv", *format, "what it is; by default the name's ending tells, stdin is jsonl");
+      cli.option("--format", "jsonl|tsv|csv", *format,
+                 "what it is; by default the name's ending tells, stdin is jsonl");
       cli.option("--by", "WHO", args->by, "who writes, for the log");
       cli.check([args, format]() -> Problem {
         if (format->empty()) return std::nullopt;

@@ -23,10 +23,14 @@ struct Args {
 
 std::string_view severity_name(Severity severity) {
   switch (severity) {
-    case Severity::kNote: return "note";
-    case Severity::kTornTail: return "torn_tail";
-    case Severity::kDamage: return "damage";
-    case Severity::kUnsupported: return "unsupported";
+    case Severity::kNote:
+      return "note";
+    case Severity::kTornTail:
+      return "torn_tail";
+    case Severity::kDamage:
+      return "damage";
+    case Severity::kUnsupported:
+      return "unsupported";
   }
   return "";
 }
@@ -116,8 +120,9 @@ const Command kVerify = {
     .name = "verify",
     .arguments = "DIR",
     .summary = "Checks every byte of the log against its checksums, its order and its promises",
-    .details = "A torn tail, where a process died in the middle of a record that was never promised, is no damage: the next\n"
-               "writer cuts it. Exits 3 for damage, 6 for a log written by a newer version.\n",
+    .details =
+        "A torn tail, where a process died in the middle of a record that was never promised, is no damage: the next\n"
+        "writer cuts it. Exits 3 for damage, 6 for a log written by a newer version.\n",
     .example = "  kvctl verify mydb",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();

@@ -55,27 +55,6 @@ Problem skip_value(std::string_view text, size_t& at) {
 
 }  // namespace
 
-std::string json_string(std::string_view utf8) {
-  std::string out = "\"";
-  for (char c : utf8) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
-    }
-  }
-  out += '"';
-  return escape_json_text(out);
-}
-
 void JsonObject::name(std::string_view name) {
   if (out_.size() > 1) out_ += ',';
   out_ += '"', out_ += name, out_ += "\":";
@@ -122,8 +101,8 @@ Problem for_each_member(std::string_view text, kvstore::base::Scratch& scratch,
     at = skip_space(text, at + 1);
     const size_t value_begin = at;
     if (Problem problem = skip_value(text, at)) return problem;
-    return visit({.name = format::unescape_json(quoted_name, scratch),
-                  .value = text.substr(value_begin, at - value_begin)});
+    return visit(
+        {.name = format::unescape_json(quoted_name, scratch), .value = text.substr(value_begin, at - value_begin)});
   });
 }
 

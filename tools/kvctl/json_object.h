@@ -34,9 +34,6 @@ class JsonObject {
   std::string out_ = "{";
 };
 
-// A JSON string with quotes. Controls, C1 controls, bidi controls and line separators are escaped.
-[[nodiscard]] std::string json_string(std::string_view utf8);
-
 // One member of an object: its name, unescaped, and the text of its value.
 struct JsonMember {
   std::string_view name;

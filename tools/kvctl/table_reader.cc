@@ -32,7 +32,8 @@ TableReader::Row TableReader::read_header() {
   for (size_t end : ends_) {
     std::string name = text_.substr(begin, end - begin);
     begin = end;
-    if (columns_.empty() && name.starts_with("\xEF\xBB\xBF")) name.erase(0, 3);  // a byte order mark, from a spreadsheet
+    if (columns_.empty() && name.starts_with("\xEF\xBB\xBF"))
+      name.erase(0, 3);  // a byte order mark, from a spreadsheet
     if (find_field(fields, name) == nullptr) {
       return {.problem = fmt::format("unknown column '{}' (known: key key64 value value64 json ttl expires)", name)};
     }

@@ -20,6 +20,9 @@ namespace kvctl {
 // The same for a finished sentence, whose backslashes stay single: safe, not reversible.
 [[nodiscard]] std::string escape_message(std::string_view message);
 
+// A JSON string with quotes, in which the same characters are escaped. Needs: valid UTF-8.
+[[nodiscard]] std::string json_string(std::string_view utf8);
+
 // The same for JSON text, which stays the same JSON: DEL, C1 controls, bidi controls and line separators, which
 // can only stand in strings, become \uNNNN. Needs: valid JSON.
 [[nodiscard]] std::string escape_json_text(std::string_view json);
