@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -112,6 +114,68 @@ TEST(ChunkPipeline, ReportsAReadErrorInsteadOfTheEnd) {
   }
 }
 
+// A MemEnv in which something happens before the n-th read: a writer goes on while somebody reads.
+class BusyEnv final : public env::MemEnv {
+ public:
+  uint64_t act_before_read = 0;
+  std::function<void()> act;
+
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    Result<std::unique_ptr<env::File>> file = MemEnv::open(path, mode);
+    if (!file.ok()) return file;
+    return std::unique_ptr<env::File>(std::make_unique<BusyFile>(*this, *std::move(file)));
+  }
+
+ private:
+  class BusyFile final : public env::File {
+   public:
+    BusyFile(BusyEnv& env, std::unique_ptr<env::File> file) : env_(env), file_(std::move(file)) {}
+    Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
+      if (offset > 0 && ++env_.reads_ == env_.act_before_read) env_.act();
+      return file_->read_at(offset, out);
+    }
+    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
+    Result<uint64_t> size() override { return file_->size(); }
+    Status truncate(uint64_t size) override { return file_->truncate(size); }
+    Status sync() override { return file_->sync(); }
+    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
+    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
+    void unmap() override { file_->unmap(); }
+
+   private:
+    BusyEnv& env_;
+    std::unique_ptr<env::File> file_;
+  };
+  uint64_t reads_ = 0;
+};
+
+// Blocks are read one after the other. What was filler in the first may be a record by the time the second, with the
+// record's end and the one after it, is read.
+TEST(LogWalk, LooksTwiceBeforeItCallsALineBadBesideAWriter) {
+  BusyEnv env;
+  const std::string path = "db/wal-00000000000000000001.jsonl";
+  const std::string begin = format::encode_segment_header({.format = 1,
+                                                           .store = "00000000-0000-4000-8000-000000000000",
+                                                           .first_seq = 1,
+                                                           .created_us = 1}) +
+                            record(1);
+  env.put_file(path, begin + std::string(600'000, '\n'));
+  const std::string later = record(2, std::string(400'000, 'v')) + record(3);
+  env.act = [&] {
+    ASSERT_TRUE((*env.MemEnv::open(path, env::OpenMode::kReadWrite))->write_at(begin.size(), later).ok());
+  };
+  env.act_before_read = 1;
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1);
+  ASSERT_TRUE(walk.ok());
+  for (;;) {
+    Result<std::optional<wal::Records>> records = walk->next();
+    ASSERT_TRUE(records.ok()) << records.status().message();
+    if (!records->has_value()) break;
+  }
+  EXPECT_EQ(walk->end().kind, wal::WalkEnd::Kind::kClean) << walk->end().torn.reason;
+  EXPECT_EQ(walk->last_seq(), 3U);
+}
+
 class Log : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_TRUE(env.create_dir("db").ok()); }
@@ -177,6 +241,36 @@ TEST_F(Log, RoomIsAskedForBeforeItRunsOut) {
   }
   EXPECT_EQ(writer->counters().reserve_stalls, stalls_without_help) << "with help no commit waits for room";
   EXPECT_GT(low_room, 3);
+}
+
+// Whoever looks at a line under way, or at what kill -9 left of it, sees a leading part of it and filler behind (P7).
+TEST_F(Log, ALineComesIntoTheFileStrictlyFromItsFront) {
+  constexpr size_t kValueBytes = 400'000;
+  constexpr int kRecords = 100;
+  const auto writer = open_writer(uint64_t{64} << 20);
+  const auto file = *disk.open("db/wal-00000000000000000001.jsonl", env::OpenMode::kRead);
+  std::atomic<uint64_t> line_begin{writer->counters().log_bytes.load()};
+  std::atomic<bool> done{false};
+  std::thread looker([&] {
+    std::array<char, 64> late;
+    std::array<char, 7> early;
+    while (!done) {
+      for (const size_t ahead : {kValueBytes / 2, kValueBytes}) {
+        const uint64_t begin = line_begin;
+        Result<size_t> got = file->read_at(begin + ahead, late);
+        ASSERT_TRUE(got.ok());
+        if (std::string_view(late.data(), *got).find_first_not_of('\n') == std::string_view::npos) continue;
+        ASSERT_EQ(*file->read_at(begin, early), early.size());
+        ASSERT_EQ(std::string_view(early.data(), early.size()), "{\"seq\":") << "a later part came before the first";
+      }
+    }
+  });
+  for (int i = 0; i < kRecords; ++i) {
+    line_begin = writer->counters().log_bytes.load();
+    append(*writer, kValueBytes);
+  }
+  done = true;
+  looker.join();
 }
 
 TEST_F(Log, OneSyncServesAllWhoWaitForIt) {
