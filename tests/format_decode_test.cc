@@ -146,6 +146,12 @@ TEST(Decode, RefusesWhatIsNoRecordAndSaysWhatAndWhere) {
   expect("\"op\":\"put\",\"key\":\"a\",\"value\":\"1\",\"x\":[\"\xed\xa0\x80\"]",
          "the string is not valid UTF-8 at column 56");
   expect("\"op\":\"put\",\"key\":\"a\",\"value\":\"\xe2\x82\"", "the string is not valid UTF-8 at column 47");
+  expect("\"op\":\"put\",\"key\":\"a\",\"value\":\"\xff\\n\"",
+         "the string is not valid UTF-8 at column 47");  // before an escape,
+  expect("\"op\":\"put\",\"key\":\"a\",\"value\":\"\\n\xff\"",
+         "the string is not valid UTF-8 at column 49");  // behind one,
+  expect("\"op\":\"put\",\"key\":\"a\",\"value\":\"\xc3\\n\xa9\"",
+         "the string is not valid UTF-8 at column 47");  // around it
   expect(R"("op":"put","key":"a","value":nonsense)", "expected a JSON value at column 46");
   expect(R"("op":"put","key":"a","json":)", "expected a JSON value at column 45");
   expect(R"("op":"put","key":"a","json":01)", "a number must not have leading zeros at column 46");

@@ -4,8 +4,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "kvstore/format/json_string.h"
 #include "kvstore/format/json_text.h"
+#include "kvstore/format/utf8.h"
 #include "tests/support/format_random.h"
 #include "tests/support/seed.h"
 
@@ -126,6 +129,53 @@ TEST(Unescape, UndoesWhatAnotherWriterEscaped) {
   }
   const std::string plain = "\"nothing to undo\"";
   EXPECT_EQ(unescape_json(plain, scratch).data(), plain.data() + 1) << "no copy without need";
+}
+
+// Heap copies of exactly the promised sizes, so that a sanitizer sees any step outside.
+std::optional<std::string> unescaped_to_quote(decltype(unescape_to_quote)* unescape, const std::string& text,
+                                              size_t room, size_t* used) {
+  const std::vector<char> exact(text.begin(), text.end());
+  std::vector<char> out(room);
+  const Unescaped result = unescape(out.data(), room, exact.data(), exact.data() + exact.size());
+  if (result.quote == nullptr) return std::nullopt;
+  *used = static_cast<size_t>(result.quote - exact.data());
+  const std::string content(out.data(), result.end);
+  EXPECT_TRUE(result.may_be_non_utf8 || is_utf8(content));
+  return content;
+}
+
+TEST(Unescape, InOnePassFindsTheEndOrGivesUp) {
+  testing::Rng rng(testing::seed());
+  const std::string behind = R"(,"crc":"01234567"})";
+  int short_of_room = 0;
+  for (int i = 0; i < 10'000 && !::testing::Test::HasFailure(); ++i) {
+    const auto texture = static_cast<testing::Texture>(below(rng, static_cast<uint64_t>(testing::Texture::kMixed) + 1));
+    const std::string content = testing::random_bytes(rng, texture, testing::random_size(rng));
+    const std::string quoted = nlohmann::json(content).dump(-1, ' ', /*ensure_ascii=*/below(rng, 2) == 0);
+    const std::string text = quoted.substr(1) + behind;
+    for (const auto unescape : {unescape_to_quote, unescape_to_quote_portable}) {
+      size_t used = 0;
+      EXPECT_EQ(unescaped_to_quote(unescape, text, content.size() + 3 * kUnescapeSlack, &used), content) << text;
+      EXPECT_EQ(used, quoted.size() - 2);
+      const std::optional<std::string> tight =
+          unescaped_to_quote(unescape, text, below(rng, content.size() + 40), &used);
+      EXPECT_EQ(tight.value_or(content), content) << "too little room may only make it give up";
+      short_of_room += !tight;
+      EXPECT_EQ(unescaped_to_quote(unescape, quoted.substr(1, quoted.size() - 2), 8192, &used), std::nullopt)
+          << "no quote";
+    }
+  }
+  EXPECT_GT(short_of_room, 1000);
+  for (const char* wrong :
+       {R"(\x")", R"(\u12)", R"(\u12g4")", R"(\ud800")", R"(\udc00")", R"(\ud800\u0041")", "\x01\"", "a\n\"", "\\"}) {
+    for (const char* before : {"", "0123456789abcde", "0123456789abcdef0123456789"}) {
+      for (const auto unescape : {unescape_to_quote, unescape_to_quote_portable}) {
+        size_t used = 0;
+        EXPECT_EQ(unescaped_to_quote(unescape, std::string(before) + wrong + behind, 8192, &used), std::nullopt)
+            << wrong;
+      }
+    }
+  }
 }
 
 TEST(OneLine, DropsLineBreaksAndOuterSpaceAndNothingElse) {

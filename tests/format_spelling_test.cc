@@ -1,6 +1,5 @@
 // However a record is spelled, it means the same; and where both readers understand a line, they agree.
 #include "tests/support/format_spelling.h"
-#include "tests/support/seed.h"
 
 #include <gtest/gtest.h>
 
@@ -11,6 +10,7 @@
 #include "kvstore/format/encode.h"
 #include "kvstore/format/readers.h"
 #include "tests/support/format_random.h"
+#include "tests/support/seed.h"
 
 namespace kvstore::format {
 namespace {

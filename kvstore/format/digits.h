@@ -18,7 +18,7 @@ inline constexpr size_t kDigitsRoom = 24;  // what write_digits() may touch
 
 // Eight bytes of text as a number whose lowest byte is the first character, on any machine.
 [[nodiscard]] inline uint64_t load_text(const char* text) noexcept {
-  uint64_t word;
+  uint64_t word = 0;
   std::memcpy(&word, text, sizeof word);
   if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
   return word;
@@ -52,6 +52,16 @@ inline void store_text(char* out, uint64_t word) noexcept {
   if (value < kEightDigits) return out;
   store_text(out, split_digits(static_cast<uint32_t>(value % kEightDigits)) | kZeros);
   return out + 8;
+}
+
+// The eight lower-case hexadecimal digits of `value`, as store_text() wants them.
+[[nodiscard]] inline uint64_t hex_digits(uint32_t value) noexcept {
+  uint64_t nibbles = value;  // spread by halves, the most significant first: 2 x 4 digits, 4 x 2, 8 x 1
+  nibbles = (nibbles >> 16 & 0x0000ffff) | (nibbles & 0x0000ffff) << 32;
+  nibbles = (nibbles >> 8 & 0x000000ff000000ff) | (nibbles & 0x000000ff000000ff) << 16;
+  nibbles = (nibbles >> 4 & 0x000f000f000f000f) | (nibbles & 0x000f000f000f000f) << 8;
+  const uint64_t letters = (nibbles + 0x0606060606060606) >> 4 & 0x0101010101010101;  // 1 where the digit is a..f
+  return nibbles + 0x3030303030303030 + letters * ('a' - '0' - 10);
 }
 
 // The number that eight digit values (as split_digits() gives them) stand for.

@@ -133,10 +133,9 @@ size_t encode_stamp(char* out, const Stamp& stamp) noexcept {
 }
 
 void encode_seal(char* out, uint32_t crc) noexcept {
-  constexpr char kHex[] = "0123456789abcdef";
-  char* at = write_literal(out, R"(,"crc":")");
-  for (int shift = 28; shift >= 0; shift -= 4) *at++ = kHex[crc >> shift & 15];
-  write_literal(at, "\"}");
+  char* const digits = write_literal(out, R"(,"crc":")");
+  store_text(digits, hex_digits(crc));
+  write_literal(digits + 8, "\"}");
 }
 
 namespace {

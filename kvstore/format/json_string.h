@@ -1,6 +1,7 @@
-// What json_text.cc and its string half share: \u escapes, and strings compared without undoing them.
+// Undoing string escapes, in the ways that json_text.cc and the fast reader need. Pure, allocates nothing.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 namespace kvstore::format {
@@ -22,5 +23,19 @@ namespace kvstore::format {
 
 // Whether the JSON string `quoted` (from quote to quote, well-formed) says `text`. Allocates nothing.
 [[nodiscard]] bool json_string_says(std::string_view quoted, std::string_view text) noexcept;
+
+// Copies string content from `text` to `out`, undoing escapes, up to the closing quote: one pass, block by
+// block, for strings with many escapes. `quote` is where it stopped; nullptr: it gave up, because something
+// is wrong, there is no quote, or less than kUnescapeSlack bytes remain in the text or the room. Nothing is
+// lost by giving up but time: the caller tries another way. Does not check UTF-8, but says when it must be.
+struct Unescaped {
+  const char* quote = nullptr;
+  char* end = nullptr;  // behind the last byte written
+  bool may_be_non_utf8 = false;
+};
+inline constexpr size_t kUnescapeSlack = 16;
+[[nodiscard]] Unescaped unescape_to_quote(char* out, size_t room, const char* text, const char* end) noexcept;
+// The same without vector instructions, for other processors and for tests.
+[[nodiscard]] Unescaped unescape_to_quote_portable(char* out, size_t room, const char* text, const char* end) noexcept;
 
 }  // namespace kvstore::format
