@@ -4,7 +4,9 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -179,8 +181,11 @@ class Log : public ::testing::Test {
   void SetUp() override { ASSERT_TRUE(env.create_dir("db").ok()); }
 
   std::unique_ptr<wal::LogWriter> open_writer(uint64_t segment_bytes = 1 << 20) {
+    return open_writer_on(env, segment_bytes);
+  }
+  std::unique_ptr<wal::LogWriter> open_writer_on(env::Env& on, uint64_t segment_bytes = 1 << 20) {
     Result<std::unique_ptr<wal::LogWriter>> writer =
-        wal::LogWriter::open(env,
+        wal::LogWriter::open(on,
                              {.dir = "db",
                               .store = "00000000-0000-4000-8000-000000000000",
                               .io = LogIo::kMapped,
@@ -292,6 +297,70 @@ TEST_F(Log, EveryWaiterHearsOfAFailedSync) {
   for (std::thread& waiter : waiters) waiter.join();
   EXPECT_EQ(failed, 4);
   EXPECT_EQ(writer->make_room(1).code(), Code::kBroken);
+  EXPECT_EQ(writer->synced_seq(), 0U);
+}
+
+// A disk that fails once, told as Linux tells it: one sync hears of the error, and another beside it returns OK.
+class FailingDisk final : public env::Env {
+ public:
+  explicit FailingDisk(env::Env& real) : real_(real) {}
+  void fail_next_sync() { armed_ = true; }
+
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    Result<std::unique_ptr<env::File>> file = real_.open(path, mode);
+    if (!file.ok()) return file;
+    return std::unique_ptr<env::File>(std::make_unique<Handle>(*this, *std::move(file)));
+  }
+  Status rename(const std::string& from, const std::string& to) override { return real_.rename(from, to); }
+  Status remove(const std::string& path) override { return real_.remove(path); }
+  Result<std::vector<std::string>> list(const std::string& dir) override { return real_.list(dir); }
+  Status create_dir(const std::string& dir) override { return real_.create_dir(dir); }
+  Status sync_dir(const std::string& dir) override { return real_.sync_dir(dir); }
+  Result<std::unique_ptr<env::FileLock>> lock(const std::string& path) override { return real_.lock(path); }
+  bool is_locked(const std::string& path) override { return real_.is_locked(path); }
+  int64_t pid() override { return real_.pid(); }
+  std::string host() override { return real_.host(); }
+  std::string new_uuid() override { return real_.new_uuid(); }
+
+ private:
+  class Handle final : public env::File {
+   public:
+    Handle(FailingDisk& disk, std::unique_ptr<env::File> file) : disk_(disk), file_(std::move(file)) {}
+    Result<size_t> read_at(uint64_t offset, std::span<char> out) override { return file_->read_at(offset, out); }
+    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
+    Result<uint64_t> size() override { return file_->size(); }
+    Status truncate(uint64_t size) override { return file_->truncate(size); }
+    Status sync() override {
+      if (!disk_.armed_.exchange(false)) return file_->sync();
+      // Gives another sync every chance to get in between the failure and the news of it.
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      return {Code::kIoError, "input/output error"};
+    }
+    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
+    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
+    void unmap() override { file_->unmap(); }
+
+   private:
+    FailingDisk& disk_;
+    std::unique_ptr<env::File> file_;
+  };
+
+  env::Env& real_;
+  std::atomic<bool> armed_{false};
+};
+
+TEST_F(Log, ASyncBesideAFailingOneVouchesForNothing) {
+  FailingDisk failing(env);
+  const auto writer = open_writer_on(failing);
+  append(*writer);
+  failing.fail_next_sync();
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] { failed += writer->sync().ok() ? 0 : 1; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed, 2);
   EXPECT_EQ(writer->synced_seq(), 0U);
 }
 

@@ -128,7 +128,7 @@ Unescaped unescape_to_quote_portable(char* out, size_t room, const char* text, c
 #if KVSTORE_FORMAT_SSE2
 
 Unescaped unescape_to_quote(char* out, size_t room, const char* text, const char* end) noexcept {
-  constexpr unsigned kBlock = 16;
+  constexpr size_t kBlock = 16;
   static_assert(kUnescapeSlack >= kBlock);
   if (static_cast<size_t>(end - text) < kBlock || room < 2 * kBlock) return {};
   const char* const text_last = end - kBlock;            // the last place to load a block from
