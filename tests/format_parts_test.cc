@@ -189,7 +189,7 @@ TEST(Base64, HasOneSpellingForEachByteString) {
     (void)write_base64(text.data(), bytes);
     if (!text.empty())
       text[below(rng, text.size())] =
-          static_cast<char>(below(rng, 3) == 0 ? below(rng, 256) : "AQgw=4/+"[below(rng, 8)]);
+          static_cast<char>(below(rng, 3) == 0 ? static_cast<char>(below(rng, 256)) : "AQgw=4/+"[below(rng, 8)]);
     std::string back(base64_decoded_size(text).value(), '~');
     if (!read_base64(back.data(), text)) continue;
     std::string again(base64_size(back.size()), '~');

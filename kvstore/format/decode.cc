@@ -79,7 +79,7 @@ std::string explain(std::string_view line, const Line& decoded) {
     case LineKind::kBlank:
       return "blank";
     case LineKind::kUnsealed: {
-      const bool zeros = !line.empty() && line.find_first_not_of('\0') == line.npos;
+      const bool zeros = !line.empty() && line.find_first_not_of('\0') == std::string_view::npos;
       return fmt::format(R"(not sealed: does not end in ,"crc":"xxxxxxxx"}}{})",
                          zeros ? fmt::format("; it is {} zero bytes", line.size()) : "");
     }

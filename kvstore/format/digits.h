@@ -18,7 +18,7 @@ inline constexpr size_t kDigitsRoom = 24;  // what write_digits() may touch
 
 // Eight bytes of text as a number whose lowest byte is the first character, on any machine.
 [[nodiscard]] inline uint64_t load_text(const char* text) noexcept {
-  uint64_t word;
+  uint64_t word = 0;
   std::memcpy(&word, text, sizeof word);
   if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
   return word;

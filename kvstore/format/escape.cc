@@ -45,7 +45,7 @@ Escaped escape_portable(char* out, std::string_view text) noexcept {
   const char* const end = in + text.size();
   bool non_ascii = false;
   while (in != end) {
-    uint64_t word;
+    uint64_t word = 0;
     if (end - in >= 8 && (std::memcpy(&word, in, sizeof word), !any_special(word))) {
       std::memcpy(out, in, sizeof word);
       non_ascii |= any_non_ascii(word);

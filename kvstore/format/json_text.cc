@@ -243,7 +243,7 @@ std::string_view trim(std::string_view text) noexcept {
 }
 
 bool has_line_break(std::string_view text) noexcept {
-  return text.find('\n') != text.npos || text.find('\r') != text.npos;
+  return text.find('\n') != std::string_view::npos || text.find('\r') != std::string_view::npos;
 }
 
 }  // namespace
@@ -298,7 +298,7 @@ std::optional<std::string_view> find_json(std::string_view text, std::string_vie
     if (pointer[0] != '/') return std::nullopt;
     const std::string_view token = pointer.substr(1, pointer.find('/', 1) - 1);
     pointer.remove_prefix(1 + token.size());
-    if (token.find('~') == token.npos) {
+    if (token.find('~') == std::string_view::npos) {
       value = find_child(*value, token);
     } else {
       const std::optional<std::string> plain = unescape_token(token);
