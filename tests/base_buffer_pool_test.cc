@@ -186,6 +186,36 @@ TEST(BufferPool, RetainsNoMoreThanItMay) {
   EXPECT_LE(pool.stats().retained_bytes, 10 * kKiB);
 }
 
+TEST(BufferPool, SmallBuffersGiveWayToLargerOnes) {
+  BufferPool pool({.retained_bytes_max = 10 * kKiB});
+  {
+    std::vector<BufferPool::Lease> leases;
+    for (int i = 0; i < 10; ++i) leases.push_back(pool.lease());
+  }
+  ASSERT_EQ(pool.stats().retained_bytes, 10 * kKiB);
+  use(pool, 3 * kKiB, 3 * kKiB);
+  const uint64_t misses = pool.stats().misses;
+  for (int i = 0; i < 10; ++i) use(pool, 3 * kKiB, 3 * kKiB);
+  EXPECT_EQ(pool.stats().misses, misses);
+  EXPECT_EQ(pool.stats().retained_bytes, 10 * kKiB);  // 4 KiB and six small ones
+}
+
+TEST(BufferPool, WhatCanNeverBeRetainedPushesNothingOut) {
+  BufferPool pool({.retained_bytes_max = 10 * kKiB});
+  { const auto a = pool.lease(), b = pool.lease(); }
+  use(pool, 100, 11 * kKiB);
+  EXPECT_EQ(pool.stats().retained_bytes, 2 * kKiB);
+  use(pool, 100, 9 * kKiB);  // not rounded up to 16 KiB, so it has room beside one of the two
+  EXPECT_EQ(pool.stats().retained_bytes, 10 * kKiB);
+}
+
+TEST(BufferPool, BuffersOfThreadsThatEndedAreFoundAgain) {
+  BufferPool pool({.retained_bytes_max = 4 * kKiB});
+  for (int i = 0; i < 200; ++i) std::thread([&] { use(pool, 100); }).join();
+  EXPECT_LE(pool.stats().misses, 4u);
+  EXPECT_EQ(pool.stats().dropped, 0u);
+}
+
 TEST(BufferPool, MayBeToldToRetainNothing) {
   BufferPool pool({.retained_bytes_max = 0});
   use_times(pool, 10, 100);
@@ -366,26 +396,44 @@ TEST(BufferPoolThreads, UnderTightLimitsToo) { stress({.giant_bytes = 16 * kKiB,
 
 TEST(BufferPoolThreads, WipingToo) { stress({.giant_bytes = 64 * kKiB, .wipe = true}); }
 
+TEST(BufferPoolThreads, ManyThreadsNeedFewBuffers) {
+  // Two at a time each, so that what found no slot is found again in the lists.
+  constexpr uint64_t kThreads = 16;
+  BufferPool pool({});
+  std::vector<std::thread> threads;
+  for (uint64_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 2'000; ++i) {
+        const auto a = pool.lease(), b = pool.lease();
+        if (i % 64 == 0) std::this_thread::yield();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LE(pool.stats().misses, 64 + 2 * kThreads);  // at worst one waits in every slot
+}
+
 TEST(BufferPoolThreads, IdleBytesStayWithinTheLimitAtEveryMoment) {
   constexpr size_t kLimit = 8 * kKiB;
   BufferPool pool({.retained_bytes_max = kLimit});
   std::atomic<int> running{6};
+  std::atomic<size_t> highest{0};
   std::vector<std::thread> threads;
   for (uint64_t t = 0; t < 6; ++t) {
     threads.emplace_back([&, t] {
       std::mt19937_64 random(testing::seed() + t);
-      for (int i = 0; i < 3'000; ++i) {
+      // On a busy machine 3'000 rounds may pass before the watcher gets to look even once, so they go on until it has.
+      for (int i = 0; i < 3'000 || (highest == 0 && i < 3'000'000); ++i) {
         const auto a = pool.lease(), b = pool.lease();
         if (random() % 4 == 0) (void)a->reserve(random() % (4 * kKiB));
       }
       --running;
     });
   }
-  size_t highest = 0;
-  while (running != 0) highest = std::max(highest, pool.stats().retained_bytes);
+  while (running != 0) highest = std::max(highest.load(), pool.stats().retained_bytes);
   for (std::thread& thread : threads) thread.join();
-  EXPECT_LE(highest, kLimit);
-  EXPECT_GT(highest, 0u);
+  EXPECT_LE(std::max(highest.load(), pool.stats().retained_bytes), kLimit);
+  EXPECT_GT(pool.stats().retained_bytes, 0u);
 }
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -33,7 +33,7 @@ void run_threads(int count, const std::function<void(int)>& fn) {
     });
   }
   std::unique_lock guard(mutex);
-  if (!all_done.wait_for(guard, 60s, [&] { return done == count; })) {
+  if (!all_done.wait_for(guard, 30s, [&] { return done == count; })) {
     std::fprintf(stderr, "%d of %d threads hang: a wake-up was lost\n", count - done, count);
     std::abort();
   }

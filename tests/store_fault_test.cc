@@ -177,6 +177,8 @@ TEST_P(Fault, AFullDiskRefusesCleanlyAndWritingResumesOnceThereIsRoom) {
       ASSERT_EQ((*engine)->get(key), std::nullopt);
     }
     EXPECT_EQ(contents_of(**engine), expected);
+    const Result<VerifyReport> report = engine::verify(disk, "db");  // no partial line stays behind (P7)
+    ASSERT_TRUE(report.ok() && report->findings.empty()) << report->findings[0].message;
     env.give_room(100'000);
     ASSERT_TRUE((*engine)->put("resumed", "1", false, {}).ok());
     expected["resumed"] = "1";
@@ -186,6 +188,24 @@ TEST_P(Fault, AFullDiskRefusesCleanlyAndWritingResumesOnceThereIsRoom) {
   engine = Engine::open(env, "db", options);
   ASSERT_TRUE(engine.ok()) << engine.status().message();
   EXPECT_EQ(contents_of(**engine), expected);
+}
+
+TEST_P(Fault, WhatAReopeningVouchesForIsOnDisk) {
+  CrashEnv disk;
+  FaultEnv env(disk);
+  Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options_for(GetParam()));
+  ASSERT_TRUE(engine.ok());
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), "v", false, {}).ok());
+  env.fail({.op = EnvOp::kSync, .from_then_on = true});  // so that closing syncs as little as dying would
+  engine->reset();
+  env.heal();
+  engine = Engine::open(env, "db", options_for(GetParam()));
+  ASSERT_TRUE(engine.ok());
+  EXPECT_EQ((*engine)->stats().synced_seq, 10U);
+  const std::unique_ptr<env::MemEnv> left = disk.crash_clone(CrashChoice::keep_only_synced());
+  Result<std::unique_ptr<Engine>> again = Engine::open(*left, "db", options_for(GetParam()));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ((*again)->last_seq(), 10U);
 }
 
 // A sync that failed may leave pages that the kernel takes for clean although they never reached the disk. Whoever

@@ -2,7 +2,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -110,13 +114,78 @@ TEST(ChunkPipeline, ReportsAReadErrorInsteadOfTheEnd) {
   }
 }
 
+// A MemEnv in which something happens before the n-th read: a writer goes on while somebody reads.
+class BusyEnv final : public env::MemEnv {
+ public:
+  uint64_t act_before_read = 0;
+  std::function<void()> act;
+
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    Result<std::unique_ptr<env::File>> file = MemEnv::open(path, mode);
+    if (!file.ok()) return file;
+    return std::unique_ptr<env::File>(std::make_unique<BusyFile>(*this, *std::move(file)));
+  }
+
+ private:
+  class BusyFile final : public env::File {
+   public:
+    BusyFile(BusyEnv& env, std::unique_ptr<env::File> file) : env_(env), file_(std::move(file)) {}
+    Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
+      if (offset > 0 && ++env_.reads_ == env_.act_before_read) env_.act();
+      return file_->read_at(offset, out);
+    }
+    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
+    Result<uint64_t> size() override { return file_->size(); }
+    Status truncate(uint64_t size) override { return file_->truncate(size); }
+    Status sync() override { return file_->sync(); }
+    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
+    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
+    void unmap() override { file_->unmap(); }
+
+   private:
+    BusyEnv& env_;
+    std::unique_ptr<env::File> file_;
+  };
+  uint64_t reads_ = 0;
+};
+
+// Blocks are read one after the other. What was filler in the first may be a record by the time the second, with the
+// record's end and the one after it, is read.
+TEST(LogWalk, LooksTwiceBeforeItCallsALineBadBesideAWriter) {
+  BusyEnv env;
+  const std::string path = "db/wal-00000000000000000001.jsonl";
+  const std::string begin = format::encode_segment_header({.format = 1,
+                                                           .store = "00000000-0000-4000-8000-000000000000",
+                                                           .first_seq = 1,
+                                                           .created_us = 1}) +
+                            record(1);
+  env.put_file(path, begin + std::string(600'000, '\n'));
+  const std::string later = record(2, std::string(400'000, 'v')) + record(3);
+  env.act = [&] {
+    ASSERT_TRUE((*env.MemEnv::open(path, env::OpenMode::kReadWrite))->write_at(begin.size(), later).ok());
+  };
+  env.act_before_read = 1;
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1);
+  ASSERT_TRUE(walk.ok());
+  for (;;) {
+    Result<std::optional<wal::Records>> records = walk->next();
+    ASSERT_TRUE(records.ok()) << records.status().message();
+    if (!records->has_value()) break;
+  }
+  EXPECT_EQ(walk->end().kind, wal::WalkEnd::Kind::kClean) << walk->end().torn.reason;
+  EXPECT_EQ(walk->last_seq(), 3U);
+}
+
 class Log : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_TRUE(env.create_dir("db").ok()); }
 
   std::unique_ptr<wal::LogWriter> open_writer(uint64_t segment_bytes = 1 << 20) {
+    return open_writer_on(env, segment_bytes);
+  }
+  std::unique_ptr<wal::LogWriter> open_writer_on(env::Env& on, uint64_t segment_bytes = 1 << 20) {
     Result<std::unique_ptr<wal::LogWriter>> writer =
-        wal::LogWriter::open(env,
+        wal::LogWriter::open(on,
                              {.dir = "db",
                               .store = "00000000-0000-4000-8000-000000000000",
                               .io = LogIo::kMapped,
@@ -174,6 +243,36 @@ TEST_F(Log, RoomIsAskedForBeforeItRunsOut) {
   EXPECT_GT(low_room, 3);
 }
 
+// Whoever looks at a line under way, or at what kill -9 left of it, sees a leading part of it and filler behind (P7).
+TEST_F(Log, ALineComesIntoTheFileStrictlyFromItsFront) {
+  constexpr size_t kValueBytes = 400'000;
+  constexpr int kRecords = 100;
+  const auto writer = open_writer(uint64_t{64} << 20);
+  const auto file = *disk.open("db/wal-00000000000000000001.jsonl", env::OpenMode::kRead);
+  std::atomic<uint64_t> line_begin{writer->counters().log_bytes.load()};
+  std::atomic<bool> done{false};
+  std::thread looker([&] {
+    std::array<char, 64> late;
+    std::array<char, 7> early;
+    while (!done) {
+      for (const size_t ahead : {kValueBytes / 2, kValueBytes}) {
+        const uint64_t begin = line_begin;
+        Result<size_t> got = file->read_at(begin + ahead, late);
+        ASSERT_TRUE(got.ok());
+        if (std::string_view(late.data(), *got).find_first_not_of('\n') == std::string_view::npos) continue;
+        ASSERT_EQ(*file->read_at(begin, early), early.size());
+        ASSERT_EQ(std::string_view(early.data(), early.size()), "{\"seq\":") << "a later part came before the first";
+      }
+    }
+  });
+  for (int i = 0; i < kRecords; ++i) {
+    line_begin = writer->counters().log_bytes.load();
+    append(*writer, kValueBytes);
+  }
+  done = true;
+  looker.join();
+}
+
 TEST_F(Log, OneSyncServesAllWhoWaitForIt) {
   const auto writer = open_writer();
   wal::GroupSync group(*writer);
@@ -198,6 +297,70 @@ TEST_F(Log, EveryWaiterHearsOfAFailedSync) {
   for (std::thread& waiter : waiters) waiter.join();
   EXPECT_EQ(failed, 4);
   EXPECT_EQ(writer->make_room(1).code(), Code::kBroken);
+  EXPECT_EQ(writer->synced_seq(), 0U);
+}
+
+// A disk that fails once, told as Linux tells it: one sync hears of the error, and another beside it returns OK.
+class FailingDisk final : public env::Env {
+ public:
+  explicit FailingDisk(env::Env& real) : real_(real) {}
+  void fail_next_sync() { armed_ = true; }
+
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    Result<std::unique_ptr<env::File>> file = real_.open(path, mode);
+    if (!file.ok()) return file;
+    return std::unique_ptr<env::File>(std::make_unique<Handle>(*this, *std::move(file)));
+  }
+  Status rename(const std::string& from, const std::string& to) override { return real_.rename(from, to); }
+  Status remove(const std::string& path) override { return real_.remove(path); }
+  Result<std::vector<std::string>> list(const std::string& dir) override { return real_.list(dir); }
+  Status create_dir(const std::string& dir) override { return real_.create_dir(dir); }
+  Status sync_dir(const std::string& dir) override { return real_.sync_dir(dir); }
+  Result<std::unique_ptr<env::FileLock>> lock(const std::string& path) override { return real_.lock(path); }
+  bool is_locked(const std::string& path) override { return real_.is_locked(path); }
+  int64_t pid() override { return real_.pid(); }
+  std::string host() override { return real_.host(); }
+  std::string new_uuid() override { return real_.new_uuid(); }
+
+ private:
+  class Handle final : public env::File {
+   public:
+    Handle(FailingDisk& disk, std::unique_ptr<env::File> file) : disk_(disk), file_(std::move(file)) {}
+    Result<size_t> read_at(uint64_t offset, std::span<char> out) override { return file_->read_at(offset, out); }
+    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
+    Result<uint64_t> size() override { return file_->size(); }
+    Status truncate(uint64_t size) override { return file_->truncate(size); }
+    Status sync() override {
+      if (!disk_.armed_.exchange(false)) return file_->sync();
+      // Gives another sync every chance to get in between the failure and the news of it.
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      return {Code::kIoError, "input/output error"};
+    }
+    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
+    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
+    void unmap() override { file_->unmap(); }
+
+   private:
+    FailingDisk& disk_;
+    std::unique_ptr<env::File> file_;
+  };
+
+  env::Env& real_;
+  std::atomic<bool> armed_{false};
+};
+
+TEST_F(Log, ASyncBesideAFailingOneVouchesForNothing) {
+  FailingDisk failing(env);
+  const auto writer = open_writer_on(failing);
+  append(*writer);
+  failing.fail_next_sync();
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] { failed += writer->sync().ok() ? 0 : 1; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed, 2);
   EXPECT_EQ(writer->synced_seq(), 0U);
 }
 

@@ -6,7 +6,6 @@
 #include <bit>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "kvstore/base/assert.h"
@@ -23,9 +22,10 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-// Where an idle buffer waits. Each thread has a slot for one buffer, found by hashing the thread; a lease empties it
-// and a return fills it, one atomic exchange each, without a lock and without a cache line that another thread
-// writes. Whatever finds no room there, or no buffer, goes through lists by size under a lock.
+// Where an idle buffer waits. Each thread has a slot for one buffer that bears its name; a lease empties it and a
+// return fills it, one atomic exchange each, without a lock and without a cache line that another thread writes.
+// Hashing the thread says where to begin looking for a slot without a name. Whatever finds no room there, or no
+// buffer, goes through lists by size under a lock.
 //
 // What is counted, and where. All that happens on every lease is written into the buffer's own Item, which one thread
 // holds at a time: plain stores, no shared counter. A use in kUsesPerReport carries it to the pool, under the lock.
@@ -61,7 +61,7 @@ constexpr size_t kOutgrownFactor = 16;      // a buffer so many times larger tha
 // How often each class was needed; the last entry stands for what is larger than every class.
 using Uses = std::array<uint32_t, kClassCount + 1>;
 
-struct Item : Buffer {
+struct alignas(kCacheLineBytes) Item : Buffer {
   using Buffer::Buffer;
 
   std::atomic<uint64_t> hits{0};  // written by the holder only, read by stats()
@@ -96,36 +96,43 @@ struct Item : Buffer {
   }
 };
 
-size_t slot_count() noexcept {
-  const unsigned cores = std::thread::hardware_concurrency();  // 0: unknown
-  return std::bit_ceil(std::clamp<size_t>(size_t{2} * cores, 8, 128));
-}
+constexpr size_t kSlotCount = 64;  // a power of 2, above the number of threads that write at once
+
+// How often this thread has moved to another slot, in any pool. Each thread has its own, so its address names the thread.
+constinit thread_local size_t slot_moves = 0;
+const void* this_thread() noexcept { return &slot_moves; }
 
 }  // namespace
 
 struct BufferPool::Impl {
   explicit Impl(const Options& options)
-      : options_(options),
-        start_class_max_(class_within(std::min(options.giant_bytes, options.retained_bytes_max))),
+      : wipe_(options.wipe),
+        retained_bytes_max_(options.retained_bytes_max),
+        giant_bytes_(std::min(options.giant_bytes, options.retained_bytes_max)),
+        start_class_max_(class_within(giant_bytes_)),
         start_class_(std::min(class_for(options.start_bytes), start_class_max_)) {}
 
   struct alignas(kCacheLineBytes) Slot {
     std::atomic<Item*> item{nullptr};
+    std::atomic<const void*> owner{nullptr};  // a thread's name
+
+    bool put_if_empty(Item& returned) noexcept {
+      Item* occupant = nullptr;
+      return item.compare_exchange_strong(occupant, &returned, std::memory_order_release, std::memory_order_relaxed);
+    }
   };
 
-  // This thread's slot. Every thread has its own copy of `here`, so its address tells threads apart; multiplying
-  // by 2^64 / golden ratio spreads addresses that are far apart and alike in their low bits.
-  std::atomic<Item*>& slot() noexcept {
-    thread_local char here;
-    const uint64_t hash = reinterpret_cast<uintptr_t>(&here) * uint64_t{0x9E3779B97F4A7C15};
-    return slots_[(hash >> 32) & slot_mask_].item;
+  // Multiplying by 2^64 / golden ratio spreads addresses that are far apart and alike in their low bits.
+  Slot& slot_of_this_thread() noexcept {
+    const uint64_t hash = reinterpret_cast<uintptr_t>(this_thread()) * uint64_t{0x9E3779B97F4A7C15};
+    return slots_[((hash >> 32) + slot_moves) % kSlotCount];
   }
+  Slot& claim_slot() noexcept;
 
   // A return that needs no lock: nothing to report, nothing to count, nothing to free.
   [[nodiscard]] bool is_routine(const Item& item) const noexcept {
-    return item.uses_until_report != 0 && item.capacity() == item.known_capacity &&
-           item.capacity() <= options_.giant_bytes &&
-           counted_bytes_.load(std::memory_order_relaxed) <= options_.retained_bytes_max;
+    return item.uses_until_report != 0 && item.capacity() == item.known_capacity && item.capacity() <= giant_bytes_ &&
+           counted_bytes_.load(std::memory_order_relaxed) <= retained_bytes_max_;
   }
   // Every other return: reports and counts. Returns false when it freed the buffer.
   bool settle(Item& item) noexcept;
@@ -136,22 +143,27 @@ struct BufferPool::Impl {
 
   // Under lock_:
   void push_idle(Item& item) noexcept;
+  void empty_slots() noexcept;  // into the lists
+  [[nodiscard]] bool has_room_for(size_t capacity) const noexcept {
+    return counted_bytes_.load(std::memory_order_relaxed) + counted(capacity) <= retained_bytes_max_;
+  }
+  void make_room_for(size_t capacity) noexcept;
   [[nodiscard]] Item* pop_idle(size_t size_hint) noexcept;
   void learn(Item& item) noexcept;
   [[nodiscard]] bool has_outgrown_its_use(const Item& item) const noexcept;
   [[nodiscard]] std::unique_ptr<Item> take_out(Item& item) noexcept;
   // Giants are left out: they are never retained, and one that is out must not push all others out of the pool.
-  [[nodiscard]] size_t counted(size_t capacity) const noexcept {
-    return capacity <= options_.giant_bytes ? capacity : 0;
-  }
+  [[nodiscard]] size_t counted(size_t capacity) const noexcept { return capacity <= giant_bytes_ ? capacity : 0; }
 
   // Read by every lease and return, written rarely or never.
-  const Options options_;
+  const bool wipe_;
+  const size_t retained_bytes_max_;
+  const size_t giant_bytes_;
   const size_t start_class_max_;
-  const size_t slot_mask_ = slot_count() - 1;
-  const std::unique_ptr<Slot[]> slots_{new Slot[slot_mask_ + 1]};
   std::atomic<size_t> start_class_;
   std::atomic<size_t> counted_bytes_{0};
+
+  std::array<Slot, kSlotCount> slots_;
 
   alignas(kCacheLineBytes) mutable SpinParkLock lock_;
   std::vector<std::unique_ptr<Item>> items_;     // every live buffer, leased or idle
@@ -166,7 +178,9 @@ struct BufferPool::Impl {
 // ---- The way of a lease ---------------------------------------------------------------------------
 
 BufferPool::Lease BufferPool::lease(size_t size_hint) {
-  Item* const waiting = impl_->slot().exchange(nullptr, std::memory_order_acquire);
+  Impl::Slot* slot = &impl_->slot_of_this_thread();
+  if (slot->owner.load(std::memory_order_relaxed) != this_thread()) slot = &impl_->claim_slot();
+  Item* const waiting = slot->item.exchange(nullptr, std::memory_order_acquire);
   if (waiting == nullptr || waiting->capacity() < size_hint) {
     return Lease(*this, impl_->find_or_make(waiting, size_hint));
   }
@@ -179,34 +193,54 @@ void BufferPool::give_back(Buffer& buffer) noexcept {
   item.count_use();
   if (!impl_->is_routine(item) && !impl_->settle(item)) return;
 
-  if (impl_->options_.wipe) item.wipe();
+  if (impl_->wipe_) item.wipe();
   item.clear();
   item.forbid_access();
   item.idle.store(true, std::memory_order_relaxed);
-  Item* occupant = nullptr;
-  if (!impl_->slot().compare_exchange_strong(occupant, &item, std::memory_order_release, std::memory_order_relaxed)) {
-    const std::lock_guard guard(impl_->lock_);
-    impl_->push_idle(item);
+  if (impl_->slot_of_this_thread().put_if_empty(item)) return;
+  const std::lock_guard guard(impl_->lock_);
+  impl_->push_idle(item);
+}
+
+// The first slot from here on that has no name yet. Where none is near, another thread's: it may have ended, and if it
+// has not, it claims its next one when it comes back, at the cost of a few reads.
+BufferPool::Impl::Slot& BufferPool::Impl::claim_slot() noexcept {
+  constexpr int kTries = 8;
+  for (int i = 0; i < kTries; ++i, ++slot_moves) {
+    Slot& slot = slot_of_this_thread();
+    const void* owner = nullptr;
+    if (slot.owner.compare_exchange_strong(owner, this_thread(), std::memory_order_relaxed)) return slot;
+    if (owner == this_thread()) return slot;
   }
+  Slot& slot = slot_of_this_thread();
+  slot.owner.store(this_thread(), std::memory_order_relaxed);
+  return slot;
 }
 
 Item& BufferPool::Impl::find_or_make(Item* too_small, size_t size_hint) {
+  const size_t capacity = capacity_for(size_hint);
   {
     const std::lock_guard guard(lock_);
     if (too_small != nullptr) push_idle(*too_small);
-    if (Item* const item = pop_idle(size_hint)) {
+    Item* item = pop_idle(size_hint);
+    if (item == nullptr && !has_room_for(capacity)) {
+      // The slots of other threads, some long gone, may hold what is missing here, or what must give way.
+      empty_slots();
+      item = pop_idle(size_hint);
+      if (item == nullptr) make_room_for(capacity);
+    }
+    if (item != nullptr) {
       item->count_hit();
       return *item;
     }
   }
-  auto made =
-      std::make_unique<Item>(capacity_for(size_hint), options_.wipe ? Buffer::OnFree::kWipe : Buffer::OnFree::kLeave);
-  Item& item = *made;
-  item.known_capacity = item.capacity();
+  auto made = std::make_unique<Item>(capacity, wipe_ ? Buffer::OnFree::kWipe : Buffer::OnFree::kLeave);
+  made->known_capacity = made->capacity();
 
   const std::lock_guard guard(lock_);
-  item.index = items_.size();
+  made->index = items_.size();
   items_.push_back(std::move(made));
+  Item& item = *items_.back();
   counted_bytes_.fetch_add(counted(item.known_capacity), std::memory_order_relaxed);
   ++misses_;
   return item;
@@ -215,7 +249,7 @@ Item& BufferPool::Impl::find_or_make(Item* too_small, size_t size_hint) {
 // At least the starting size, whatever was asked for: the next lease is likely to need that.
 size_t BufferPool::Impl::capacity_for(size_t size_hint) const noexcept {
   const size_t size_class = std::max(class_for(size_hint), start_class_.load(std::memory_order_relaxed));
-  const bool too_large = size_class == kClassCount || kClassBytes[size_class] > options_.giant_bytes;
+  const bool too_large = size_class == kClassCount || kClassBytes[size_class] > giant_bytes_;
   // Rounding up must not make a giant of it.
   return too_large && size_hint != 0 ? size_hint : kClassBytes[size_class];
 }
@@ -229,8 +263,8 @@ bool BufferPool::Impl::settle(Item& item) noexcept {
     item.known_capacity = item.capacity();
   }
   const bool full_report = item.uses_until_report == 0;
-  const bool drop = item.capacity() > options_.giant_bytes ||
-                    counted_bytes_.load(std::memory_order_relaxed) > options_.retained_bytes_max ||
+  const bool drop = item.capacity() > giant_bytes_ ||
+                    counted_bytes_.load(std::memory_order_relaxed) > retained_bytes_max_ ||
                     (full_report && has_outgrown_its_use(item));
   if (drop) {
     ++dropped_;
@@ -247,6 +281,13 @@ void BufferPool::Impl::push_idle(Item& item) noexcept {
   Item*& list = idle_lists_[class_within(item.capacity())];
   item.next_idle = list;
   list = &item;
+}
+
+void BufferPool::Impl::empty_slots() noexcept {
+  for (Slot& slot : slots_) {
+    if (slot.item.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Item* const item = slot.item.exchange(nullptr, std::memory_order_acquire)) push_idle(*item);
+  }
 }
 
 // The smallest class that has one large enough on top. Sizes within a class differ by a factor of 4 at most, so
@@ -280,6 +321,16 @@ void BufferPool::Impl::learn(Item& item) noexcept {
   }
 }
 
+// Without this, a pool full of small buffers would drop every larger one that comes back, for ever.
+void BufferPool::Impl::make_room_for(size_t capacity) noexcept {
+  while (!has_room_for(capacity)) {
+    Item* const item = pop_idle(0);
+    if (item == nullptr) return;  // all are out: one of them will be dropped on return
+    take_out(*item).reset();
+    ++dropped_;
+  }
+}
+
 bool BufferPool::Impl::has_outgrown_its_use(const Item& item) const noexcept {
   size_t class_used = kClassCount;
   while (class_used > 0 && item.uses[class_used] == 0) --class_used;
@@ -310,10 +361,7 @@ BufferPool::~BufferPool() {
 
 void BufferPool::release_idle() noexcept {
   const std::lock_guard guard(impl_->lock_);
-  for (size_t i = 0; i <= impl_->slot_mask_; ++i) {
-    Item* const item = impl_->slots_[i].item.exchange(nullptr, std::memory_order_acquire);
-    if (item != nullptr) impl_->take_out(*item).reset();
-  }
+  impl_->empty_slots();
   while (Item* const item = impl_->pop_idle(0)) impl_->take_out(*item).reset();
 }
 

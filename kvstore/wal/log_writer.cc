@@ -109,7 +109,7 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   segment.filled_end = segment.writeback_end = segment.tail;
   if (settings_.io == LogIo::kWrite) return {};
   Result<char*> mapping = segment.file->map(capacity);
-  if (!mapping.ok()) return std::move(mapping).status();
+  if (!mapping.ok()) return std::move(mapping).status().with("this file system may want LogIo::kWrite");
   segment.mapping = *mapping;
   return {};
 }
@@ -252,8 +252,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
     old.capacity = old.tail;                    // nobody extends it any more
     (void)old.file->truncate(old.tail).ok();    // else the filler stays: blank lines are legal
   }
-  if (Status s = old.file->sync(); !s.ok()) return mark_broken(std::move(s).with("seal the log segment"));
-  ++counters_.syncs;
+  if (Status s = sync_segment(old, last); !s.ok()) return std::move(s).with("seal the log segment");
   replace_active(*std::move(created));
   ++counters_.rotations;
   settings_.on_low_room();
@@ -309,19 +308,20 @@ Status LogWriter::append(const format::Stamp& stamp, const Body& body) {
 }
 
 Status LogWriter::sync() {
-  if (is_broken()) return broken();
   // In this order: a record that is in an older segment than `segment` was synced by the rotation between.
   const Seq covers = last_seq();
   const std::shared_ptr<ActiveSegment> segment = active();
   return sync_segment(*segment, covers);
 }
 
+// One at a time: Linux tells each failed write-back to only one sync of an open file. A second sync beside the one
+// that fails would return OK for the same lost bytes, and might vouch for them before the writer is marked broken.
 Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) {
+  const std::lock_guard lock(sync_mutex_);
+  if (is_broken()) return broken();
   if (Status s = segment.file->sync(); !s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
-  Seq known = synced_seq_.load(std::memory_order_relaxed);
-  while (known < covers && !synced_seq_.compare_exchange_weak(known, covers, std::memory_order_release)) {
-  }
+  if (synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return {};
 }
 

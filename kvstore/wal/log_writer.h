@@ -122,7 +122,8 @@ class LogWriter {
   base::Buffer line_;                                      // kWrite: the line under way; commit lock
 
   std::atomic<format::Seq> last_seq_{0};
-  std::atomic<format::Seq> synced_seq_{0};
+  std::atomic<format::Seq> synced_seq_{0};                 // grows under sync_mutex_
+  std::mutex sync_mutex_;
   std::atomic<bool> is_broken_{false};
   mutable std::mutex broken_mutex_;
   Status broken_;

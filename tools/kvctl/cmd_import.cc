@@ -106,7 +106,7 @@ class Importer {
   }
 
   Status commit() {
-    const Status written = store_.write(batch_, options_);
+    Status written = store_.write(batch_, options_);
     if (written.ok()) {
       entries_committed_ += batch_.size();
       if (!batch_.empty()) line_committed_ = line_added_;

@@ -55,28 +55,26 @@ Problem skip_value(std::string_view text, size_t& at) {
 
 }  // namespace
 
-void JsonObject::name(std::string_view name) {
+JsonObject& JsonObject::text(std::string_view name, std::string_view utf8) { return raw(name, json_string(utf8)); }
+
+JsonObject& JsonObject::number(std::string_view name, uint64_t value) { return raw(name, fmt::to_string(value)); }
+
+JsonObject& JsonObject::number(std::string_view name, int64_t value) { return raw(name, fmt::to_string(value)); }
+
+JsonObject& JsonObject::boolean(std::string_view name, bool value) { return raw(name, value ? "true" : "false"); }
+
+JsonObject& JsonObject::raw(std::string_view name, std::string_view json) {
   if (out_.size() > 1) out_ += ',';
-  out_ += '"', out_ += name, out_ += "\":";
-}
-
-JsonObject& JsonObject::text(std::string_view name_, std::string_view utf8) { return raw(name_, json_string(utf8)); }
-
-JsonObject& JsonObject::number(std::string_view name_, uint64_t value) { return raw(name_, fmt::to_string(value)); }
-
-JsonObject& JsonObject::number(std::string_view name_, int64_t value) { return raw(name_, fmt::to_string(value)); }
-
-JsonObject& JsonObject::boolean(std::string_view name_, bool value) { return raw(name_, value ? "true" : "false"); }
-
-JsonObject& JsonObject::raw(std::string_view name_, std::string_view json) {
-  name(name_);
+  out_ += '"';
+  out_ += name;
+  out_ += "\":";
   out_ += json;
   return *this;
 }
 
-JsonObject& JsonObject::bytes(std::string_view name_, std::string_view value) {
-  if (format::is_utf8(value)) return text(name_, value);
-  return text(fmt::format("{}64", name_), to_base64(value));
+JsonObject& JsonObject::bytes(std::string_view name, std::string_view value) {
+  if (format::is_utf8(value)) return text(name, value);
+  return text(fmt::format("{}64", name), to_base64(value));
 }
 
 JsonObject& JsonObject::value(std::string_view value, bool is_json) {

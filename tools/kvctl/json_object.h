@@ -30,7 +30,6 @@ class JsonObject {
   [[nodiscard]] std::string finish();
 
  private:
-  void name(std::string_view name);
   std::string out_ = "{";
 };
 
