@@ -1,5 +1,3 @@
-#include "kvstore/base/buffer.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +6,8 @@
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "kvstore/base/buffer.h"
 
 // Looks into one block of memory at the moment it is given back.
 namespace {
@@ -27,12 +27,12 @@ void free_and_look(void* block) noexcept {
 }
 }  // namespace
 
-void* operator new[](size_t size) {
+[[gnu::noinline]] void* operator new[](size_t size) {
   void* const block = std::malloc(size);
   return block != nullptr ? block : throw std::bad_alloc();
 }
-void operator delete[](void* block) noexcept { free_and_look(block); }
-void operator delete[](void* block, size_t) noexcept { free_and_look(block); }
+[[gnu::noinline]] void operator delete[](void* block) noexcept { free_and_look(block); }
+[[gnu::noinline]] void operator delete[](void* block, size_t) noexcept { free_and_look(block); }
 
 namespace kvstore::base {
 namespace {

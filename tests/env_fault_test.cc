@@ -134,23 +134,23 @@ TEST_F(Fault, ALockedFileIsWatchedAsAnyOther) {
 
 // How the engine's tests use it: one good run to count, then one for each call, failing it.
 TEST_F(Fault, EveryCallOfAWorkloadCanBeFailedInTurn) {
-  const auto workload = [](FaultEnv& env) {
-    auto file = env.open("tmp", OpenMode::kCreate);
+  const auto workload = [](FaultEnv& on) {
+    auto file = on.open("tmp", OpenMode::kCreate);
     if (!file.ok()) return file.status();
     if (Status status = (*file)->write_at(0, "new"); !status.ok()) return status;
     if (Status status = (*file)->sync(); !status.ok()) return status;
-    if (Status status = env.rename("tmp", "f"); !status.ok()) return status;
-    return env.sync_dir(".");
+    if (Status status = on.rename("tmp", "f"); !status.ok()) return status;
+    return on.sync_dir(".");
   };
   EXPECT_TRUE(workload(env).ok());
   ASSERT_EQ(env.calls(), 5u);
   std::string story;
   for (uint64_t nth = 1; nth <= env.calls(); ++nth) {
-    MemEnv mem;
-    FaultEnv env(mem);
-    env.fail({.nth = nth});
-    story += std::string(workload(env).message()) + "\n";
-    EXPECT_EQ(env.calls(), nth);
+    MemEnv fresh;
+    FaultEnv failing(fresh);
+    failing.fail({.nth = nth});
+    story += std::string(workload(failing).message()) + "\n";
+    EXPECT_EQ(failing.calls(), nth);
   }
   EXPECT_EQ(story,
             "injected: create tmp: input/output error\n"
