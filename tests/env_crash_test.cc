@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -115,30 +116,33 @@ TEST(CrashKill, LocksAreGoneAfterwards) {
 // A copy made while another thread stores must be what the files were at some instant. Here the thread goes over both
 // files again and again, each time with a higher number:
 //   wal-1  3333333   wal-2  3332222      but never  wal-1  3333233  nor a higher number in wal-2 than in wal-1
+// It stores only one word in eight, and so overtakes the copy all the time.
 TEST(CrashKill, StoresOfAnotherThreadAreSeenInTheOrderTheyWereMade) {
   constexpr size_t kWords = 4096;
+  constexpr size_t kStride = 8;
   CrashEnv env;
   std::atomic<bool> stop = false;
   std::vector<std::unique_ptr<File>> files;
   std::vector<volatile uint64_t*> mappings;
   for (const char* path : {"wal-1", "wal-2"}) {
-    // Much to copy between the two, so that the thread gets far in the meantime.
-    if (!files.empty()) create(env, "idle", std::string(256 << 10, '.'));
+    // Something to copy between the two, so that the thread gets further in the meantime.
+    if (!files.empty()) create(env, "idle", std::string(64 << 10, '.'));
     files.push_back(create(env, path, std::string(kWords * sizeof(uint64_t), '\0')));
     mappings.push_back(reinterpret_cast<uint64_t*>(files.back()->map(kWords * sizeof(uint64_t)).value()));
   }
   std::thread writer([&] {
     for (uint64_t round = 1; !stop; ++round) {
       for (volatile uint64_t* words : mappings) {
-        for (size_t i = 0; i < kWords; ++i) words[i] = round;
+        for (size_t i = 0; i < kWords; i += kStride) words[i] = round;
       }
     }
   });
-  for (int copies = 0; copies < 300 && !HasFailure(); ++copies) {
+  for (int copies = 0; copies < 200 && !HasFailure(); ++copies) {
     auto after = env.crash_clone(CrashChoice::keep_everything());
     const std::string bytes = *after->get_file("wal-1") + *after->get_file("wal-2");
-    std::vector<uint64_t> seen(2 * kWords);
-    ASSERT_EQ(bytes.copy(reinterpret_cast<char*>(seen.data()), bytes.size()), seen.size() * sizeof(uint64_t));
+    std::vector<uint64_t> seen(2 * kWords / kStride);
+    for (size_t i = 0; i < seen.size(); ++i)
+      std::memcpy(&seen[i], &bytes[i * kStride * sizeof(uint64_t)], sizeof(uint64_t));
     EXPECT_TRUE(std::is_sorted(seen.rbegin(), seen.rend()));
   }
   stop = true;
