@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "kvstore/base/assert.h"
@@ -307,7 +308,7 @@ Status LogWriter::append(const format::Stamp& stamp, const Body& body) {
   return {};
 }
 
-Status LogWriter::sync() {
+Status LogWriter::sync() noexcept {
   // In this order: a record that is in an older segment than `segment` was synced by the rotation between.
   const Seq covers = last_seq();
   const std::shared_ptr<ActiveSegment> segment = active();
@@ -316,22 +317,32 @@ Status LogWriter::sync() {
 
 // One at a time: Linux tells each failed write-back to only one sync of an open file. A second sync beside the one
 // that fails would return OK for the same lost bytes, and might vouch for them before the writer is marked broken.
-Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) {
+Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) noexcept {
   const std::lock_guard lock(sync_mutex_);
   if (is_broken()) return broken();
-  if (Status s = segment.file->sync(); !s.ok()) return mark_broken(std::move(s).with("sync the log"));
+  Status s;
+  try {
+    s = segment.file->sync();
+  } catch (const std::bad_alloc&) {  // and whether the disk had already failed, nobody will ever tell us
+    s = Status(Code::kOutOfMemory, "out of memory");
+  }
+  if (!s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
   if (synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return {};
 }
 
-Status LogWriter::mark_broken(Status cause) {
+Status LogWriter::mark_broken(Status cause) noexcept {
   const std::lock_guard lock(broken_mutex_);
   if (broken_.ok()) {
-    broken_ = Status(Code::kBroken, fmt::format("the store refuses writes since an earlier failure ({}); which bytes are on "
-                                                "disk is unknown. try: close and reopen the store",
-                                                cause.message()))
-                  .at(cause.path());
+    std::string sentence = "the store is broken";  // short enough to need no memory
+    try {
+      sentence = fmt::format("the store refuses writes since an earlier failure ({}); which bytes are on disk is unknown. "
+                             "try: close and reopen the store",
+                             cause.message());
+    } catch (const std::bad_alloc&) {
+    }
+    broken_ = Status(Code::kBroken, std::move(sentence)).at(cause.path());
     is_broken_.store(true, std::memory_order_release);
   }
   return cause;

@@ -74,8 +74,9 @@ class LogWriter {
   // kMapped cannot fail; kWrite removes a partial line again (kNoSpace, kIoError). Throws std::bad_alloc (kWrite).
   Status append(const format::Stamp& stamp, const Body& body);
 
-  // Returns when every record appended before the call survives a power cut. May be called concurrently.
-  Status sync();
+  // Returns when every record appended before the call survives a power cut. May be called concurrently. Reports
+  // a lack of memory like any other failure (kOutOfMemory).
+  Status sync() noexcept;
   // Extends the space ahead and releases old mappings; for a background thread. Failures show in make_room().
   void extend();
   // Syncs, trims the filler, closes. Needs: nobody else is inside. Later appends fail with kClosed.
@@ -104,9 +105,9 @@ class LogWriter {
   Status start_io(ActiveSegment& segment, uint64_t capacity);
   Status extend_to(ActiveSegment& segment, uint64_t needed_end);
   Status rotate(size_t line_bytes_max);
-  Status sync_segment(ActiveSegment& segment, format::Seq covers);
+  Status sync_segment(ActiveSegment& segment, format::Seq covers) noexcept;
   Status append_text(ActiveSegment& segment, std::string_view text);
-  Status mark_broken(Status cause);
+  Status mark_broken(Status cause) noexcept;
   [[nodiscard]] std::shared_ptr<ActiveSegment> active() const;
   void replace_active(std::shared_ptr<ActiveSegment> next);
 
