@@ -275,6 +275,27 @@ TEST_F(Log, ALineComesIntoTheFileStrictlyFromItsFront) {
   looker.join();
 }
 
+// The counters used to keep the header of a segment that a full disk had made impossible, once for every attempt.
+TEST_F(Log, ARotationUndoneLeavesTheCountersAsTheyWere) {
+  const auto writer = open_writer_on(env, 4096, LogIo::kWrite);
+  const auto first = *disk.open("db/wal-00000000000000000001.jsonl", env::OpenMode::kRead);
+  Status refused;
+  for (int i = 0; i < 100; ++i) {
+    // Making room writes to this file only to seal it.
+    env.fail({.op = EnvOp::kWrite, .sys_errno = ENOSPC, .path_part = "wal-00000000000000000001.jsonl"});
+    refused = writer->make_room(150);
+    env.heal();
+    if (!refused.ok()) break;
+    append(*writer, 50);
+  }
+  EXPECT_EQ(refused.code(), Code::kNoSpace);
+  EXPECT_EQ(disk.list("db")->size(), 1U);
+  EXPECT_EQ(writer->counters().segments, 1U);
+  EXPECT_EQ(writer->counters().log_bytes, *first->size());
+  append(*writer, 150);  // seals the first one now that there is room
+  EXPECT_EQ(writer->counters().segments, 2U);
+}
+
 TEST_F(Log, OneSyncServesAllWhoWaitForIt) {
   const auto writer = open_writer();
   wal::GroupSync group(*writer);

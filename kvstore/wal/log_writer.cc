@@ -245,6 +245,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
     Status undone = env_.remove((*created)->path);
     if (undone.ok()) undone = env_.sync_dir(settings_.dir);
     --counters_.segments;
+    counters_.log_bytes -= (*created)->tail;  // its header
     s = std::move(s).with("seal the log segment");
     return undone.ok() ? s : mark_broken(std::move(s));
   }
