@@ -67,7 +67,12 @@ class LogCursor {
 
 // One finding of verify().
 struct Finding {
-  enum class Severity : uint8_t { kNote, kTornTail, kDamage, kUnsupported };
+  enum class Severity : uint8_t {
+    kNote,         // no trouble; also a record that a live owner is writing while we look
+    kTornTail,     // the rest of a record that was never promised; the next opening for writing cuts it
+    kDamage,       // of promised records
+    kUnsupported,  // written by a newer version
+  };
   Severity severity = Severity::kNote;
   std::string file{};
   uint64_t line = 0;     // 1-based, 0 when the whole file is meant

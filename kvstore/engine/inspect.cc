@@ -120,17 +120,43 @@ namespace {
 
 using Severity = Finding::Severity;
 
-// A refusal of the walk, as a finding. The sentence ends in "try: ...", which is the advice.
-Finding finding_of(const Status& status, Severity severity, uint64_t line) {
+// A refusal of the walk, as a finding. The sentence ends in ". try: ..." where there is advice.
+Finding finding_of(const Status& status, Severity severity, uint64_t line, const std::string& dir) {
+  constexpr std::string_view kTry = ". try: ";
   const std::string_view sentence = status.message();
-  const size_t advice = sentence.rfind(" try: ");
+  const size_t end = sentence.rfind(kTry);
+  std::string_view advice = end == std::string_view::npos ? "" : sentence.substr(end + kTry.size());
+  // Right for whoever met the damage while opening; here it has just been done.
+  const std::string verify_first = fmt::format("kvctl verify {}, then ", dir);
+  if (advice.starts_with(verify_first)) advice.remove_prefix(verify_first.size());
   return {.severity = severity,
           .file = std::string(status.path()),
           .line = line,
           .offset = status.offset().value_or(0),
           .bytes = 0,
-          .message = std::string(sentence.substr(0, advice)),
-          .advice = advice == std::string_view::npos ? "" : std::string(sentence.substr(advice + 6))};
+          .message = std::string(sentence.substr(0, end)),
+          .advice = std::string(advice)};
+}
+
+// What stands behind the last record. An owner cuts a torn tail before it writes anything, so what looks like one
+// beside an owner is the record that it is writing.
+Finding finding_of(const CutReport& torn, bool is_owned) {
+  const std::string place = fmt::format("{}:{} (byte {})", torn.file, torn.line, torn.offset);
+  Finding finding{.severity = is_owned ? Severity::kNote : Severity::kTornTail,
+                  .file = torn.file,
+                  .line = torn.line,
+                  .offset = torn.offset,
+                  .bytes = torn.bytes,
+                  .message = {},
+                  .advice = {}};
+  if (is_owned) {
+    finding.message = fmt::format("{}: {} bytes of a record that the process which has the store open is writing just now",
+                                  place, torn.bytes);
+  } else {
+    finding.message = fmt::format("{}: {} bytes: {}", place, torn.bytes, torn.reason);
+    finding.advice = "opening the store for writing, which cuts these bytes and keeps them in lost+found/";
+  }
+  return finding;
 }
 
 // How the rest of a damaged file looks: how many of the lines behind `offset` are intact.
@@ -168,7 +194,7 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
       behind = look_behind(**file, *refusal.offset());
     }
     const bool newer = refusal.code() == Code::kUnsupported;
-    report.findings.push_back(finding_of(refusal, newer ? Severity::kUnsupported : Severity::kDamage, number));
+    report.findings.push_back(finding_of(refusal, newer ? Severity::kUnsupported : Severity::kDamage, number, dir));
     if (!behind.empty()) {
       report.findings.push_back({.severity = Severity::kNote,
                                  .file = std::string(refusal.path()),
@@ -188,6 +214,7 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
   }
   uint64_t total_bytes = 0;
   uint64_t next_progress = kProgressBytes;
+  bool looked_again = false;
   if (on_progress) {
     Result<StoreInfo> summary = info(env, dir);
     if (!summary.ok()) return std::move(summary).status();
@@ -200,19 +227,10 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
       break;
     }
     if (!records->has_value()) {
-      const wal::WalkEnd& end = walk->end();
-      if (end.kind == wal::WalkEnd::Kind::kTorn) {
-        report.findings.push_back({.severity = Severity::kTornTail,
-                                   .file = end.torn.file,
-                                   .line = end.torn.line,
-                                   .offset = end.torn.offset,
-                                   .bytes = end.torn.bytes,
-                                   .message = fmt::format("{}:{} (byte {}): {} bytes: {}", end.torn.file, end.torn.line,
-                                                          end.torn.offset, end.torn.bytes, end.torn.reason),
-                                   .advice = env.is_locked(wal::join_path(dir, wal::kLockName))
-                                                 ? "nothing: a process has the store open, and may be writing this line now"
-                                                 : "nothing: the next opening for writing cuts it and keeps it in lost+found/"});
-      }
+      if (walk->end().kind != wal::WalkEnd::Kind::kTorn) break;
+      const bool is_owned = env.is_locked(wal::join_path(dir, wal::kLockName));
+      if (!is_owned && !std::exchange(looked_again, true)) continue;  // an owner may have finished the record and gone
+      report.findings.push_back(finding_of(walk->end().torn, is_owned));
       break;
     }
     report.records += (*records)->lines.size();

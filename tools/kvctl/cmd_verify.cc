@@ -122,7 +122,8 @@ const Command kVerify = {
     .summary = "Checks every byte of the log against its checksums, its order and its promises",
     .details =
         "A torn tail, where a process died in the middle of a record that was never promised, is no damage: the next\n"
-        "writer cuts it. Exits 3 for damage, 6 for a log written by a newer version.\n",
+        "writer cuts it. Nor is a record that a running process is writing at this moment a torn tail. Exits 3 for\n"
+        "damage, 6 for a log written by a newer version.\n",
     .example = "  kvctl verify mydb",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
