@@ -10,6 +10,7 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/base/scratch.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/format/json_text.h"
@@ -57,20 +58,13 @@ Result<int64_t> expiry_of(std::chrono::microseconds ttl, std::optional<int64_t> 
   return expires;
 }
 
-// A document as it is stored: no white space around it, no line breaks in it (they can only stand between
-// tokens). Points into `document`, or into `storage` when bytes had to go.
-Result<std::string_view> normal_json(std::string_view document, std::string& storage) {
+// A document as it is stored: see json_on_one_line().
+Result<std::string_view> normal_json(std::string_view document, base::Scratch& scratch) {
   if (Status s = check_value(document); !s.ok()) return s;
   if (const std::optional<format::JsonError> wrong = format::check_json(document)) {
     return error(Code::kInvalidArgument, "the value is no JSON document: {}", format::describe(document, *wrong));
   }
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t first = document.find_first_not_of(kSpace);
-  document = document.substr(first, document.find_last_not_of(kSpace) - first + 1);
-  if (document.find_first_of("\r\n") == std::string_view::npos) return document;
-  storage = document;
-  std::erase_if(storage, [](char c) { return c == '\r' || c == '\n'; });
-  return std::string_view(storage);
+  return format::json_on_one_line(document, scratch);
 }
 
 std::optional<int64_t> parse_integer(std::string_view text) {
@@ -230,10 +224,10 @@ Status Engine::put(std::string_view key, std::string_view value, bool is_json, c
   if (Status s = check_value(value); !s.ok()) return std::move(s).with("put");
   const Result<int64_t> expires = expiry_of(options.ttl, options.expires_us, request->now_us);
   if (!expires.ok()) return Status(expires.status()).with("put");
-  std::string storage;
+  base::Scratch scratch;
   if (is_json) {
     try {
-      Result<std::string_view> document = normal_json(value, storage);
+      Result<std::string_view> document = normal_json(value, scratch);
       if (!document.ok()) return std::move(document).status().with("put");
       value = *document;
     } catch (const std::bad_alloc&) {
@@ -270,8 +264,7 @@ Status Engine::write(const Batch& batch, const WriteOptions& options) {
   }
   try {
     std::vector<Op> ops(batch.size());
-    std::vector<std::string> storage;
-    storage.reserve(batch.size());  // the ops point into its strings
+    base::Scratch scratch;  // the ops may point into it
     for (size_t i = 0; i < batch.size(); ++i) {
       const Batch::Op source = batch[i];
       const auto blame = [i](Status s) { return std::move(s).with(fmt::format("write: operation {}", i)); };
@@ -285,7 +278,7 @@ Status Engine::write(const Batch& batch, const WriteOptions& options) {
       op.value = source.value;
       op.is_json = source.kind == Batch::Op::Kind::kPutJson;
       if (op.is_json) {
-        Result<std::string_view> document = normal_json(op.value, storage.emplace_back());
+        Result<std::string_view> document = normal_json(op.value, scratch);
         if (!document.ok()) return blame(std::move(document).status());
         op.value = *document;
       } else if (Status s = check_value(op.value); !s.ok()) {
