@@ -20,7 +20,11 @@ namespace kvstore::inline v1 {
 
 // One operation of a log record. The views live until the cursor moves.
 struct LogOp {
-  enum class Kind : uint8_t { kPut, kDel };
+  enum class Kind : uint8_t {
+    kPut,
+    kDel,
+    kEvict,  // by the store itself, which had reached its memory limit
+  };
   Kind kind = Kind::kPut;
   std::string_view key{};
   std::string_view value{};   // JSON text when is_json

@@ -20,7 +20,7 @@ TEST(Allocation, StopsOnceBufferScratchAndOperationsAreWarm) {
   std::vector<std::string> lines;
   for (testing::RandomRecord& record : records) {
     record = testing::random_record(rng);
-    lines.push_back(encode_line(record.stamp, record.ops, record.is_batch, record.by));
+    lines.push_back(testing::line_of(record));
   }
   base::Buffer buffer;
   base::Scratch scratch;
@@ -29,11 +29,16 @@ TEST(Allocation, StopsOnceBufferScratchAndOperationsAreWarm) {
   const auto pass = [&] {
     for (size_t i = 0; i < records.size(); ++i) {
       buffer.clear();
-      encode_body(buffer, records[i].ops, records[i].is_batch, records[i].by);
+      if (records[i].is_entry) {
+        encode_entry(buffer, records[i].ops[0], records[i].stamp.seq);
+      } else {
+        encode_body(buffer, records[i].ops, records[i].is_batch, records[i].by);
+      }
       ops.clear();
       scratch.clear();
       const std::string_view line(lines[i].data(), lines[i].size() - 1);
-      checked += decode(line, ops, scratch).kind == LineKind::kRecord;
+      const LineKind kind = decode(line, ops, scratch).kind;
+      checked += kind == (records[i].is_entry ? LineKind::kEntry : LineKind::kRecord);
     }
   };
   pass();

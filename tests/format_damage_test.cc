@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kvstore/base/buffer.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/format/encode.h"
 
@@ -15,14 +16,26 @@ std::vector<std::string> sample_lines() {
   const Op json{Op::Kind::kPut, true, "user:2", R"({"name":"Bob","n":[1.5,null]})", 0};
   const Op bytes{Op::Kind::kPut, false, "\xff\x00", std::string_view("\x80\x00\x81", 3), 0};
   const Op gone{Op::Kind::kDel, false, "user:3", "", 0};
+  const Op evicted{Op::Kind::kEvict, false, "user:4", "", 0};
+  const auto entry = [](const Op& op, Seq seq) {
+    base::Buffer out;
+    encode_entry(out, op, seq);
+    return std::string(out.view());
+  };
   std::vector<std::string> lines = {
       encode_line({7, 1763800000123456, 0}, {&text, 1}),
       encode_line({8, 1763800000123456, 6}, {&json, 1}, false, "import"),
       encode_line({9, 1763800000123457, 8}, {&bytes, 1}),
       encode_line({10, 1763800000123458, 0}, {&gone, 1}),
-      encode_line({11, 1763800000123459, 10}, std::vector<Op>{text, json, bytes, gone}, true),
+      encode_line({11, 1763800000123459, 10}, std::vector<Op>{text, json, bytes, gone, evicted}, true),
+      encode_line({12, 1763800000123459, 0}, {&evicted, 1}),
+      entry(text, 17),
+      entry(json, 94001),
+      entry(bytes, 1),
       encode_segment_header({1, "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20", 1, 1763800000000000}),
       encode_segment_end({9, "wal-00000000000000000010.jsonl"}),
+      encode_snapshot_header({1, "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20", 94210, 1763800000000000}),
+      encode_snapshot_end({3, 94210, "wal-00000000000000094211.jsonl", 0x9ab1c0de}),
       encode_owner({1, "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20", 4711, "box", 1763800000000000, 12}),
   };
   for (std::string& line : lines) line.pop_back();

@@ -16,7 +16,7 @@ using testing::sealed;
 
 std::string text_of(const Op& op) {
   const std::string expires = op.expires_us == 0 ? "" : fmt::format(" until {}", op.expires_us);
-  if (op.kind == Op::Kind::kDel) return fmt::format("del {}", op.key);
+  if (op.removes()) return fmt::format("{} {}", op.kind == Op::Kind::kDel ? "del" : "evict", op.key);
   return fmt::format("put {}={}{}{}", op.key, op.is_json ? "json " : "", op.value, expires);
 }
 
@@ -26,8 +26,10 @@ std::string reading(std::string_view text) {
   base::Scratch scratch;
   const Line line = decode(text, ops, scratch);
   EXPECT_EQ(ops.size(), line.op_count);
-  if (line.kind != LineKind::kRecord) return explain(text, line);
-  std::string out = fmt::format("{}@{}", line.stamp.seq, line.stamp.ts_us);
+  if (line.kind != LineKind::kRecord && line.kind != LineKind::kEntry) return explain(text, line);
+  const bool is_entry = line.kind == LineKind::kEntry;
+  EXPECT_TRUE(!is_entry || (line.stamp == Stamp{line.stamp.seq, 0, 0} && line.by.empty() && !line.is_batch));
+  std::string out = fmt::format("{}@{}", line.stamp.seq, is_entry ? "snapshot" : std::to_string(line.stamp.ts_us));
   if (line.stamp.synced != 0) out += fmt::format(" synced {}", line.stamp.synced);
   if (line.is_batch) out += " batch";
   for (const Op& op : ops) out += " | " + text_of(op);
@@ -45,12 +47,49 @@ TEST(Decode, ReadsEveryKindOfRecord) {
   EXPECT_EQ(reading_of(R"("synced":8,"op":"put","key":"k","json":{"a": 1.50},"expires":77,"by":"me")"),
             R"(9@5 synced 8 | put k=json {"a": 1.50} until 77 | by me)");
   EXPECT_EQ(reading_of(R"("op":"del","key":"k")"), "9@5 | del k");
+  EXPECT_EQ(reading_of(R"("op":"evict","key":"k")"), "9@5 | evict k");
+  EXPECT_EQ(reading_of(R"( "op":"evict","key64":"aw==")"), "9@5 | evict k");
+  EXPECT_EQ(reading_of(R"("op":"batch","ops":[{"op":"evict","key":"a"},{"op":"put","key":"b","value":"1"}])"),
+            "9@5 batch | evict a | put b=1");
   EXPECT_EQ(reading_of(R"("op":"batch","ops":[{"op":"put","key":"a","value":"1"},{"op":"del","key":"b"}])"),
             "9@5 batch | put a=1 | del b");
   EXPECT_EQ(reading_of(R"("op":"batch","ops":[])"), "9@5 batch");
   EXPECT_EQ(reading_of(R"("op":"put","key64":"AAE=","value64":"")"), std::string("9@5 | put \0\x01=", 13));
   EXPECT_EQ(reading_of(R"("op":"put","key":"\u0041\ud83c\uDF88\/\n","value":"\u0000")"),
             std::string("9@5 | put A\xf0\x9f\x8e\x88/\n=\0", 19));
+}
+
+TEST(Decode, TakesAPutWithoutATimeForAnEntryOfASnapshot) {
+  const auto entry = [](std::string_view members) { return reading(sealed(fmt::format(R"({{"seq":9,{})", members))); };
+  EXPECT_EQ(entry(R"("op":"put","key":"k","value":"v")"), "9@snapshot | put k=v");
+  EXPECT_EQ(entry(R"("op":"put","key":"k","json":{"a": 1.50},"expires":77)"),
+            R"(9@snapshot | put k=json {"a": 1.50} until 77)");
+  EXPECT_EQ(entry(R"("op":"put","key64":"AAE=","value64":"")"), std::string("9@snapshot | put \0\x01=", 20));
+  EXPECT_EQ(entry(R"( "value64":"dg==", "\u006bey":"k", "x":[], "o\u0070":"p\u0075t")"), "9@snapshot | put k=v");
+}
+
+TEST(Decode, TakesNothingElseWithoutATime) {
+  const auto expect = [](std::string_view members, std::string_view why) {
+    for (const std::string_view space : {"", " "}) {  // our own spelling, and not
+      const std::string text = fmt::format(R"({{"seq":9,{}{})", members, space);
+      EXPECT_EQ(reading(sealed(text)), fmt::format("malformed: {}", why)) << members;
+    }
+  };
+  expect(R"("op":"del","key":"k")", R"(missing member "ts" at column 15)");
+  expect(R"("op":"evict","key":"k")", R"(missing member "ts" at column 15)");
+  expect(R"("op":"batch","ops":[])", R"(missing member "ts" at column 15)");
+  expect(R"("op":"batch","ops":[{"op":"put","key":"k","value":"v"}])", R"(missing member "ts" at column 15)");
+  expect(R"("op":"merge","key":"k")", R"(missing member "ts" at column 15)");
+  expect(R"("op":"put","key":"k","value":"v","by":"me")", R"(missing member "ts" at column 15)");
+  expect(R"("op":"put","key":"k","value":"v","by":"")", R"(missing member "ts" at column 15)");
+  expect(R"("synced":8,"op":"put","key":"k","value":"v")", R"(missing member "ts" at column 26)");
+  expect(R"("op":7,"key":"k","value":"v")", R"(missing member "ts" at column 15)");
+  expect(R"("op":"put","key":"k")", R"(missing member "value" at column 15)");
+  expect(R"("op":"put","key":"","value":"v")", R"(an empty key in "key" at column 27)");
+  expect(R"("op":"put","key":"k","value":"v","seq":9)", R"(duplicate member "seq" at column 43)");
+  EXPECT_EQ(reading(sealed(R"({"seq":0,"op":"put","key":"k","value":"v")")),
+            R"(malformed: a sequence number of 0 in "seq" at column 8)");
+  EXPECT_EQ(reading(sealed(R"({"op":"put","key":"k","value":"v")")), R"(malformed: missing member "seq" at column 7)");
 }
 
 TEST(Decode, ReadsTheOtherKindsOfLines) {
@@ -69,6 +108,23 @@ TEST(Decode, ReadsTheOtherKindsOfLines) {
   ASSERT_EQ(line.kind, LineKind::kSegmentEnd);
   EXPECT_EQ(line.end.last_seq, 42u);
   EXPECT_EQ(line.end.next, "wal-00000000000000000043.jsonl");
+
+  const std::string snapshot =
+      encode_snapshot_header({1, "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20", 94210, 1763800000000000});
+  line = decode(std::string_view(snapshot).substr(0, snapshot.size() - 1), ops, scratch);
+  ASSERT_EQ(line.kind, LineKind::kSnapshotHeader);
+  EXPECT_EQ(line.snapshot.format, 1u);
+  EXPECT_EQ(line.snapshot.store, "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20");
+  EXPECT_EQ(line.snapshot.last_seq, 94210u);
+  EXPECT_EQ(line.snapshot.created_us, 1763800000000000);
+
+  const std::string snapshot_end = encode_snapshot_end({2, 94210, "wal-00000000000000094211.jsonl", 0x0ab1c0de});
+  line = decode(std::string_view(snapshot_end).substr(0, snapshot_end.size() - 1), ops, scratch);
+  ASSERT_EQ(line.kind, LineKind::kSnapshotEnd);
+  EXPECT_EQ(line.snapshot_end.entries, 2u);
+  EXPECT_EQ(line.snapshot_end.last_seq, 94210u);
+  EXPECT_EQ(line.snapshot_end.next, "wal-00000000000000094211.jsonl");
+  EXPECT_EQ(line.snapshot_end.whole, 0x0ab1c0deu);
 
   const std::string owner =
       encode_owner({1, "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20", 4711, "b\"ox", 1763800000000001, 40});
@@ -122,6 +178,7 @@ TEST(Decode, RefusesWhatIsNoRecordAndSaysWhatAndWhere) {
   expect(R"("op":"put","key":"a","value":1)", "expected a string at column 46");
   expect(R"("op":"put","key":"a","value":null)", "expected a string at column 46");
   expect(R"("op":"del","key":"a","value":"1")", R"(a del with a member "value" at column 46)");
+  expect(R"("op":"evict","key":"a","json":1)", R"(an evict with a member "json" at column 47)");
   expect(R"("op":"del","key":"a","expires":1)", R"(a del with a member "expires" at column 48)");
   expect(R"("op":"del","key":"a","ops":[])", R"(a single operation with a member "ops" at column 44)");
   expect(R"("op":"batch")", R"(missing member "ops" at column 22)");
@@ -214,7 +271,8 @@ TEST(Decode, LeavesNewerVersionsToNewerVersions) {
          R"(unknown operation "cas" at column 66)");
   expect(R"({"kvstore":"wal","format":2)", "unknown format number 2 at column 27");
   expect(R"({"kvstore":"lock","format":9007199254740991)", "unknown format number 9007199254740991 at column 28");
-  expect(R"({"kvstore":"snapshot","of":[])", R"(unknown kind of line "snapshot" at column 12)");
+  expect(R"({"kvstore":"snapshot","format":2)", "unknown format number 2 at column 32");
+  expect(R"({"kvstore":"index","of":[])", R"(unknown kind of line "index" at column 12)");
 
   std::vector<Op> ops(2);
   base::Scratch scratch;
@@ -241,6 +299,22 @@ TEST(Decode, RefusesSpecialLinesThatDoNotSayWhatTheyMust) {
          R"(malformed: no name of a segment in "next" at column 38)");
   expect(R"({"kvstore":"end","last_seq":1,"next":"wal-00000000000000000002.jsonl","extra":[1])",
          "an intact segment end");
+
+  expect(R"({"kvstore":"snapshot","format":1,"store":"u","created":1)",
+         R"(malformed: missing member "last_seq" at column 1)");
+  expect(R"({"last_seq":0,"kvstore":"snapshot","format":1,"store":"u","created":1)", "an intact snapshot header");
+  const std::string end = R"({"kvstore":"snapshot_end","last_seq":1,"next":"wal-00000000000000000002.jsonl",)";
+  expect(end + R"("entries":1,"whole":"0123abcd")", "an intact snapshot end");
+  expect(end + R"("entries":1,"whole":"\u0030123abcd", "extra":1)", "an intact snapshot end");
+  expect(end + R"("whole":"0123abcd")", R"(malformed: missing member "entries" at column 1)");
+  expect(end + R"("entries":1)", R"(malformed: missing member "whole" at column 1)");
+  expect(end + R"("entries":1,"whole":19114957)", "malformed: expected a string at column 100");
+  for (const char* whole : {"0123ABCD", "0123abc", "0123abcd0", "0x23abcd", "+123abcd", "0123abc ", ""}) {
+    expect(end + fmt::format(R"("entries":1,"whole":"{}")", whole),
+           R"(malformed: not eight lower-case hexadecimal digits in "whole" at column 100)");
+  }
+  expect(R"({"kvstore":"snapshot_end","entries":1,"last_seq":1,"next":"wal-2.jsonl","whole":"0123abcd")",
+         R"(malformed: no name of a segment in "next" at column 59)");
 }
 
 TEST(Decode, BoundsKeysAndValuesByWhatTheyMeanNotByHowTheyAreSpelled) {

@@ -21,6 +21,7 @@ Op put(std::string_view key, std::string_view value, int64_t expires_us = 0) {
   return {Op::Kind::kPut, false, key, value, expires_us};
 }
 Op put_json(std::string_view key, std::string_view document) { return {Op::Kind::kPut, true, key, document, 0}; }
+Op evict(std::string_view key) { return {Op::Kind::kEvict, false, key, "", 0}; }
 Op del(std::string_view key) { return {Op::Kind::kDel, false, key, "", 0}; }
 
 std::string body(const std::vector<Op>& ops, bool as_batch = false, std::string_view by = "") {
@@ -44,10 +45,28 @@ TEST(Encode, WritesEachKindOfRecordInOneCanonicalMemberOrder) {
   EXPECT_EQ(body({del("k")}), R"("op":"del","key":"k")");
   EXPECT_EQ(body({put("\xff", std::string_view("\0\xfe", 2))}), R"("op":"put","key64":"/w==","value64":"AP4=")");
   EXPECT_EQ(body({del("\xc0\xaf")}), R"("op":"del","key64":"wK8=")");
+  EXPECT_EQ(body({evict("k")}), R"("op":"evict","key":"k")");
+  EXPECT_EQ(body({evict("\xc0\xaf")}), R"("op":"evict","key64":"wK8=")");
+  EXPECT_EQ(body({evict("a"), put("b", "1")}, true),
+            R"("op":"batch","ops":[{"op":"evict","key":"a"},{"op":"put","key":"b","value":"1"}])");
   EXPECT_EQ(body({put("a", "1"), del("b")}, true, "me\n"),
             R"("op":"batch","ops":[{"op":"put","key":"a","value":"1"},{"op":"del","key":"b"}],"by":"me\n")");
   EXPECT_EQ(body({put("a", "1")}, true), R"("op":"batch","ops":[{"op":"put","key":"a","value":"1"}])");
   EXPECT_EQ(body({}, true), R"("op":"batch","ops":[])");
+}
+
+TEST(Encode, AppendsEntriesOfASnapshotAsWholeLines) {
+  base::Buffer out;
+  encode_entry(out, put("user:1", "Ada"), 17);
+  encode_entry(out, put_json("user:2", " {\"name\":\n\"Bob\"}"), 94001);
+  encode_entry(out, put("\xff", std::string_view("\0\xfe", 2), 1763803600000000), kIntegerMax);
+  EXPECT_EQ(out.view(), R"({"seq":17,"op":"put","key":"user:1","value":"Ada","crc":"02e86445"})"
+                        "\n"
+                        R"({"seq":94001,"op":"put","key":"user:2","json":{"name":"Bob"},"crc":"b3b2e892"})"
+                        "\n"
+                        R"({"seq":9007199254740991,"op":"put","key64":"/w==","value64":"AP4=",)"
+                        R"("expires":1763803600000000,"crc":"74a5d06e"})"
+                        "\n");
 }
 
 TEST(Encode, KeepsAJsonDocumentsBytesButForLineBreaksAndTheSpaceAroundIt) {
@@ -65,6 +84,14 @@ TEST(Encode, WritesTheOtherKindsOfLines) {
             "\n");
   EXPECT_EQ(encode_segment_end({9, "wal-00000000000000000010.jsonl"}),
             R"({"kvstore":"end","last_seq":9,"next":"wal-00000000000000000010.jsonl","crc":"f788f93f"})"
+            "\n");
+  EXPECT_EQ(encode_snapshot_header({1, uuid, 94210, 1763800000000000}),
+            R"({"kvstore":"snapshot","format":1,"store":"6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20","last_seq":94210,)"
+            R"("created":1763800000000000,"crc":"a610e47f"})"
+            "\n");
+  EXPECT_EQ(encode_snapshot_end({2, 94210, "wal-00000000000000094211.jsonl", 0x0ab1c0de}),
+            R"({"kvstore":"snapshot_end","entries":2,"last_seq":94210,"next":"wal-00000000000000094211.jsonl",)"
+            R"("whole":"0ab1c0de","crc":"34f9ac2b"})"
             "\n");
   EXPECT_TRUE(encode_owner({1, uuid, 4711, "böx\xff\"", 1763800000000000, 12})
                   .starts_with(R"({"kvstore":"lock","format":1,"store":"6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20",)"

@@ -17,6 +17,22 @@ namespace kvstore::inline v1 {
 
 // ---- LogCursor -----------------------------------------------------------------------------------
 
+namespace {
+
+LogOp::Kind kind_of(const format::Op& op) {
+  switch (op.kind) {
+    case format::Op::Kind::kPut:
+      break;
+    case format::Op::Kind::kDel:
+      return LogOp::Kind::kDel;
+    case format::Op::Kind::kEvict:
+      return LogOp::Kind::kEvict;
+  }
+  return LogOp::Kind::kPut;
+}
+
+}  // namespace
+
 struct LogCursor::Impl {
   explicit Impl(wal::LogWalk w) : walk(std::move(w)) {}
 
@@ -85,7 +101,7 @@ Result<const LogRecord*> LogCursor::next() {
   record.is_batch = line.is_batch;
   record.ops.clear();
   for (const format::Op& op : c.ops) {
-    record.ops.push_back({.kind = op.kind == format::Op::Kind::kPut ? LogOp::Kind::kPut : LogOp::Kind::kDel,
+    record.ops.push_back({.kind = kind_of(op),
                           .key = op.key,
                           .value = op.value,
                           .is_json = op.is_json,

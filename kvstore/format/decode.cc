@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+#include <optional>
 
 #include "kvstore/base/crc32c.h"
 #include "kvstore/format/digits.h"
@@ -23,12 +23,6 @@ static_assert(kSealOpening.size() + kCrcDigits + kSealClosing.size() == kSealByt
 bool is_sealed(std::string_view text) noexcept {
   return text.size() >= kSealBytes && text.substr(text.size() - kSealBytes).starts_with(kSealOpening) &&
          text.ends_with(kSealClosing);
-}
-
-// The digits of a seal, which have one spelling: eight, in lower case. False: they are something else.
-bool read_crc(std::string_view digits, uint32_t* crc) noexcept {
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), *crc, 16);
-  return error == std::errc() && hex_digits(*crc) == load_text(digits.data());
 }
 
 bool is_blank(std::string_view text) noexcept {
@@ -55,8 +49,10 @@ Line decode(std::string_view line, std::vector<Op>& ops, base::Scratch& scratch)
   const std::string_view digits = line.substr(line.size() - kSealBytes + kSealOpening.size(), kCrcDigits);
   const uint32_t computed = base::crc32c(line.substr(0, line.size() - kSealBytes));
   if (load_text(digits.data()) != hex_digits(computed)) [[unlikely]] {
+    const std::optional<uint32_t> stored = read_hex_digits(digits);
+    result.kind = stored ? LineKind::kBadCrc : LineKind::kUnsealed;
+    result.crc_stored = stored.value_or(0);
     result.crc_computed = computed;
-    result.kind = read_crc(digits, &result.crc_stored) ? LineKind::kBadCrc : LineKind::kUnsealed;
     return result;
   }
   if (read_canonical(line, &result, &ops, &scratch)) [[likely]]
@@ -70,10 +66,16 @@ std::string explain(std::string_view line, const Line& decoded) {
   switch (decoded.kind) {
     case LineKind::kRecord:
       return "an intact record";
+    case LineKind::kEntry:
+      return "an intact entry of a snapshot";
     case LineKind::kSegmentHeader:
       return "an intact segment header";
     case LineKind::kSegmentEnd:
       return "an intact segment end";
+    case LineKind::kSnapshotHeader:
+      return "an intact snapshot header";
+    case LineKind::kSnapshotEnd:
+      return "an intact snapshot end";
     case LineKind::kOwner:
       return "an intact owner line";
     case LineKind::kBlank:

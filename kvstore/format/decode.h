@@ -17,8 +17,11 @@ namespace kvstore::format {
 
 enum class LineKind : uint8_t {
   kRecord,
+  kEntry,  // of a snapshot: a put without a time
   kSegmentHeader,
   kSegmentEnd,
+  kSnapshotHeader,
+  kSnapshotEnd,
   kOwner,
   kBlank,      // nothing but spaces, tabs, carriage returns: filler, skipped everywhere
   kUnsealed,   // does not end in a well-shaped seal
@@ -29,7 +32,8 @@ enum class LineKind : uint8_t {
 
 struct Line {
   LineKind kind = LineKind::kBlank;
-  // kRecord (and, for kUnknownOp, as much of it as could be read):
+  // kRecord (and, for kUnknownOp, as much of it as could be read). kEntry has the key's version as stamp.seq
+  // and one operation, a put; the rest is 0 or empty.
   Stamp stamp{};
   std::string_view by{};
   bool is_batch = false;
@@ -38,6 +42,8 @@ struct Line {
   // The other kinds, one at a time:
   SegmentHeader header{};
   SegmentEnd end{};
+  SnapshotHeader snapshot{};
+  SnapshotEnd snapshot_end{};
   OwnerLine owner{};
   // kBadCrc: both figures, for the report.
   uint32_t crc_stored = 0;
@@ -45,8 +51,8 @@ struct Line {
 };
 
 // Decodes one line (without its '\n'). Operations are appended to `ops`; their views, and those in the
-// result, point into `line` or `scratch` and live as long as both. On anything but kRecord `ops` is left
-// as it was. Throws std::bad_alloc only.
+// result, point into `line` or `scratch` and live as long as both. On anything but kRecord and kEntry
+// `ops` is left as it was. Throws std::bad_alloc only.
 [[nodiscard]] Line decode(std::string_view line, std::vector<Op>& ops, base::Scratch& scratch);
 
 // Why the line is not a record, for reports: "crc mismatch (stored 9ab1c0de, computed 77c012fa)",

@@ -56,8 +56,10 @@ class CanonicalReader {
 
   bool read(Line* line, std::vector<Op>* ops) {
     if (!literal(R"({"seq":)") || !integer(&line->stamp.seq)) return false;
+    if (!literal(R"(,"ts":)")) return read_entry(line, ops);
+    line->kind = LineKind::kRecord;
     uint64_t ts = 0;
-    if (!literal(R"(,"ts":)") || !integer(&ts)) return false;
+    if (!integer(&ts)) return false;
     line->stamp.ts_us = static_cast<int64_t>(ts);
     if (literal(R"(,"synced":)") && !integer(&line->stamp.synced)) return false;
     if (line->stamp.seq == 0 || line->stamp.synced >= line->stamp.seq) return false;
@@ -73,6 +75,13 @@ class CanonicalReader {
   }
 
  private:
+  // Behind the sequence number, where a record has its time.
+  bool read_entry(Line* line, std::vector<Op>* ops) {
+    line->kind = LineKind::kEntry;
+    Op& op = ops->emplace_back();
+    return line->stamp.seq != 0 && literal(R"(,"op":")") && read_op(&op) && !op.removes() && at_ == seal_;
+  }
+
   template <size_t kSize>
   bool literal(const char (&text)[kSize]) noexcept {
     constexpr size_t kCount = kSize - 1;
@@ -126,17 +135,22 @@ class CanonicalReader {
   // Behind `"op":"`. Leaves at_ behind the last member.
   bool read_op(Op* op) {
     const bool put = literal("put\"");
-    if (!put && !literal("del\"")) return false;
+    if (!put) {
+      if (literal("evict\"")) {
+        op->kind = Op::Kind::kEvict;
+      } else if (literal("del\"")) {
+        op->kind = Op::Kind::kDel;
+      } else {
+        return false;
+      }
+    }
     if (literal(R"(,"key":")")) {
       if (!string(&op->key)) return false;
     } else if (!literal(R"(,"key64":")") || !base64(&op->key)) {
       return false;
     }
     if (op->key.empty() || op->key.size() > kKeyBytesMax) return false;
-    if (!put) {
-      op->kind = Op::Kind::kDel;
-      return true;
-    }
+    if (!put) return true;
     if (literal(R"(,"value":")")) {
       if (!string(&op->value)) return false;
     } else if (literal(R"(,"json":)")) {
@@ -175,7 +189,6 @@ bool read_canonical(std::string_view text, Line* line, std::vector<Op>* ops, bas
     ops->resize(op_begin);
     return false;
   }
-  line->kind = LineKind::kRecord;
   line->op_begin = op_begin;
   line->op_count = ops->size() - op_begin;
   return true;

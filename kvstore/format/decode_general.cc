@@ -7,7 +7,9 @@
 #include <optional>
 
 #include "kvstore/format/base64.h"
+#include "kvstore/format/digits.h"
 #include "kvstore/format/encode.h"
+#include "kvstore/format/json_string.h"
 #include "kvstore/format/json_text.h"
 #include "kvstore/format/readers.h"
 #include "kvstore/version.h"
@@ -20,6 +22,7 @@ enum Name : size_t {
   kClosedSeq,
   kCrc,
   kCreated,
+  kEntries,
   kExpires,
   kFirstSeq,
   kFormat,
@@ -40,12 +43,13 @@ enum Name : size_t {
   kTs,
   kValue,
   kValue64,
+  kWhole,
   kNameCount
 };
 constexpr std::array<std::string_view, kNameCount> kNames = {
-    "by",   "closed_seq", "crc",     "created", "expires",  "first_seq", "format", "host",
-    "json", "key",        "key64",   "kvstore", "last_seq", "next",      "op",     "ops",
-    "pid",  "seq",        "started", "store",   "synced",   "ts",        "value",  "value64"};
+    "by",   "closed_seq", "crc",   "created", "entries",  "expires", "first_seq", "format", "host",
+    "json", "key",        "key64", "kvstore", "last_seq", "next",    "op",        "ops",    "pid",
+    "seq",  "started",    "store", "synced",  "ts",       "value",   "value64",   "whole"};
 static_assert(std::ranges::is_sorted(kNames));
 
 // The raw text of an object's known members; a member that is absent has a null view.
@@ -204,8 +208,9 @@ class GeneralReader {
   // ---- records ---------------------------------------------------------------------------------
 
   bool read_record(const Members& members, Line* line) {
-    line->kind = LineKind::kRecord;
-    if (!read_integer(members, kSeq, &line->stamp.seq) || !read_integer(members, kTs, &line->stamp.ts_us)) return false;
+    line->kind = is_entry(members) ? LineKind::kEntry : LineKind::kRecord;
+    if (!read_integer(members, kSeq, &line->stamp.seq)) return false;
+    if (line->kind == LineKind::kRecord && !read_integer(members, kTs, &line->stamp.ts_us)) return false;
     if (line->stamp.seq == 0) return fail(members, "a sequence number of 0 in", kSeq);
     if (has(members, kSynced)) {
       if (!read_integer(members, kSynced, &line->stamp.synced)) return false;
@@ -221,6 +226,14 @@ class GeneralReader {
       if (has(members, name)) return fail(members, "a batch with a member", name);
     }
     return read_ops(members);
+  }
+
+  // Only a put can do without a time, and then nothing else that belongs to a commit may be there. All other lines
+  // without one are records that lack it.
+  static bool is_entry(const Members& members) {
+    const std::string_view op = members[kOp];
+    return !has(members, kTs) && !has(members, kSynced) && !has(members, kBy) && op.starts_with('"') &&
+           json_string_says(op, "put");
   }
 
   bool read_ops(const Members& members) {
@@ -247,17 +260,23 @@ class GeneralReader {
   }
 
   bool read_op(const Members& members, std::string_view name) {
-    if (name != "put" && name != "del") return newer(members[kOp], "unknown operation");
     Op op;
-    op.kind = name == "put" ? Op::Kind::kPut : Op::Kind::kDel;
+    if (name == "del") {
+      op.kind = Op::Kind::kDel;
+    } else if (name == "evict") {
+      op.kind = Op::Kind::kEvict;
+    } else if (name != "put") {
+      return newer(members[kOp], "unknown operation");
+    }
     if (has(members, kOps)) return fail(members, "a single operation with a member", kOps);
     if (!read_key(members, &op)) return false;
-    if (op.kind == Op::Kind::kPut) {
+    if (!op.removes()) {
       if (!read_value(members, &op)) return false;
       if (has(members, kExpires) && !read_integer(members, kExpires, &op.expires_us)) return false;
     } else {
       for (const Name value : {kValue, kValue64, kJson, kExpires}) {
-        if (has(members, value)) return fail(members, "a del with a member", value);
+        if (has(members, value))
+          return fail(members, name == "del" ? "a del with a member" : "an evict with a member", value);
       }
     }
     ops_->push_back(op);
@@ -308,9 +327,20 @@ class GeneralReader {
     }
     if (kind == "end") {
       line->kind = LineKind::kSegmentEnd;
-      if (!read_integer(members, kLastSeq, &line->end.last_seq) || !read_string(members, kNext, &line->end.next))
-        return false;
-      return is_segment_name(line->end.next) || fail(members, "no name of a segment in", kNext);
+      return read_integer(members, kLastSeq, &line->end.last_seq) && read_next(members, &line->end.next);
+    }
+    if (kind == "snapshot") {
+      line->kind = LineKind::kSnapshotHeader;
+      SnapshotHeader& header = line->snapshot;
+      if (!read_format(members, &header.format) || newer_) return newer_;
+      return read_string(members, kStore, &header.store) && read_integer(members, kLastSeq, &header.last_seq) &&
+             read_integer(members, kCreated, &header.created_us);
+    }
+    if (kind == "snapshot_end") {
+      line->kind = LineKind::kSnapshotEnd;
+      SnapshotEnd& end = line->snapshot_end;
+      return read_integer(members, kEntries, &end.entries) && read_integer(members, kLastSeq, &end.last_seq) &&
+             read_next(members, &end.next) && read_checksum(members, kWhole, &end.whole);
     }
     if (kind == "lock") {
       line->kind = LineKind::kOwner;
@@ -328,6 +358,19 @@ class GeneralReader {
     if (!read_integer(members, kFormat, &number)) return false;
     *format = static_cast<uint32_t>(std::min<uint64_t>(number, UINT32_MAX));
     return number == kFormatVersion || newer(members[kFormat], "unknown format number");
+  }
+
+  bool read_next(const Members& members, std::string_view* name) {
+    return read_string(members, kNext, name) &&
+           (is_segment_name(*name) || fail(members, "no name of a segment in", kNext));
+  }
+
+  bool read_checksum(const Members& members, Name name, uint32_t* checksum) {
+    std::string_view digits;
+    if (!read_string(members, name, &digits)) return false;
+    const std::optional<uint32_t> number = read_hex_digits(digits);
+    *checksum = number.value_or(0);
+    return number || fail(members, "not eight lower-case hexadecimal digits in", name);
   }
 
   // wal-00000000000000000001.jsonl: the name leads to a file, so nothing else gets through.
@@ -361,7 +404,7 @@ void read_general(std::string_view text, Line* line, std::vector<Op>* ops, base:
   const size_t op_begin = ops->size();
   *line = Line{};
   line->kind = GeneralReader(text, ops, scratch, problem).read(line);
-  if (line->kind != LineKind::kRecord) ops->resize(op_begin);
+  if (line->kind != LineKind::kRecord && line->kind != LineKind::kEntry) ops->resize(op_begin);
   line->op_begin = op_begin;
   line->op_count = ops->size() - op_begin;
 }

@@ -4,9 +4,13 @@
 #pragma once
 
 #include <bit>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
+#include <string_view>
+#include <system_error>
 
 #include "kvstore/base/assert.h"
 #include "kvstore/format/record.h"
@@ -62,6 +66,14 @@ inline void store_text(char* out, uint64_t word) noexcept {
   nibbles = (nibbles >> 4 & 0x000f000f000f000f) | (nibbles & 0x000f000f000f000f) << 8;
   const uint64_t letters = (nibbles + 0x0606060606060606) >> 4 & 0x0101010101010101;  // 1 where the digit is a..f
   return nibbles + 0x3030303030303030 + letters * ('a' - '0' - 10);
+}
+
+// The number that `digits` spell: eight, in lower case, as hex_digits() makes them. nullopt: something else.
+[[nodiscard]] inline std::optional<uint32_t> read_hex_digits(std::string_view digits) noexcept {
+  uint32_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  if (digits.size() != 8 || error != std::errc() || load_text(digits.data()) != hex_digits(value)) return std::nullopt;
+  return value;
 }
 
 // The number that eight digit values (as split_digits() gives them) stand for.

@@ -84,6 +84,9 @@ void append_op(base::Buffer& out, const Op& op) {
   if (op.kind == Op::Kind::kDel) {
     return append_bytes(out, BytesMember{R"("op":"del","key":")", R"("op":"del","key64":")"}, op.key);
   }
+  if (op.kind == Op::Kind::kEvict) {
+    return append_bytes(out, BytesMember{R"("op":"evict","key":")", R"("op":"evict","key64":")"}, op.key);
+  }
   append_bytes(out, BytesMember{R"("op":"put","key":")", R"("op":"put","key64":")"}, op.key);
   if (op.is_json) {
     append_json(out, op.value);
@@ -140,12 +143,16 @@ void encode_seal(char* out, uint32_t crc) noexcept {
 
 namespace {
 
-// Seals what `out` holds and makes it a line.
+// Seals what `out` holds from `begin` on and makes it a line.
+void append_seal(base::Buffer& out, size_t begin) {
+  char* const seal = out.reserve(kSealBytes + 1);
+  encode_seal(seal, base::crc32c(out.view().substr(begin)));
+  seal[kSealBytes] = '\n';
+  out.commit(kSealBytes + 1);
+}
+
 std::string sealed_line(base::Buffer& out) {
-  const uint32_t crc = base::crc32c(out.view());
-  encode_seal(out.reserve(kSealBytes), crc);
-  out.commit(kSealBytes);
-  out.append('\n');
+  append_seal(out, 0);
   return std::string(out.view());
 }
 
@@ -156,6 +163,17 @@ void append_string(base::Buffer& out, std::string_view text) {
 }
 
 }  // namespace
+
+void encode_entry(base::Buffer& out, const Op& op, Seq seq) {
+  KV_DASSERT(op.kind == Op::Kind::kPut && seq != 0 && seq <= kIntegerMax);
+  const size_t begin = out.size();
+  char* const line = out.reserve(kStampBytesMax);
+  char* at = write_digits(write_literal(line, R"({"seq":)"), seq);
+  *at++ = ',';
+  out.commit(static_cast<size_t>(at - line));
+  append_op(out, op);
+  append_seal(out, begin);
+}
 
 std::string encode_line(const Stamp& stamp, std::span<const Op> ops, bool as_batch, std::string_view by) {
   base::Buffer out;
@@ -183,6 +201,34 @@ std::string encode_segment_end(const SegmentEnd& end) {
   append_integer(out, end.last_seq);
   append_literal(out, R"(,"next":)");
   append_string(out, end.next);
+  return sealed_line(out);
+}
+
+std::string encode_snapshot_header(const SnapshotHeader& header) {
+  base::Buffer out;
+  append_literal(out, R"({"kvstore":"snapshot","format":)");
+  append_integer(out, header.format);
+  append_literal(out, R"(,"store":)");
+  append_string(out, header.store);
+  append_literal(out, R"(,"last_seq":)");
+  append_integer(out, header.last_seq);
+  append_literal(out, R"(,"created":)");
+  append_integer(out, static_cast<uint64_t>(header.created_us));
+  return sealed_line(out);
+}
+
+std::string encode_snapshot_end(const SnapshotEnd& end) {
+  base::Buffer out;
+  append_literal(out, R"({"kvstore":"snapshot_end","entries":)");
+  append_integer(out, end.entries);
+  append_literal(out, R"(,"last_seq":)");
+  append_integer(out, end.last_seq);
+  append_literal(out, R"(,"next":)");
+  append_string(out, end.next);
+  append_literal(out, R"(,"whole":")");
+  store_text(out.reserve(8), hex_digits(end.whole));
+  out.commit(8);
+  out.append('"');
   return sealed_line(out);
 }
 

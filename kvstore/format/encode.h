@@ -37,12 +37,19 @@ void encode_body(base::Buffer& out, std::span<const Op> ops, bool as_batch, std:
 // Writes the seal, kSealBytes bytes, no newline.
 void encode_seal(char* out, uint32_t crc) noexcept;
 
+// Appends one line of a snapshot, seal and newline included: the live value of a key, `seq` being its version.
+// Needs: `op` is a put and as encode_body() needs it; seq 1..kIntegerMax. Throws std::bad_alloc, and may leave a
+// part of the line behind then.
+void encode_entry(base::Buffer& out, const Op& op, Seq seq);
+
 // Whole lines with seal and newline, for the rare kinds. A host that is no UTF-8 loses its other bytes.
 // Allocate.
 [[nodiscard]] std::string encode_line(const Stamp& stamp, std::span<const Op> ops, bool as_batch = false,
                                       std::string_view by = {});
 [[nodiscard]] std::string encode_segment_header(const SegmentHeader& header);
 [[nodiscard]] std::string encode_segment_end(const SegmentEnd& end);
+[[nodiscard]] std::string encode_snapshot_header(const SnapshotHeader& header);
+[[nodiscard]] std::string encode_snapshot_end(const SnapshotEnd& end);
 [[nodiscard]] std::string encode_owner(const OwnerLine& owner);
 
 }  // namespace kvstore::format

@@ -13,11 +13,11 @@
 
 namespace kvstore::format {
 
-// Reads a record spelled exactly as encode.h spells it. False: some other spelling, some other line, or
+// Reads a record or an entry spelled exactly as encode.h spells it. False: some other spelling, some other line, or
 // something wrong; then `ops` is as it was, and *line is not to be used. Needs: a sealed line.
 [[nodiscard]] bool read_canonical(std::string_view text, Line* line, std::vector<Op>* ops, base::Scratch* scratch);
 
-// What keeps a sealed line from being a record.
+// What keeps a sealed line from being one of ours.
 struct Problem {
   size_t offset = 0;
   std::string_view what;     // `duplicate member`; lives forever

@@ -15,12 +15,17 @@ inline constexpr uint64_t kIntegerMax = (uint64_t{1} << 53) - 1;  // the largest
 
 // One operation. Views point into the line, or into the Scratch it was decoded with.
 struct Op {
-  enum class Kind : uint8_t { kPut, kDel };
+  enum class Kind : uint8_t {
+    kPut,
+    kDel,
+    kEvict,  // a del by the store itself, which had reached its memory limit
+  };
   Kind kind = Kind::kPut;
   bool is_json = false;  // the value is the text of a JSON document
   std::string_view key;
-  std::string_view value;  // empty for kDel
-  int64_t expires_us = 0;  // microseconds since the epoch; 0: never
+  std::string_view value;                                                     // empty for kDel and kEvict
+  int64_t expires_us = 0;                                                     // microseconds since the epoch; 0: never
+  [[nodiscard]] bool removes() const noexcept { return kind != Kind::kPut; }  // kDel or kEvict: the key is gone
   bool operator==(const Op&) const = default;
 };
 
@@ -44,6 +49,22 @@ struct SegmentHeader {
 struct SegmentEnd {
   Seq last_seq = 0;       // of the last record in this file (or before it, when it has none)
   std::string_view next;  // file name of the next segment
+};
+
+// First line of a snapshot.
+struct SnapshotHeader {
+  uint32_t format = 0;
+  std::string_view store;
+  Seq last_seq = 0;        // the snapshot is the state after this record; vouches for all records up to it
+  int64_t created_us = 0;  // entries that had expired by then were left out
+};
+
+// Last line of a snapshot: without it, it is none.
+struct SnapshotEnd {
+  uint64_t entries = 0;   // lines between header and end
+  Seq last_seq = 0;       // as in the header
+  std::string_view next;  // file name of the segment that begins with last_seq + 1
+  uint32_t whole = 0;     // CRC32C of all bytes of the file before this line
 };
 
 // The only line of LOCK.

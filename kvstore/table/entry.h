@@ -92,7 +92,7 @@ class Entry {
   static constexpr uint64_t kUnlinked = 1;  // entries are aligned to 8, so the low bits of a pointer are free
 
   explicit Entry(const format::Op& op) noexcept
-      : seq_flags_((op.is_json ? kJson : 0) | (op.kind == format::Op::Kind::kDel ? kTombstone : 0) |
+      : seq_flags_((op.is_json ? kJson : 0) | (op.removes() ? kTombstone : 0) |
                    (op.expires_us != 0 ? kExpires : 0)),
         link_((op.key.size() - 1) << kPointerBits),
         value_size_(static_cast<uint32_t>(op.value.size())) {

@@ -172,7 +172,7 @@ bool Table::tidy(size_t versions_max) noexcept {
 void Table::load(const format::Op& op, uint64_t hash, Seq seq) {
   Impl& my = *impl_;
   const Buckets::Found found = my.buckets.find(op.key, hash);
-  if (op.kind == format::Op::Kind::kDel) {
+  if (op.removes()) {
     if (found.entry == nullptr) return;
     my.count_out(found.entry);
     my.buckets.remove(found.slot, hash);

@@ -51,7 +51,7 @@ class Table {
   void prefetch_entry(std::string_view key, uint64_t hash) const noexcept;  // R, inside a guard; W
 
   // ---- writing (W) ----------------------------------------------------------------------------
-  // Makes an entry for `op` (a tombstone for kDel), not yet part of the table. All the memory that link()
+  // Makes an entry for `op` (a tombstone for a kDel or kEvict), not yet part of the table. All the memory that link()
   // and publish() will need for it is set aside here. Throws std::bad_alloc and changes nothing then.
   [[nodiscard]] Entry* stage(const format::Op& op, uint64_t hash);
   void discard(Entry* staged) noexcept;  // instead of link()

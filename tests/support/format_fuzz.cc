@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kvstore/base/buffer.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/format/json_text.h"
@@ -26,17 +27,24 @@ void must(bool holds) {
 }
 
 void check_same(const Line& a, const std::vector<Op>& a_ops, const Line& b, const std::vector<Op>& b_ops) {
-  must(b.kind == LineKind::kRecord && a.stamp == b.stamp && a.by == b.by && a.is_batch == b.is_batch && a_ops == b_ops);
+  must(a.kind == b.kind && a.stamp == b.stamp && a.by == b.by && a.is_batch == b.is_batch && a_ops == b_ops);
 }
 
-// Whatever was read as a record can be written, and then means the same.
+// Whatever was read as a record or an entry can be written, and then means the same.
 void check_rewritten(const Line& line, const std::vector<Op>& ops) {
   base::Scratch scratch;
   std::vector<Op> expected = ops;
   for (Op& op : expected) {
     if (op.is_json) op.value = json_on_one_line(op.value, scratch);  // a foreign line may hold '\r' between tokens
   }
-  const std::string text = encode_line(line.stamp, ops, line.is_batch, line.by);
+  std::string text;
+  if (line.kind == LineKind::kEntry) {
+    base::Buffer out;
+    encode_entry(out, ops.at(0), line.stamp.seq);
+    text = out.view();
+  } else {
+    text = encode_line(line.stamp, ops, line.is_batch, line.by);
+  }
   must(text.find('\n') == text.size() - 1);
   std::vector<Op> again_ops;
   const Line again = decode(std::string_view(text).substr(0, text.size() - 1), again_ops, scratch);
@@ -48,7 +56,7 @@ void check_line(std::string_view text) {
   std::vector<Op> ops;
   const Line line = decode(text, ops, scratch);
   must(!explain(text, line).empty());
-  if (line.kind != LineKind::kRecord) {
+  if (line.kind != LineKind::kRecord && line.kind != LineKind::kEntry) {
     must(ops.empty());
   } else {
     must(line.op_count == ops.size());
@@ -72,6 +80,7 @@ void check_document(std::string_view text) {
   const std::string_view one_line = json_on_one_line(text, scratch);
   must(!check_json(one_line).has_value());
   Line line;
+  line.kind = LineKind::kRecord;
   line.stamp.seq = 1;
   check_rewritten(line, {{Op::Kind::kPut, true, "k", one_line, 0}});
 }
@@ -79,11 +88,17 @@ void check_document(std::string_view text) {
 void check_value(std::string_view bytes) {
   must(is_utf8(bytes) == (valid_utf8_prefix(bytes) == bytes.size()));
   Line line;
-  line.stamp = {kIntegerMax, static_cast<int64_t>(kIntegerMax), kIntegerMax - 1};
+  line.kind = LineKind::kEntry;
+  line.stamp.seq = kIntegerMax;
   const std::string_view key = bytes.empty() ? "k" : bytes.substr(0, kKeyBytesMax);
   check_rewritten(line, {{Op::Kind::kPut, false, key, bytes, 1}});
+  line.kind = LineKind::kRecord;
+  line.stamp = {kIntegerMax, static_cast<int64_t>(kIntegerMax), kIntegerMax - 1};
+  check_rewritten(line, {{Op::Kind::kPut, false, key, bytes, 1}});
   line.is_batch = true;
-  check_rewritten(line, {{Op::Kind::kDel, false, key, {}, 0}, {Op::Kind::kPut, false, key, bytes, 0}});
+  check_rewritten(line, {{Op::Kind::kDel, false, key, {}, 0},
+                         {Op::Kind::kPut, false, key, bytes, 0},
+                         {Op::Kind::kEvict, false, key, {}, 0}});
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <iterator>
 
+#include "kvstore/base/buffer.h"
+#include "kvstore/format/encode.h"
+
 namespace kvstore::testing {
 
 uint64_t below(Rng& rng, uint64_t count) { return std::uniform_int_distribution<uint64_t>(0, count - 1)(rng); }
@@ -143,16 +146,19 @@ RandomRecord random_record(Rng& rng) {
     return record.bytes.emplace_back(std::move(bytes));
   };
   const auto texture = [&rng] { return static_cast<Texture>(below(rng, static_cast<uint64_t>(Texture::kCount))); };
+  record.is_entry = below(rng, 5) == 0;
   record.stamp.seq = 1 + integer();
-  record.stamp.ts_us = static_cast<int64_t>(integer());
-  if (below(rng, 2) == 0) record.stamp.synced = below(rng, record.stamp.seq);
-  if (below(rng, 4) == 0) record.by = random_bytes(rng, Texture::kUnicode, below(rng, 30));
-  record.is_batch = below(rng, 4) == 0;
+  if (!record.is_entry) {
+    record.stamp.ts_us = static_cast<int64_t>(integer());
+    if (below(rng, 2) == 0) record.stamp.synced = below(rng, record.stamp.seq);
+    if (below(rng, 4) == 0) record.by = random_bytes(rng, Texture::kUnicode, below(rng, 30));
+    record.is_batch = below(rng, 4) == 0;
+  }
   for (size_t count = record.is_batch ? below(rng, 6) : 1; count > 0; --count) {
     format::Op op;
     op.key = keep(random_bytes(rng, texture(), 1 + random_size(rng)));
-    if (below(rng, 5) == 0) {
-      op.kind = format::Op::Kind::kDel;
+    if (!record.is_entry && below(rng, 4) == 0) {
+      op.kind = below(rng, 2) == 0 ? format::Op::Kind::kDel : format::Op::Kind::kEvict;
     } else {
       op.is_json = below(rng, 4) == 0;
       op.value = keep(op.is_json ? random_json(rng, 4) : random_bytes(rng, texture(), random_size(rng)));
@@ -161,6 +167,13 @@ RandomRecord random_record(Rng& rng) {
     record.ops.push_back(op);
   }
   return record;
+}
+
+std::string line_of(const RandomRecord& record) {
+  if (!record.is_entry) return format::encode_line(record.stamp, record.ops, record.is_batch, record.by);
+  base::Buffer out;
+  format::encode_entry(out, record.ops[0], record.stamp.seq);
+  return std::string(out.view());
 }
 
 }  // namespace kvstore::testing

@@ -1,4 +1,4 @@
-// Random records for the tests of format/: every kind of operation, keys and values from every corner of
+// Random records and snapshot entries for the tests of format/: every kind of operation, keys and values from every corner of
 // what bytes can be, sizes gathered around the block and chunk boundaries of the code under test.
 #pragma once
 
@@ -30,14 +30,17 @@ enum class Texture : uint8_t { kAscii, kEscapes, kControls, kUnicode, kMixed, kB
 // A JSON document on one line, nested up to `depth`, with odd white space, number spellings and duplicates.
 [[nodiscard]] std::string random_json(Rng& rng, int depth);
 
-// A record that owns its bytes.
+// A record, or an entry of a snapshot, that owns its bytes.
 struct RandomRecord {
+  bool is_entry = false;  // then it is one put, and has nothing of the stamp but `seq`
   format::Stamp stamp;
   bool is_batch = false;
   std::string by;
   std::vector<format::Op> ops;    // views into `bytes`
   std::deque<std::string> bytes;  // addresses stay
 };
-[[nodiscard]] RandomRecord random_record(Rng& rng);
+[[nodiscard]] RandomRecord random_record(Rng& rng);  // one in five is an entry
+// As we write it, newline included.
+[[nodiscard]] std::string line_of(const RandomRecord& record);
 
 }  // namespace kvstore::testing

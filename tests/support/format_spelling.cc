@@ -75,10 +75,10 @@ std::string join(Rng& rng, MemberList members) {
 }
 
 void add_op(Rng& rng, MemberList& members, const format::Op& op) {
-  const bool put = op.kind == format::Op::Kind::kPut;
-  add(rng, members, "op", quoted(rng, put ? "put" : "del", 6));
+  constexpr const char* kNames[] = {"put", "del", "evict"};
+  add(rng, members, "op", quoted(rng, kNames[static_cast<size_t>(op.kind)], 6));
   add_bytes(rng, members, "key", op.key);
-  if (!put) return;
+  if (op.removes()) return;
   if (op.is_json) {
     add(rng, members, "json", op.value);
   } else {
@@ -94,9 +94,12 @@ std::string sealed(std::string_view text) { return fmt::format(R"({},"crc":"{:08
 std::string respell(Rng& rng, const RandomRecord& record) {
   MemberList members;
   add(rng, members, "seq", std::to_string(record.stamp.seq));
-  add(rng, members, "ts", std::to_string(record.stamp.ts_us));
-  if (record.stamp.synced != 0 || below(rng, 8) == 0) add(rng, members, "synced", std::to_string(record.stamp.synced));
-  if (!record.by.empty()) add(rng, members, "by", quoted(rng, record.by, 5));
+  if (!record.is_entry) {
+    add(rng, members, "ts", std::to_string(record.stamp.ts_us));
+    if (record.stamp.synced != 0 || below(rng, 8) == 0)
+      add(rng, members, "synced", std::to_string(record.stamp.synced));
+    if (!record.by.empty()) add(rng, members, "by", quoted(rng, record.by, 5));
+  }
   if (record.is_batch) {
     std::vector<std::string> ops;
     for (const format::Op& op : record.ops) {

@@ -11,7 +11,7 @@ namespace kvstore::testing {
 // `text` is a JSON object without its closing brace; adds the seal over exactly these bytes, no newline.
 [[nodiscard]] std::string sealed(std::string_view text);
 
-// The same record with its members in any order, white space, \u escapes, needless base64, and members
+// The same record or entry with its members in any order, white space, \u escapes, needless base64, and members
 // nobody knows. Sealed, no newline.
 [[nodiscard]] std::string respell(Rng& rng, const RandomRecord& record);
 

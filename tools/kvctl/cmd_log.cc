@@ -2,6 +2,9 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include "tools/kvctl/clock.h"
 #include "tools/kvctl/commands.h"
@@ -32,11 +35,32 @@ struct Args {
   Format format = Format::kText;
 };
 
+// The operations as the log and --op spell them.
+constexpr std::pair<std::string_view, LogOp::Kind> kOpNames[] = {
+    {"put", LogOp::Kind::kPut},
+    {"del", LogOp::Kind::kDel},
+    {"evict", LogOp::Kind::kEvict},
+};
+
+std::string_view name_of(LogOp::Kind kind) {
+  for (const auto& [name, known] : kOpNames) {
+    if (known == kind) return name;
+  }
+  return {};  // not reached
+}
+
+std::optional<LogOp::Kind> parse_op(std::string_view text) {
+  for (const auto& [name, kind] : kOpNames) {
+    if (name == text) return kind;
+  }
+  return std::nullopt;
+}
+
 // One operation a line: sequence number, time, operation, key, value, and what else there is to say.
 std::string op_line(const LogRecord& record, size_t index) {
   const LogOp& op = record.ops[index];
-  std::string line = fmt::format("{:>8} {} {} {}", record.seq, format_time(record.ts_us),
-                                 op.kind == LogOp::Kind::kPut ? "put" : "del", escape(op.key));
+  std::string line =
+      fmt::format("{:>8} {} {} {}", record.seq, format_time(record.ts_us), name_of(op.kind), escape(op.key));
   if (!op.value.empty()) line += fmt::format("  {}", shorten(op.value, kValueColumns));
   if (op.expires_us != 0) line += fmt::format("  expires={}", format_time(op.expires_us));
   if (!record.by.empty()) line += fmt::format("  by={}", escape(record.by));
@@ -141,8 +165,10 @@ Problem check(Args& args) {
     if (!bytes) return fmt::format("'{}' is no base64", **key);
     *key = std::move(bytes);
   }
-  if (args.op && args.op != "put" && args.op != "del") return fmt::format("--op: '{}' is none of put|del", *args.op);
-  if (args.op) args.filter.op = args.op == "put" ? LogOp::Kind::kPut : LogOp::Kind::kDel;
+  if (args.op) {
+    args.filter.op = parse_op(*args.op);
+    if (!args.filter.op) return fmt::format("--op: '{}' is none of put|del|evict", *args.op);
+  }
   if (args.limit && args.tail) return "--limit and --tail exclude each other";
   if (args.follow && args.format == Format::kJson) return "--follow never ends an array: use -o jsonl";
   return std::nullopt;
@@ -166,7 +192,7 @@ const Command kLog = {
       cli.option("--key", "KEY", args->filter.key, "only this key");
       cli.option("--prefix", "PREFIX", args->filter.prefix, "only keys that start with this");
       cli.flag("--key64", args->keys_are_base64, "--key and --prefix are given in base64");
-      cli.option("--op", "put|del", args->op, "only these operations");
+      cli.option("--op", "put|del|evict", args->op, "only these operations");
       cli.time("--since", args->filter.since_us, "from this time on: 2025-11-22T08:30:00Z, or 10m for ten minutes ago");
       cli.time("--until", args->filter.until_us, "before this time");
       cli.option("--from-seq", args->filter.seq_min, "from this sequence number on");
