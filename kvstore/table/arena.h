@@ -29,11 +29,13 @@ class Arena {
   // Needs: the same `bytes` as were asked for.
   void free(void* block, size_t bytes) noexcept;
 
-  // The same for arrays of a power of two of bytes, at least 64: aligned to 64, on huge pages at any size.
+  // The same for arrays of a multiple of 64 bytes: aligned to 64, on huge pages at any size. Up to 32 KiB they
+  // share the blocks' slabs, above that they are rounded to kUnitBytes.
   [[nodiscard]] void* allocate_array(size_t bytes) noexcept;
   void free_array(void* array, size_t bytes) noexcept;
 
-  // Returns the blocks kept at hand to their slabs: a few hundred of them can hold as many chunks.
+  // Returns the blocks kept at hand to their slabs, where a few hundred of them can hold as many chunks, and free
+  // memory to the kernel.
   void trim() noexcept;
 
   // Memory taken from the system. Any thread.

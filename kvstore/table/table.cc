@@ -155,7 +155,7 @@ void Table::publish(Seq seq) noexcept {
   my.linked.clear();
   if (my.staged == 0 && my.linked.capacity() > kLinkedIdle) std::vector<Impl::Linked>().swap(my.linked);
   my.drain(8 + 2 * operations);
-  my.limbo.turn(8 + 2 * operations);
+  my.limbo.turn(8 + 2 * operations, 1);
   my.buckets.trim_reserve(my.staged);
   my.versions.trim_reserve(my.staged);
 }
@@ -164,7 +164,7 @@ bool Table::tidy(size_t versions_max) noexcept {
   Impl& my = *impl_;
   KV_ASSERT(my.staged == 0 && my.linked.empty());
   const bool drained = my.drain(versions_max);
-  const bool freed = !my.limbo.tidy(versions_max);
+  const bool freed = !my.limbo.tidy(versions_max, 1 + versions_max / 64);
   my.arena.trim();
   return !(drained && freed);
 }
@@ -192,7 +192,7 @@ void Table::load(const format::Op& op, uint64_t hash, Seq seq) {
     found.slot->store(SlotWord(entry, hash));
     my.arena.free(found.entry, found.entry->footprint());
   }
-  my.limbo.turn(0);
+  my.limbo.turn(0, 1);
 }
 
 void Table::finish_load(Seq seq) noexcept {
@@ -333,7 +333,7 @@ void Table::collect(const Pin& pin, std::string_view prefix, std::vector<const E
 // in it, so it is met exactly once.
 void Table::Impl::collect_shard(size_t shard, Seq seq, std::string_view prefix, std::vector<const Entry*>& out) const {
   const BucketArray walked = buckets.array(shard);
-  for (size_t index = 0; index < walked.count(); ++index) {
+  for (size_t index = 0; index < walked.count; ++index) {
     for (const Bucket* bucket = &walked.buckets[index]; bucket != nullptr;
          bucket = bucket->overflow.load(std::memory_order_acquire)) {
       for (const Slot& slot : bucket->slots) {
@@ -341,7 +341,7 @@ void Table::Impl::collect_shard(size_t shard, Seq seq, std::string_view prefix, 
         if (word.empty() || !word.entry()->key().starts_with(prefix)) continue;
         const Entry* entry = word.entry();
         while (!step_back(entry, seq)) {
-          entry = buckets.find(word.entry()->key(), Buckets::hash_of(shard, index, word)).entry;
+          entry = buckets.find(word.entry()->key(), Buckets::hash_of(shard, walked, index, word)).entry;
         }
         if (present(entry) != nullptr) out.push_back(entry);
       }
@@ -368,7 +368,7 @@ void Table::check() const {
   const Seq published_seq = published();
   for (size_t shard = 0; shard < Buckets::kShards; ++shard) {
     const BucketArray walked = my.buckets.array(shard);
-    for (size_t index = 0; index < walked.count(); ++index) {
+    for (size_t index = 0; index < walked.count; ++index) {
       for (const Bucket* bucket = &walked.buckets[index]; bucket != nullptr;
            bucket = bucket->overflow.load(std::memory_order_relaxed)) {
         for (const Slot& slot : bucket->slots) {
