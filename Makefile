@@ -18,7 +18,7 @@ PACKAGES := g++ cmake ninja-build libfmt-dev libspdlog-dev nlohmann-json3-dev li
 ensure    = @tools/ensure-packages $(PACKAGES) $(1)
 configure = @cmake --preset $(1) -DKVSTORE_WERROR=$(WERROR) --log-level=WARNING >build/$(1).configure.log 2>&1 \
             || { cat build/$(1).configure.log; exit 1; }
-build     = @cmake --build --preset $(1) --parallel $(JOBS) $(if $(2),--target $(2)) -- --quiet
+build     = @cmake --build --preset $(1) --parallel $(JOBS) $(if $(2),--target $(2))
 sources   = git ls-files '*.cc' '*.h'
 
 .PHONY: help

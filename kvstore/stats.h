@@ -13,7 +13,7 @@ struct PoolStats {
   uint64_t hits = 0;           // ... that were waiting in the pool
   uint64_t misses = 0;         // ... that had to be allocated
   uint64_t grown = 0;          // leases whose buffer had to grow while it was out
-  uint64_t dropped = 0;        // returned buffers freed: giants, or the pool was full
+  uint64_t dropped = 0;        // buffers freed: giants, the outgrown, or the pool was full
   uint64_t retained_bytes = 0; // capacity of the idle buffers
   uint64_t start_bytes = 0;    // the starting size the pool chooses now
 };

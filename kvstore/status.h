@@ -103,10 +103,11 @@ class [[nodiscard]] Result {
   // Needs: ok(). Undefined otherwise, as for std::optional.
   [[nodiscard]] T& value() & noexcept { return *value_; }
   [[nodiscard]] const T& value() const& noexcept { return *value_; }
-  [[nodiscard]] T&& value() && noexcept { return std::move(*value_); }
+  // Of a temporary by value, not by reference: so `for (auto e : *store.scan())` keeps what it walks over alive.
+  [[nodiscard]] T value() && { return std::move(*value_); }
   T& operator*() & noexcept { return *value_; }
   const T& operator*() const& noexcept { return *value_; }
-  T&& operator*() && noexcept { return std::move(*value_); }
+  T operator*() && { return std::move(*value_); }
   T* operator->() noexcept { return &*value_; }
   const T* operator->() const noexcept { return &*value_; }
 

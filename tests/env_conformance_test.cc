@@ -13,6 +13,8 @@
 
 #include "kvstore/env/env.h"
 #include "kvstore/env/mem_env.h"
+#include "tests/support/crash_env.h"
+#include "tests/support/fault_env.h"
 #include "tests/support/temp_dir.h"
 
 namespace kvstore::testing {
@@ -43,6 +45,18 @@ struct MemGround : Ground {
   env::MemEnv mem;
 };
 
+struct CrashGround : Ground {
+  CrashGround() { EXPECT_TRUE(crash.create_dir("ground").ok()); }
+  Env& env() override { return crash; }
+  std::string root() override { return "ground"; }
+  CrashEnv crash;
+};
+
+struct FaultGround : MemGround {
+  Env& env() override { return fault; }
+  FaultEnv fault{mem};  // nothing on order
+};
+
 struct Candidate {
   std::string name;
   std::function<std::unique_ptr<Ground>()> make;
@@ -50,8 +64,8 @@ struct Candidate {
 
 class EnvPromise : public ::testing::TestWithParam<Candidate> {
  protected:
-  [[nodiscard]] std::string at(const std::string& name) const { return ground_->root() + "/" + name; }
-  Env& env() { return ground_->env(); }
+  [[nodiscard]] std::string at(const std::string& name) const { return ground->root() + "/" + name; }
+  Env& env() { return ground->env(); }
 
   std::unique_ptr<File> open(const std::string& name, OpenMode mode) {
     auto file = env().open(at(name), mode);
@@ -71,12 +85,12 @@ class EnvPromise : public ::testing::TestWithParam<Candidate> {
   }
   int open_errno(const std::string& name, OpenMode mode) { return env().open(at(name), mode).status().sys_errno(); }
 
-  std::unique_ptr<Ground> ground_ = GetParam().make();
+  std::unique_ptr<Ground> ground = GetParam().make();
 };
 
 #define EXPECT_OK(expression)                           \
   do {                                                  \
-    const auto outcome_ = (expression);                 \
+    const auto& outcome_ = (expression);                \
     EXPECT_TRUE(outcome_.ok()) << message_of(outcome_); \
   } while (false)
 
@@ -132,7 +146,7 @@ TEST_P(EnvPromise, SyncAndWritebackAreAcceptedAtAnyTime) {
   file->start_writeback(0, 0);
   file->start_writeback(1 << 20, 1 << 20);
   EXPECT_OK(open("a", OpenMode::kRead)->sync());
-  EXPECT_OK(env().sync_dir(ground_->root()));
+  EXPECT_OK(env().sync_dir(ground->root()));
 }
 
 TEST_P(EnvPromise, AFileOpenForReadingCannotBeChanged) {
@@ -253,7 +267,7 @@ TEST_P(EnvPromise, ListGivesTheNamesOfADirectorySorted) {
   EXPECT_OK(env().create_dir(at("dir")));
   create("dir/inside");
   create("dirt");
-  EXPECT_EQ(env().list(ground_->root()).value(), (Names{".hidden", "a", "b", "dir", "dirt"}));
+  EXPECT_EQ(env().list(ground->root()).value(), (Names{".hidden", "a", "b", "dir", "dirt"}));
   EXPECT_EQ(env().list(at("dir")).value(), (Names{"inside"}));
   EXPECT_EQ(env().list(at("dir/")).value(), (Names{"inside"}));
 }
@@ -287,7 +301,7 @@ TEST_P(EnvPromise, RenameReplacesItsTarget) {
   create("a", "new");
   auto old = create("b", "old");
   EXPECT_OK(env().rename(at("a"), at("b")));
-  EXPECT_EQ(env().list(ground_->root()).value(), (Names{"b"}));
+  EXPECT_EQ(env().list(ground->root()).value(), (Names{"b"}));
   EXPECT_EQ(content("b"), "new");
   EXPECT_EQ(content(*old), "old");
   EXPECT_OK(env().rename(at("b"), at("b")));
@@ -301,7 +315,7 @@ TEST_P(EnvPromise, RenameMovesBetweenDirectoriesAndDirectoriesToo) {
   EXPECT_EQ(content("dir/b"), "x");
   EXPECT_OK(env().rename(at("dir"), at("moved")));
   EXPECT_EQ(content("moved/b"), "x");
-  EXPECT_EQ(env().list(ground_->root()).value(), (Names{"moved"}));
+  EXPECT_EQ(env().list(ground->root()).value(), (Names{"moved"}));
 }
 
 TEST_P(EnvPromise, RenameRefusesWhatCannotBe) {
@@ -316,14 +330,14 @@ TEST_P(EnvPromise, RenameRefusesWhatCannotBe) {
   EXPECT_EQ(env().rename(at("full"), at("full/inside")).sys_errno(), EINVAL);
   EXPECT_EQ(env().rename(at("file"), at("absent/x")).sys_errno(), ENOENT);
   EXPECT_OK(env().rename(at("full"), at("dir")));
-  EXPECT_EQ(env().list(ground_->root()).value(), (Names{"dir", "file"}));
+  EXPECT_EQ(env().list(ground->root()).value(), (Names{"dir", "file"}));
 }
 
 TEST_P(EnvPromise, RemoveTakesOneNameAway) {
   create("a");
   EXPECT_OK(env().remove(at("a")));
   EXPECT_EQ(env().remove(at("a")).sys_errno(), ENOENT);
-  EXPECT_EQ(env().list(ground_->root()).value(), Names{});
+  EXPECT_EQ(env().list(ground->root()).value(), Names{});
 }
 
 // ---- locks ----------------------------------------------------------------------------------------------------
@@ -362,6 +376,7 @@ TEST_P(EnvPromise, TheLockedFileCanBeReadAndWrittenAndKeepsItsContent) {
 TEST_P(EnvPromise, OfManyThreadsOneGetsTheLock) {
   std::vector<std::unique_ptr<FileLock>> locks(8);
   std::vector<std::thread> threads;
+  threads.reserve(locks.size());
   for (auto& slot : locks) {
     threads.emplace_back([&] {
       auto lock = env().lock(at("LOCK"));
@@ -393,19 +408,20 @@ TEST_P(EnvPromise, ReadingAndSyncingMayRunBesideStoresIntoTheMapping) {
 
 TEST_P(EnvPromise, ManyThreadsMayMakeAndRemoveFiles) {
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([this, t] {
       for (int i = 0; i < 50; ++i) {
         const std::string name = "f" + std::to_string(t);
         create(name, "x");
         EXPECT_OK(env().rename(at(name), at(name + "-moved")));
-        EXPECT_OK(env().list(ground_->root()).status());
+        EXPECT_OK(env().list(ground->root()).status());
         EXPECT_OK(env().remove(at(name + "-moved")));
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(env().list(ground_->root()).value(), Names{});
+  EXPECT_EQ(env().list(ground->root()).value(), Names{});
 }
 
 // ---- identity -------------------------------------------------------------------------------------------------
@@ -434,7 +450,9 @@ TEST_P(EnvPromise, KnowsWhoWeAre) {
 
 INSTANTIATE_TEST_SUITE_P(Every, EnvPromise,
                          ::testing::Values(Candidate{"Posix", [] { return std::make_unique<PosixGround>(); }},
-                                           Candidate{"Mem", [] { return std::make_unique<MemGround>(); }}),
+                                           Candidate{"Mem", [] { return std::make_unique<MemGround>(); }},
+                                           Candidate{"Crash", [] { return std::make_unique<CrashGround>(); }},
+                                           Candidate{"Fault", [] { return std::make_unique<FaultGround>(); }}),
                          [](const auto& candidate) { return candidate.param.name; });
 
 }  // namespace

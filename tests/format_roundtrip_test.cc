@@ -11,6 +11,7 @@
 #include "kvstore/format/readers.h"
 #include "kvstore/format/utf8.h"
 #include "tests/support/format_random.h"
+#include "tests/support/seed.h"
 
 namespace kvstore::format {
 namespace {
@@ -39,9 +40,7 @@ void expect_record(const RandomRecord& expected, const Line& line, const std::ve
 }
 
 TEST(RoundTrip, EveryRecordComesBackThroughTheFastReaderAndThroughTheGeneralOne) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   std::vector<Op> ops;
   base::Scratch scratch;
   for (int i = 0; i < 5000 && !::testing::Test::HasFailure(); ++i) {
@@ -88,9 +87,7 @@ void expect_same_meaning(const nlohmann::json& object, const Op& op) {
 }
 
 TEST(RoundTrip, AnotherJsonReaderFindsTheSameMeaningInEveryLine) {
-  const uint64_t seed = testing::random_seed();
-  SCOPED_TRACE(testing::replay_hint(seed));
-  testing::Rng rng(seed);
+  testing::Rng rng(testing::seed());
   for (int i = 0; i < 2000 && !::testing::Test::HasFailure(); ++i) {
     const RandomRecord record = testing::random_record(rng);
     const std::string line = encode(record);

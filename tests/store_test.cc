@@ -246,6 +246,14 @@ TEST_F(StoreTest, AScanIsSortedByBytesAndSeesOneInstant) {
   EXPECT_EQ(store_->scan("zz")->size(), 0U);
 }
 
+TEST_F(StoreTest, AScanMayBeWalkedOverWithoutANameForIt) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  int seen = 0;
+  for (const EntryView entry : *store_->scan()) seen += entry.value == "1" ? 1 : 0;
+  EXPECT_EQ(seen, 1);
+}
+
 TEST_F(StoreTest, ReadShowsTheValueInPlaceAndForEachVisitsEveryKey) {
   open();
   ASSERT_TRUE(store_->put("a", "1").ok());
@@ -266,6 +274,15 @@ TEST_F(StoreTest, ASecondOwnerIsRefusedAtOnceAndToldWhoTheFirstIs) {
   EXPECT_EQ(code_of(second.status()), "Locked");
   EXPECT_NE(second.status().message().find("pid " + std::to_string(::getpid())), std::string_view::npos)
       << second.status().message();
+}
+
+TEST_F(StoreTest, TheOwnerIsNamedFromTheBeginningOfItsReplay) {
+  // It used to be noted only after the replay, so that a long one refused others without a name.
+  std::string refusal;
+  open({.log_sink = [&](LogLevel, std::string_view line) {  // "replayed 0 records ...": before the first append
+    if (line.starts_with("replayed")) refusal = Store::open(dir()).status().message();
+  }});
+  EXPECT_NE(refusal.find("pid " + std::to_string(::getpid())), std::string::npos) << refusal;
 }
 
 TEST_F(StoreTest, AReaderBesideTheOwnerSeesTheDataAndChangesNothing) {

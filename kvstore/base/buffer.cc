@@ -10,6 +10,7 @@ void Buffer::grow_to(size_t needed) {
   const size_t capacity = capacity_ <= SIZE_MAX / 2 ? std::max(needed, capacity_ * 2) : needed;
   auto bytes = std::make_unique_for_overwrite<char[]>(capacity);
   if (size_ != 0) std::memcpy(bytes.get(), bytes_.get(), size_);
+  if (on_free_ == OnFree::kWipe) wipe();
   bytes_ = std::move(bytes);
   capacity_ = capacity;
 }

@@ -1,5 +1,5 @@
 // Buffer: a growable run of bytes that never zeroes what it is about to overwrite and keeps its
-// capacity when cleared. The encoder's output; the pool's ware. Not thread-safe.
+// capacity when cleared. The encoder's output; the pool's ware. Not thread-safe. A moved-from Buffer is empty.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +15,19 @@ namespace kvstore::base {
 
 class Buffer {
  public:
+  // What happens to bytes that are given back to the allocator, on growth and on destruction.
+  enum class OnFree : uint8_t { kLeave, kWipe };
+
   Buffer() = default;
-  explicit Buffer(size_t capacity) { grow_to(capacity); }
+  explicit Buffer(size_t capacity, OnFree on_free = OnFree::kLeave) : on_free_(on_free) { grow_to(capacity); }
   Buffer(Buffer&& other) noexcept { swap(other); }
-  Buffer& operator=(Buffer&& other) noexcept { return swap(other), *this; }
+  Buffer& operator=(Buffer&& other) noexcept {
+    Buffer(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Buffer() {
+    if (on_free_ == OnFree::kWipe) wipe();
+  }
 
   [[nodiscard]] char* data() noexcept { return bytes_.get(); }
   [[nodiscard]] const char* data() const noexcept { return bytes_.get(); }
@@ -43,12 +52,16 @@ class Buffer {
     KV_ASSERT(count <= capacity_ - size_);
     size_ += count;
   }
+  // Needs: `bytes` are not this buffer's own.
   void append(std::string_view bytes) {
     char* out = reserve(bytes.size());
     if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
     size_ += bytes.size();
   }
-  void append(char byte) { *reserve(1) = byte, ++size_; }
+  void append(char byte) {
+    *reserve(1) = byte;
+    ++size_;
+  }
 
   // Overwrites the whole capacity with zeros in a way the compiler may not drop.
   void wipe() noexcept;
@@ -57,6 +70,7 @@ class Buffer {
     std::swap(bytes_, other.bytes_);
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
+    std::swap(on_free_, other.on_free_);
   }
 
  private:
@@ -65,6 +79,7 @@ class Buffer {
   std::unique_ptr<char[]> bytes_;
   size_t size_ = 0;
   size_t capacity_ = 0;
+  OnFree on_free_ = OnFree::kLeave;
 };
 
 }  // namespace kvstore::base

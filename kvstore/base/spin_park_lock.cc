@@ -3,13 +3,16 @@
 namespace kvstore::base {
 namespace {
 
+// Half a microsecond where a pause takes long (Skylake and later, Zen), less elsewhere: about as long as the critical
+// sections this lock is for. Measured with 2 to 16 threads on 2 cores: 5 to 1000 rounds do equally well there,
+// none at all loses up to a third.
 constexpr int kSpinCount = 20;
 
 void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("yield");
+  asm volatile("isb");  // "yield" is a no-op on most of these processors
 #endif
 }
 
@@ -17,12 +20,12 @@ void pause() noexcept {
 
 void SpinParkLock::lock_contended() noexcept {
   for (int i = 0; i < kSpinCount; ++i) {
-    // Reads first: an exchange would take the cache line away from the holder with every turn.
+    // A read first: an exchange would take the cache line away from the holder each time.
     if (state_.load(std::memory_order_relaxed) == kFree && try_lock()) return;
     pause();
   }
-  // From here on this thread takes the lock as kParked only: it cannot know whether others are still
-  // asleep, and one notify too many is cheap where one too few is a hang.
+  // From here on this thread takes the lock only as kParked, never as kHeld: it cannot know whether others sleep
+  // too, and one wake-up too many costs a system call where one too few is a hang.
   while (state_.exchange(kParked, std::memory_order_acquire) != kFree) {
     state_.wait(kParked, std::memory_order_relaxed);
   }

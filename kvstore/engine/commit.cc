@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kEntryOverheadBytes = 64;  // a line's members around key and value, for the size hint
 
-Status out_of_memory() { return {Code::kOutOfMemory, "write: out of memory; nothing was written"}; }
+Status out_of_memory() { return {Code::kOutOfMemory, "out of memory; nothing was written"}; }
 
 Status check_key(std::string_view key) {
   if (key.empty()) return {Code::kInvalidArgument, "the key is empty; keys have 1 to 65536 bytes"};
@@ -169,20 +169,20 @@ Status Engine::check_condition(const Request& request, const Prepared& prepared)
 Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   if (closed_) return Status(Code::kClosed, "the store is closed");
   if (Status s = check_condition(request, prepared); !s.ok()) return s;
+  const Seq seq = writer_->last_seq() + 1;
+  const Seq synced = writer_->synced_seq();
+  const int64_t ts = std::max(request.now_us, last_ts_us_);
+  Status appended;
   try {
     for (size_t i = 0; i < request.ops.size(); ++i) {
       prepared.slots[i].staged = table_.stage(request.ops[i], prepared.slots[i].hash);
     }
+    appended = writer_->make_room(prepared.body.text.size());
+    if (appended.ok()) {
+      appended = writer_->append({.seq = seq, .ts_us = ts, .synced = synced > vouched_ ? synced : 0}, prepared.body);
+    }
   } catch (const std::bad_alloc&) {
-    prepared.discard();
-    return out_of_memory();
-  }
-  const Seq seq = writer_->last_seq() + 1;
-  const Seq synced = writer_->synced_seq();
-  const int64_t ts = std::max(request.now_us, last_ts_us_);
-  Status appended = writer_->make_room(prepared.body.text.size());
-  if (appended.ok()) {
-    appended = writer_->append({.seq = seq, .ts_us = ts, .synced = synced > vouched_ ? synced : 0}, prepared.body);
+    appended = out_of_memory();
   }
   if (!appended.ok()) {
     prepared.discard();

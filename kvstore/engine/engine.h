@@ -100,7 +100,7 @@ class Engine {
   // open.cc
   Status start();
   Status take_lock();
-  Status replay(bool* is_new, wal::LogWriter::Place* place);
+  Status replay(wal::LogWriter::Place* place);
 
   // commit.cc
   Result<Seq> commit(const Request& request);
@@ -120,7 +120,8 @@ class Engine {
   Logger log_;
   RecoveryReport recovery_;
   std::unique_ptr<env::FileLock> lock_;      // null: read-only, or closed
-  wal::Owner owner_;
+  wal::Owner owner_;                         // what LOCK says of us
+  wal::Owner previous_owner_;                // what it said before
 
   table::Table table_;
   base::BufferPool pool_;

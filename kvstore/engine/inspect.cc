@@ -209,7 +209,9 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
                                    .bytes = end.torn.bytes,
                                    .message = fmt::format("{}:{} (byte {}): {} bytes: {}", end.torn.file, end.torn.line,
                                                           end.torn.offset, end.torn.bytes, end.torn.reason),
-                                   .advice = "nothing: the next opening for writing cuts it and keeps it in lost+found/"});
+                                   .advice = env.is_locked(wal::join_path(dir, wal::kLockName))
+                                                 ? "nothing: a process has the store open, and may be writing this line now"
+                                                 : "nothing: the next opening for writing cuts it and keeps it in lost+found/"});
       }
       break;
     }

@@ -1,6 +1,6 @@
 // Opening and closing. For writing, in this order:
-//   create the directory -> take LOCK -> remove leftovers -> walk and replay the log -> keep and cut a torn tail,
-//   settle and sync the log -> note ourselves in LOCK -> append
+//   create the directory -> take LOCK and note ourselves in it -> remove leftovers -> walk and replay the log
+//   -> keep and cut a torn tail, settle and sync the log -> append
 // Read-only: walk and replay, nothing else.
 #include <fmt/format.h>
 
@@ -94,7 +94,16 @@ Status Engine::take_lock() {
   Result<std::unique_ptr<env::FileLock>> lock = env_.lock(path);
   if (lock.ok()) {
     lock_ = *std::move(lock);
-    return {};
+    Result<wal::Owner> previous = wal::read_owner(lock_->file());
+    if (!previous.ok()) return std::move(previous).status().at(path);
+    previous_owner_ = *std::move(previous);
+    // Before the replay, which may take long: whoever comes meanwhile is told our name.
+    owner_ = {.store = previous_owner_.store,
+              .pid = env_.pid(),
+              .host = env_.host(),
+              .started_us = now_us(),
+              .closed_seq = previous_owner_.closed_seq};
+    return wal::write_owner(lock_->file(), owner_);
   }
   if (lock.status().code() != Code::kLocked) return std::move(lock).status().with("take the lock");
   Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
@@ -104,7 +113,7 @@ Status Engine::take_lock() {
 }
 
 // Reads the whole log into the table. For a writable store also cuts and settles it, and says where it goes on.
-Status Engine::replay(bool* is_new, wal::LogWriter::Place* place) {
+Status Engine::replay(wal::LogWriter::Place* place) {
   const auto begin = std::chrono::steady_clock::now();
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   Result<wal::LogWalk> walk =
@@ -113,8 +122,9 @@ Status Engine::replay(bool* is_new, wal::LogWriter::Place* place) {
   if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) return s;
   const wal::WalkEnd& end = walk->end();
 
-  owner_ = walk->owner();
-  recovery_.clean_close = owner_.pid == 0 && !owner_.store.empty() && end.kind == wal::WalkEnd::Kind::kClean;
+  if (options_.read_only) previous_owner_ = walk->owner();
+  recovery_.clean_close =
+      previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.kind == wal::WalkEnd::Kind::kClean;
   if (end.kind == wal::WalkEnd::Kind::kTorn) {
     if (options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
       return error(Code::kCorruption, "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes",
@@ -129,7 +139,6 @@ Status Engine::replay(bool* is_new, wal::LogWriter::Place* place) {
     }
     Result<uint64_t> length = settle_log(env_, dir_, end, walk->last_seq());
     if (!length.ok()) return std::move(length).status();
-    *is_new = end.segment.empty();
     *place = {.segment = end.segment,
               .offset = *length,
               .last_seq = walk->last_seq(),
@@ -137,7 +146,10 @@ Status Engine::replay(bool* is_new, wal::LogWriter::Place* place) {
               .segments = walk->segments().size()};
     last_ts_us_ = walk->last_ts_us();
     recovery_.synced_seq = walk->last_seq();
-    if (owner_.store.empty()) owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
+    if (owner_.store.empty()) {  // a new store, or LOCK was lost
+      owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
+      if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
+    }
   }
   recovery_.duration =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
@@ -151,7 +163,6 @@ Status Engine::replay(bool* is_new, wal::LogWriter::Place* place) {
 }
 
 Status Engine::start() {
-  bool is_new = false;
   wal::LogWriter::Place place;
   if (!options_.read_only) {
     if (Status s = take_lock(); !s.ok()) return s;
@@ -159,13 +170,11 @@ Status Engine::start() {
       return std::move(removed).status().with("remove leftover files");
     }
   }
-  if (Status s = replay(&is_new, &place); !s.ok()) return s;
+  if (Status s = replay(&place); !s.ok()) {
+    if (lock_ != nullptr) (void)wal::write_owner(lock_->file(), previous_owner_).ok();  // as if we had not been there
+    return s;
+  }
   if (!options_.read_only) {
-    owner_.pid = env_.pid();
-    owner_.host = env_.host();
-    owner_.started_us = now_us();
-    if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
-
     background_ = std::make_unique<Background>();
     Result<std::unique_ptr<wal::LogWriter>> writer =
         wal::LogWriter::open(env_,

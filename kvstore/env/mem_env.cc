@@ -58,7 +58,8 @@ struct MemInode {
     if (offset + bytes.size() > size) resize(offset + bytes.size());
     const size_t in_front = count_in_front(offset, bytes.size());
     if (in_front > 0) racy_copy(front.get() + offset, bytes.data(), in_front);
-    if (in_front < bytes.size()) bytes.substr(in_front).copy(back.data() + back_index(offset, in_front), bytes.npos);
+    const std::string_view behind = bytes.substr(in_front);
+    if (!behind.empty()) std::memcpy(back.data() + back_index(offset, in_front), behind.data(), behind.size());
   }
 
   // What is added reads as zeros, what is taken away is gone for good.

@@ -27,7 +27,7 @@ namespace kvstore::env {
 
 struct MemInode;
 
-class MemEnv final : public Env {
+class MemEnv : public Env {
  public:
   // Different seeds give different uuids, so that stores made in two environments can be told apart.
   explicit MemEnv(uint64_t seed = 1) : seed_(seed) {}

@@ -240,8 +240,8 @@ class PosixEnv final : public Env {
     if (entries == nullptr) return failure(errno, "list", dir);
     std::vector<std::string> names;
     while (true) {
-      errno = 0;  // the only way to tell the end from a failure
-      const dirent* entry = ::readdir(entries.get());
+      errno = 0;                                       // the only way to tell the end from a failure
+      const dirent* entry = ::readdir(entries.get());  // NOLINT(concurrency-mt-unsafe): the stream is ours alone
       if (entry == nullptr) break;
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") names.emplace_back(name);

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "kvstore/base/crc32c.h"
+#include "kvstore/format/digits.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/format/readers.h"
 #include "kvstore/version.h"
@@ -17,22 +19,16 @@ constexpr std::string_view kSealClosing = R"("})";
 constexpr size_t kCrcDigits = 8;
 static_assert(kSealOpening.size() + kCrcDigits + kSealClosing.size() == kSealBytes);
 
-constexpr int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+// Whether the text ends like a seal, whatever stands where its digits belong.
+bool is_sealed(std::string_view text) noexcept {
+  return text.size() >= kSealBytes && text.substr(text.size() - kSealBytes).starts_with(kSealOpening) &&
+         text.ends_with(kSealClosing);
+}
 
-// The number in the seal, which has one spelling: eight lower-case digits. False: no seal.
-bool read_seal(std::string_view text, uint32_t* crc) noexcept {
-  if (text.size() < kSealBytes) return false;
-  const std::string_view seal = text.substr(text.size() - kSealBytes);
-  if (!seal.starts_with(kSealOpening) || !seal.ends_with(kSealClosing)) return false;
-  uint32_t value = 0;
-  int seen = 0;
-  for (const char c : seal.substr(kSealOpening.size(), kCrcDigits)) {
-    const int digit = hex_digit(c);
-    seen |= digit;  // negative once any digit was
-    value = value << 4 | (static_cast<uint32_t>(digit) & 15);
-  }
-  *crc = value;
-  return seen >= 0;
+// The digits of a seal, which have one spelling: eight, in lower case. False: they are something else.
+bool read_crc(std::string_view digits, uint32_t* crc) noexcept {
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), *crc, 16);
+  return error == std::errc() && hex_digits(*crc) == load_text(digits.data());
 }
 
 bool is_blank(std::string_view text) noexcept {
@@ -52,19 +48,19 @@ std::string excerpt(std::string_view part) {
 
 Line decode(std::string_view line, std::vector<Op>& ops, base::Scratch& scratch) {
   Line result;
-  uint32_t stored = 0;
-  if (!read_seal(line, &stored)) [[unlikely]] {
+  if (!is_sealed(line)) [[unlikely]] {
     result.kind = is_blank(line) ? LineKind::kBlank : LineKind::kUnsealed;
     return result;
   }
+  const std::string_view digits = line.substr(line.size() - kSealBytes + kSealOpening.size(), kCrcDigits);
   const uint32_t computed = base::crc32c(line.substr(0, line.size() - kSealBytes));
-  if (computed != stored) [[unlikely]] {
-    result.kind = LineKind::kBadCrc;
-    result.crc_stored = stored;
+  if (load_text(digits.data()) != hex_digits(computed)) [[unlikely]] {
     result.crc_computed = computed;
+    result.kind = read_crc(digits, &result.crc_stored) ? LineKind::kBadCrc : LineKind::kUnsealed;
     return result;
   }
-  if (read_canonical(line, &result, &ops, &scratch)) [[likely]] return result;
+  if (read_canonical(line, &result, &ops, &scratch)) [[likely]]
+    return result;
   Problem problem;
   read_general(line, &result, &ops, &scratch, &problem);
   return result;
@@ -72,20 +68,26 @@ Line decode(std::string_view line, std::vector<Op>& ops, base::Scratch& scratch)
 
 std::string explain(std::string_view line, const Line& decoded) {
   switch (decoded.kind) {
-    case LineKind::kRecord: return "an intact record";
-    case LineKind::kSegmentHeader: return "an intact segment header";
-    case LineKind::kSegmentEnd: return "an intact segment end";
-    case LineKind::kOwner: return "an intact owner line";
-    case LineKind::kBlank: return "blank";
+    case LineKind::kRecord:
+      return "an intact record";
+    case LineKind::kSegmentHeader:
+      return "an intact segment header";
+    case LineKind::kSegmentEnd:
+      return "an intact segment end";
+    case LineKind::kOwner:
+      return "an intact owner line";
+    case LineKind::kBlank:
+      return "blank";
     case LineKind::kUnsealed: {
-      const bool zeros = !line.empty() && line.find_first_not_of('\0') == line.npos;
+      const bool zeros = !line.empty() && line.find_first_not_of('\0') == std::string_view::npos;
       return fmt::format(R"(not sealed: does not end in ,"crc":"xxxxxxxx"}}{})",
                          zeros ? fmt::format("; it is {} zero bytes", line.size()) : "");
     }
     case LineKind::kBadCrc:
       return fmt::format("crc mismatch (stored {:08x}, computed {:08x})", decoded.crc_stored, decoded.crc_computed);
     case LineKind::kMalformed:
-    case LineKind::kUnknownOp: break;
+    case LineKind::kUnknownOp:
+      break;
   }
   // The reason was not worth carrying along: it is found again by reading again.
   Line again;
@@ -93,7 +95,9 @@ std::string explain(std::string_view line, const Line& decoded) {
   base::Scratch scratch;
   Problem problem;
   read_general(line, &again, &ops, &scratch, &problem);
-  const std::string subject = problem.subject.empty() ? "" : " " + excerpt(problem.subject);
+  const std::string subject = problem.subject.empty() ? ""
+                              : problem.is_bare_name  ? fmt::format(R"( "{}")", problem.subject)
+                                                      : fmt::format(" {}", excerpt(problem.subject));
   if (decoded.kind == LineKind::kUnknownOp) {
     return fmt::format("{}{} at column {}: written by a newer version than format {}", problem.what, subject,
                        problem.offset + 1, kFormatVersion);

@@ -20,11 +20,11 @@ enum class LineKind : uint8_t {
   kSegmentHeader,
   kSegmentEnd,
   kOwner,
-  kBlank,       // nothing but spaces, tabs, carriage returns: filler, skipped everywhere
-  kUnsealed,    // does not end in a well-shaped seal
-  kBadCrc,      // sealed, but the bytes do not match
-  kMalformed,   // intact bytes that are no line of this format: duplicate members, wrong types, bad JSON
-  kUnknownOp,   // intact, well-formed, but an "op" (or "kvstore" kind, or format number) we do not know
+  kBlank,      // nothing but spaces, tabs, carriage returns: filler, skipped everywhere
+  kUnsealed,   // does not end in a well-shaped seal
+  kBadCrc,     // sealed, but the bytes do not match
+  kMalformed,  // intact bytes that are no line of this format: duplicate members, wrong types, bad JSON
+  kUnknownOp,  // intact, well-formed, but an "op" (or "kvstore" kind, or format number) we do not know
 };
 
 struct Line {
@@ -33,7 +33,7 @@ struct Line {
   Stamp stamp{};
   std::string_view by{};
   bool is_batch = false;
-  size_t op_begin = 0;         // in the ops vector the line was decoded into
+  size_t op_begin = 0;  // in the ops vector the line was decoded into
   size_t op_count = 0;
   // The other kinds, one at a time:
   SegmentHeader header{};

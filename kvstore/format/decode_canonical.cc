@@ -1,11 +1,13 @@
 // One pass over the one spelling that encode.h produces, which is all that replay ever sees unless a person
 // or another program wrote the line. It never reports: at the first surprise it gives up, and the general
 // reader, which must agree wherever both succeed, finds out what the surprise is.
+#include <algorithm>
 #include <cstring>
 
 #include "kvstore/format/base64.h"
 #include "kvstore/format/digits.h"
 #include "kvstore/format/encode.h"
+#include "kvstore/format/json_string.h"
 #include "kvstore/format/json_text.h"
 #include "kvstore/format/readers.h"
 #include "kvstore/format/special.h"
@@ -14,10 +16,43 @@
 namespace kvstore::format {
 namespace {
 
+constexpr size_t kShortBytes = 4096;
+
+// The string content at `first`, whose first escape is where `plain_run` ends: in one pass when it is short. Longer
+// content has its end found first, so that it takes no more scratch than it must. Returns what follows the
+// closing quote, nullptr when there is no such string. Outside the class, whose members are to stay in registers.
+[[gnu::noinline]] const char* read_escaped(const char* first, const PlainRun& plain_run, const char* end,
+                                           base::Scratch* scratch, std::string_view* content) {
+  const auto plain = static_cast<size_t>(plain_run.end - first);
+  if (plain <= kShortBytes) {
+    const size_t room = std::min(static_cast<size_t>(end - first), kShortBytes) + 2 * kUnescapeSlack;
+    char* const out = scratch->allocate(room);
+    std::memcpy(out, first, plain);
+    const Unescaped rest = unescape_to_quote(out + plain, room - plain, plain_run.end, end);
+    const size_t size = rest.quote == nullptr ? 0 : static_cast<size_t>(rest.end - out);
+    scratch->shrink_last(room, size);
+    if (rest.quote != nullptr) {
+      *content = {out, size};
+      const bool may_be_non_utf8 = plain_run.non_ascii || rest.may_be_non_utf8;
+      return !may_be_non_utf8 || is_utf8(*content) ? rest.quote + 1 : nullptr;
+    }
+  }
+  JsonError error;
+  const char* const quote = first - 1;
+  const std::string_view text(quote, static_cast<size_t>(end - quote));
+  const std::optional<size_t> size = skip_json_value(text, 0, &error);
+  if (!size) return nullptr;
+  *content = unescape_json(text.substr(0, *size), *scratch);
+  return quote + *size;
+}
+
 class CanonicalReader {
  public:
   CanonicalReader(std::string_view text, base::Scratch* scratch) noexcept
-      : at_(text.data()), seal_(text.data() + text.size() - kSealBytes), end_(text.data() + text.size()), scratch_(scratch) {}
+      : at_(text.data()),
+        seal_(text.data() + text.size() - kSealBytes),
+        end_(text.data() + text.size()),
+        scratch_(scratch) {}
 
   bool read(Line* line, std::vector<Op>* ops) {
     if (!literal(R"({"seq":)") || !integer(&line->stamp.seq)) return false;
@@ -54,21 +89,15 @@ class CanonicalReader {
   // At the first byte of a string's content; *content is what the string means.
   bool string(std::string_view* content) {
     const char* const first = at_;
-    PlainRun run = scan_plain(at_, end_);
+    const PlainRun run = scan_plain(at_, end_);
     if (run.end == end_) return false;
     if (*run.end == '"') [[likely]] {
       at_ = run.end + 1;
       *content = {first, static_cast<size_t>(run.end - first)};
       return !run.non_ascii || is_utf8(*content);
     }
-    JsonError error;
-    const char* const quote = first - 1;
-    const std::string_view rest(quote, static_cast<size_t>(end_ - quote));
-    const std::optional<size_t> size = skip_json_value(rest, 0, &error);
-    if (!size) return false;
-    at_ = quote + *size;
-    *content = unescape_json(rest.substr(0, *size), *scratch_);
-    return true;
+    at_ = read_escaped(first, run, end_, scratch_, content);
+    return at_ != nullptr;
   }
 
   bool base64(std::string_view* bytes) {

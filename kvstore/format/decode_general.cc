@@ -16,12 +16,36 @@ namespace kvstore::format {
 namespace {
 
 enum Name : size_t {
-  kBy, kClosedSeq, kCrc, kCreated, kExpires, kFirstSeq, kFormat, kHost, kJson, kKey, kKey64, kKvstore, kLastSeq,
-  kNext, kOp, kOps, kPid, kSeq, kStarted, kStore, kSynced, kTs, kValue, kValue64, kNameCount
+  kBy,
+  kClosedSeq,
+  kCrc,
+  kCreated,
+  kExpires,
+  kFirstSeq,
+  kFormat,
+  kHost,
+  kJson,
+  kKey,
+  kKey64,
+  kKvstore,
+  kLastSeq,
+  kNext,
+  kOp,
+  kOps,
+  kPid,
+  kSeq,
+  kStarted,
+  kStore,
+  kSynced,
+  kTs,
+  kValue,
+  kValue64,
+  kNameCount
 };
 constexpr std::array<std::string_view, kNameCount> kNames = {
-    "by",    "closed_seq", "crc", "created", "expires", "first_seq", "format", "host",   "json", "key",   "key64",  "kvstore",
-    "last_seq", "next",    "op",  "ops",     "pid",     "seq",       "started", "store", "synced", "ts",  "value", "value64"};
+    "by",   "closed_seq", "crc",     "created", "expires",  "first_seq", "format", "host",
+    "json", "key",        "key64",   "kvstore", "last_seq", "next",      "op",     "ops",
+    "pid",  "seq",        "started", "store",   "synced",   "ts",        "value",  "value64"};
 static_assert(std::ranges::is_sorted(kNames));
 
 // The raw text of an object's known members; a member that is absent has a null view.
@@ -52,17 +76,18 @@ class GeneralReader {
     return LineKind::kMalformed;
   }
   bool fail(size_t offset, std::string_view what, std::string_view subject = {}) {
-    *problem_ = {offset, what, subject};
+    *problem_ = {offset, what, subject, false};
     return false;
   }
   bool fail(std::string_view where, std::string_view what) { return fail(offset_of(where), what); }
   bool fail(const Members& members, std::string_view what, Name name) {
-    const std::string_view where = members[name].data() != nullptr ? members[name] : members[kOp];
-    return fail(where.data() != nullptr ? offset_of(where) : 0, what, kNames[name]);
+    const std::string_view where = has(members, name) ? members[name] : members[kOp];
+    *problem_ = {where.data() != nullptr ? offset_of(where) : 0, what, kNames[name], true};
+    return false;
   }
   // Well-formed, but beyond this version. The first such place is the one reported.
   bool newer(std::string_view where, std::string_view what) {
-    if (!newer_) *problem_ = {offset_of(where), what, where};
+    if (!newer_) *problem_ = {offset_of(where), what, where, false};
     newer_ = true;
     return true;
   }
@@ -90,7 +115,8 @@ class GeneralReader {
 
   bool read_member(size_t* at, Members* members) {
     const size_t name_begin = *at;
-    if (name_begin == text_.size() || text_[name_begin] != '"') return fail(name_begin, "expected a member name in quotes");
+    if (name_begin == text_.size() || text_[name_begin] != '"')
+      return fail(name_begin, "expected a member name in quotes");
     if (!skip_value(at)) return false;
     const std::string_view quoted = text_.substr(name_begin, *at - name_begin);
     *at = skip_json_space(text_, *at);
@@ -180,10 +206,11 @@ class GeneralReader {
   bool read_record(const Members& members, Line* line) {
     line->kind = LineKind::kRecord;
     if (!read_integer(members, kSeq, &line->stamp.seq) || !read_integer(members, kTs, &line->stamp.ts_us)) return false;
-    if (line->stamp.seq == 0) return fail(members, "sequence numbers begin at 1", kSeq);
+    if (line->stamp.seq == 0) return fail(members, "a sequence number of 0 in", kSeq);
     if (has(members, kSynced)) {
       if (!read_integer(members, kSynced, &line->stamp.synced)) return false;
-      if (line->stamp.synced >= line->stamp.seq) return fail(members, "a voucher for a later record", kSynced);
+      if (line->stamp.synced >= line->stamp.seq)
+        return fail(members, "a voucher for this record or a later one in", kSynced);
     }
     if (has(members, kBy) && !read_string(members, kBy, &line->by)) return false;
     std::string_view op;
@@ -191,7 +218,7 @@ class GeneralReader {
     if (op != "batch") return read_op(members, op);
     line->is_batch = true;
     for (const Name name : {kKey, kKey64, kValue, kValue64, kJson, kExpires}) {
-      if (has(members, name)) return fail(members, "a batch has no such member", name);
+      if (has(members, name)) return fail(members, "a batch with a member", name);
     }
     return read_ops(members);
   }
@@ -206,7 +233,10 @@ class GeneralReader {
       const size_t begin = at;
       if (!read_members(&at, &op_members)) return false;
       std::string_view op;
-      if (!has(op_members, kOp)) return fail(begin, "missing member", kNames[kOp]);
+      if (!has(op_members, kOp)) {
+        *problem_ = {begin, "missing member", kNames[kOp], true};
+        return false;
+      }
       if (!read_string(op_members, kOp, &op)) return false;
       if (op == "batch") return fail(op_members[kOp], "a batch inside a batch");
       if (!read_op(op_members, op)) return false;
@@ -220,14 +250,14 @@ class GeneralReader {
     if (name != "put" && name != "del") return newer(members[kOp], "unknown operation");
     Op op;
     op.kind = name == "put" ? Op::Kind::kPut : Op::Kind::kDel;
-    if (has(members, kOps)) return fail(members, "only a batch has such a member", kOps);
+    if (has(members, kOps)) return fail(members, "a single operation with a member", kOps);
     if (!read_key(members, &op)) return false;
     if (op.kind == Op::Kind::kPut) {
       if (!read_value(members, &op)) return false;
       if (has(members, kExpires) && !read_integer(members, kExpires, &op.expires_us)) return false;
     } else {
       for (const Name value : {kValue, kValue64, kJson, kExpires}) {
-        if (has(members, value)) return fail(members, "a del has no such member", value);
+        if (has(members, value)) return fail(members, "a del with a member", value);
       }
     }
     ops_->push_back(op);
@@ -235,18 +265,19 @@ class GeneralReader {
   }
 
   bool read_key(const Members& members, Op* op) {
-    if (has(members, kKey) && has(members, kKey64)) return fail(members, "a second key", kKey64);
+    if (has(members, kKey) && has(members, kKey64)) return fail(members, "a second key in", kKey64);
     const Name name = has(members, kKey64) ? kKey64 : kKey;
-    if (!(name == kKey ? read_string(members, kKey, &op->key) : read_base64_string(members, kKey64, &op->key))) return false;
-    if (op->key.empty()) return fail(members, "an empty key", name);
-    if (op->key.size() > kKeyBytesMax) return fail(members, "a key above 64 KiB", name);
+    if (!(name == kKey ? read_string(members, kKey, &op->key) : read_base64_string(members, kKey64, &op->key)))
+      return false;
+    if (op->key.empty()) return fail(members, "an empty key in", name);
+    if (op->key.size() > kKeyBytesMax) return fail(members, "a key above 64 KiB in", name);
     return true;
   }
 
   bool read_value(const Members& members, Op* op) {
     const int count = has(members, kValue) + has(members, kValue64) + has(members, kJson);
     if (count == 0) return fail(members, "missing member", kValue);
-    if (count > 1) return fail(members, "a second value", has(members, kValue64) ? kValue64 : kJson);
+    if (count > 1) return fail(members, "a second value in", has(members, kValue64) ? kValue64 : kJson);
     if (has(members, kJson)) {
       op->is_json = true;
       op->value = members[kJson];
@@ -255,7 +286,11 @@ class GeneralReader {
     } else if (!read_base64_string(members, kValue64, &op->value)) {
       return false;
     }
-    if (op->value.size() > kValueBytesMax) return fail(members, "a value above 64 MiB", has(members, kJson) ? kJson : has(members, kValue) ? kValue : kValue64);
+    if (op->value.size() > kValueBytesMax)
+      return fail(members, "a value above 64 MiB in",
+                  has(members, kJson)    ? kJson
+                  : has(members, kValue) ? kValue
+                                         : kValue64);
     return true;
   }
 
@@ -273,8 +308,9 @@ class GeneralReader {
     }
     if (kind == "end") {
       line->kind = LineKind::kSegmentEnd;
-      if (!read_integer(members, kLastSeq, &line->end.last_seq) || !read_string(members, kNext, &line->end.next)) return false;
-      return is_segment_name(line->end.next) || fail(members, "not the name of a segment", kNext);
+      if (!read_integer(members, kLastSeq, &line->end.last_seq) || !read_string(members, kNext, &line->end.next))
+        return false;
+      return is_segment_name(line->end.next) || fail(members, "no name of a segment in", kNext);
     }
     if (kind == "lock") {
       line->kind = LineKind::kOwner;

@@ -13,12 +13,12 @@
 
 namespace kvstore::format {
 
-inline constexpr size_t kDigitsMax = 16;       // of kIntegerMax
-inline constexpr size_t kDigitsRoom = 24;      // what write_digits() may touch
+inline constexpr size_t kDigitsMax = 16;   // of kIntegerMax
+inline constexpr size_t kDigitsRoom = 24;  // what write_digits() may touch
 
 // Eight bytes of text as a number whose lowest byte is the first character, on any machine.
 [[nodiscard]] inline uint64_t load_text(const char* text) noexcept {
-  uint64_t word;
+  uint64_t word = 0;
   std::memcpy(&word, text, sizeof word);
   if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
   return word;
@@ -34,7 +34,7 @@ inline void store_text(char* out, uint64_t word) noexcept {
   const uint64_t fours = (value / 10000) | uint64_t{value % 10000} << 32;
   const uint64_t high_pairs = ((fours * 10486) >> 20) & 0x0000007f0000007f;  // x/100 == x*10486>>20 below 10^4
   const uint64_t pairs = high_pairs | (fours - 100 * high_pairs) << 16;
-  const uint64_t tens = ((pairs * 103) >> 10) & 0x000f000f000f000f;          // x/10 == x*103>>10 below 100
+  const uint64_t tens = ((pairs * 103) >> 10) & 0x000f000f000f000f;  // x/10 == x*103>>10 below 100
   return tens | (pairs - 10 * tens) << 8;
 }
 
@@ -54,12 +54,23 @@ inline void store_text(char* out, uint64_t word) noexcept {
   return out + 8;
 }
 
+// The eight lower-case hexadecimal digits of `value`, as store_text() wants them.
+[[nodiscard]] inline uint64_t hex_digits(uint32_t value) noexcept {
+  uint64_t nibbles = value;  // spread by halves, the most significant first: 2 x 4 digits, 4 x 2, 8 x 1
+  nibbles = (nibbles >> 16 & 0x0000ffff) | (nibbles & 0x0000ffff) << 32;
+  nibbles = (nibbles >> 8 & 0x000000ff000000ff) | (nibbles & 0x000000ff000000ff) << 16;
+  nibbles = (nibbles >> 4 & 0x000f000f000f000f) | (nibbles & 0x000f000f000f000f) << 8;
+  const uint64_t letters = (nibbles + 0x0606060606060606) >> 4 & 0x0101010101010101;  // 1 where the digit is a..f
+  return nibbles + 0x3030303030303030 + letters * ('a' - '0' - 10);
+}
+
 // The number that eight digit values (as split_digits() gives them) stand for.
 [[nodiscard]] inline uint64_t join_digits(uint64_t digits) noexcept {
   constexpr uint64_t kEvenFours = 0x000000ff000000ff;
   digits = digits * 10 + (digits >> 8);  // pairs, in the even bytes
   return ((digits & kEvenFours) * (100 + (uint64_t{1'000'000} << 32)) +
-          ((digits >> 16) & kEvenFours) * (1 + (uint64_t{10'000} << 32))) >> 32;
+          ((digits >> 16) & kEvenFours) * (1 + (uint64_t{10'000} << 32))) >>
+         32;
 }
 
 // Reads a whole number 0..kIntegerMax in its only legal spelling: plain digits, no leading zero. Returns

@@ -73,9 +73,10 @@ void append_bytes(base::Buffer& out, const Member& member, std::string_view byte
 }
 
 void append_json(base::Buffer& out, std::string_view document) {
-  base::Scratch scratch;  // allocates only for a document of several lines
-  append_literal(out, R"(,"json":)");
-  out.append(json_on_one_line(document, scratch));
+  constexpr char kMember[] = R"(,"json":)";
+  char* const begin = out.reserve(sizeof kMember + document.size());
+  char* const end = write_json_on_one_line(write_literal(begin, kMember), document);
+  out.commit(static_cast<size_t>(end - begin));
 }
 
 void append_op(base::Buffer& out, const Op& op) {
@@ -132,10 +133,9 @@ size_t encode_stamp(char* out, const Stamp& stamp) noexcept {
 }
 
 void encode_seal(char* out, uint32_t crc) noexcept {
-  constexpr char kHex[] = "0123456789abcdef";
-  char* at = write_literal(out, R"(,"crc":")");
-  for (int shift = 28; shift >= 0; shift -= 4) *at++ = kHex[crc >> shift & 15];
-  write_literal(at, "\"}");
+  char* const digits = write_literal(out, R"(,"crc":")");
+  store_text(digits, hex_digits(crc));
+  write_literal(digits + 8, "\"}");
 }
 
 namespace {

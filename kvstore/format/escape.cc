@@ -20,7 +20,8 @@ static_assert(sizeof(EscapeText) == 8);
 constexpr auto kEscapes = [] {
   std::array<EscapeText, '\\' + 1> table{};
   constexpr char kHex[] = "0123456789abcdef";
-  for (unsigned byte = 0; byte < 0x20; ++byte) table[byte] = {{'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]}, 6};
+  for (unsigned byte = 0; byte < 0x20; ++byte)
+    table[byte] = {{'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]}, 6};
   table['\b'] = {{'\\', 'b'}, 2};
   table['\f'] = {{'\\', 'f'}, 2};
   table['\n'] = {{'\\', 'n'}, 2};
@@ -44,7 +45,7 @@ Escaped escape_portable(char* out, std::string_view text) noexcept {
   const char* const end = in + text.size();
   bool non_ascii = false;
   while (in != end) {
-    uint64_t word;
+    uint64_t word = 0;
     if (end - in >= 8 && (std::memcpy(&word, in, sizeof word), !any_special(word))) {
       std::memcpy(out, in, sizeof word);
       non_ascii |= any_non_ascii(word);

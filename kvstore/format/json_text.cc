@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <bitset>
-#include <cstdint>
 #include <cstring>
 
+#include "kvstore/format/json_string.h"
 #include "kvstore/format/special.h"
 #include "kvstore/format/utf8.h"
 
@@ -16,21 +15,6 @@ namespace {
 
 constexpr bool is_space(char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
 constexpr bool is_digit(char byte) { return byte >= '0' && byte <= '9'; }
-
-// The number of four hex digits at `text`, or -1.
-int read_hex4(const char* text, const char* end) noexcept {
-  if (end - text < 4) return -1;
-  int value = 0;
-  for (int i = 0; i < 4; ++i) {
-    const char c = text[i];
-    const int digit = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-    if (digit < 0) return -1;
-    value = value << 4 | digit;
-  }
-  return value;
-}
-constexpr bool is_high_surrogate(int unit) { return unit >= 0xd800 && unit <= 0xdbff; }
-constexpr bool is_low_surrogate(int unit) { return unit >= 0xdc00 && unit <= 0xdfff; }
 
 // Steps over one value. A class only to share the cursor; the nesting lives in a bit set, not on the stack.
 class Skipper {
@@ -139,11 +123,16 @@ bool Skipper::skip_string() noexcept {
 bool Skipper::skip_scalar() noexcept {
   if (at_ == end_) return fail("expected a JSON value");
   switch (*at_) {
-    case '"': return skip_string();
-    case 't': return skip_word("true");
-    case 'f': return skip_word("false");
-    case 'n': return skip_word("null");
-    default: return *at_ == '-' || is_digit(*at_) ? skip_number() : fail("expected a JSON value");
+    case '"':
+      return skip_string();
+    case 't':
+      return skip_word("true");
+    case 'f':
+      return skip_word("false");
+    case 'n':
+      return skip_word("null");
+    default:
+      return *at_ == '-' || is_digit(*at_) ? skip_number() : fail("expected a JSON value");
   }
 }
 
@@ -196,61 +185,6 @@ bool Skipper::skip(size_t depth_max) noexcept {
   }
 }
 
-// Reads the escape at *text (a backslash), writes its UTF-8, at most 4 bytes. Needs: it is well-formed.
-char* write_unescaped(char* out, const char** text) noexcept {
-  const char* at = *text + 2;
-  const char kind = at[-1];
-  if (kind != 'u') {
-    *text = at;
-    switch (kind) {
-      case 'b': *out = '\b'; break;
-      case 'f': *out = '\f'; break;
-      case 'n': *out = '\n'; break;
-      case 'r': *out = '\r'; break;
-      case 't': *out = '\t'; break;
-      default: *out = kind;
-    }
-    return out + 1;
-  }
-  auto code = static_cast<uint32_t>(read_hex4(at, at + 4));
-  at += 4;
-  if (is_high_surrogate(static_cast<int>(code))) {
-    const auto low = static_cast<uint32_t>(read_hex4(at + 2, at + 6));
-    code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-    at += 6;
-  }
-  *text = at;
-  const auto put = [&out](uint32_t byte) { *out++ = static_cast<char>(byte); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xc0 | code >> 6), put(0x80 | (code & 63));
-  } else if (code < 0x10000) {
-    put(0xe0 | code >> 12), put(0x80 | (code >> 6 & 63)), put(0x80 | (code & 63));
-  } else {
-    put(0xf0 | code >> 18), put(0x80 | (code >> 12 & 63)), put(0x80 | (code >> 6 & 63)), put(0x80 | (code & 63));
-  }
-  return out;
-}
-
-// Whether the JSON string `quoted` says `name`; allocates nothing.
-bool says(std::string_view quoted, std::string_view name) noexcept {
-  const char* at = quoted.data() + 1;
-  const char* const end = quoted.data() + quoted.size() - 1;
-  while (at != end) {
-    char unit[4];
-    size_t size = 1;
-    if (*at == '\\') {
-      size = static_cast<size_t>(write_unescaped(unit, &at) - unit);
-    } else {
-      unit[0] = *at++;
-    }
-    if (!name.starts_with(std::string_view(unit, size))) return false;
-    name.remove_prefix(size);
-  }
-  return name.empty();
-}
-
 // The reference token without its ~0 and ~1, nullopt when a ~ is followed by anything else.
 std::optional<std::string> unescape_token(std::string_view token) {
   std::string plain;
@@ -290,7 +224,7 @@ std::optional<std::string_view> find_child(std::string_view value, std::string_v
     bool wanted = !object && count == *index;
     if (object) {
       const size_t name_end = *skip_json_value(value, at, &error);
-      wanted = says(value.substr(at, name_end - at), token);
+      wanted = json_string_says(value.substr(at, name_end - at), token);
       at = skip_json_space(value, skip_json_space(value, name_end) + 1);  // over the colon
     }
     const size_t end = *skip_json_value(value, at, &error);
@@ -308,9 +242,14 @@ std::string_view trim(std::string_view text) noexcept {
   return text;
 }
 
+bool has_line_break(std::string_view text) noexcept {
+  return text.find('\n') != std::string_view::npos || text.find('\r') != std::string_view::npos;
+}
+
 }  // namespace
 
-std::optional<size_t> skip_json_value(std::string_view text, size_t begin, JsonError* error, size_t depth_max) noexcept {
+std::optional<size_t> skip_json_value(std::string_view text, size_t begin, JsonError* error,
+                                      size_t depth_max) noexcept {
   Skipper skipper(text, begin);
   if (skipper.skip(depth_max)) return skipper.offset();
   *error = skipper.error();
@@ -340,12 +279,17 @@ std::string describe(std::string_view text, const JsonError& error) {
 
 std::string_view json_on_one_line(std::string_view text, base::Scratch& scratch) {
   text = trim(text);
-  if (text.find('\n') == text.npos && text.find('\r') == text.npos) return text;
+  if (!has_line_break(text)) return text;
   char* const out = scratch.allocate(text.size());
-  char* const end = std::copy_if(text.begin(), text.end(), out, [](char c) { return c != '\n' && c != '\r'; });
-  const auto kept = static_cast<size_t>(end - out);
-  scratch.shrink_last(text.size(), kept);
-  return {out, kept};
+  const auto size = static_cast<size_t>(write_json_on_one_line(out, text) - out);
+  scratch.shrink_last(text.size(), size);
+  return {out, size};
+}
+
+char* write_json_on_one_line(char* out, std::string_view text) noexcept {
+  text = trim(text);
+  if (!has_line_break(text)) return std::copy(text.begin(), text.end(), out);
+  return std::copy_if(text.begin(), text.end(), out, [](char c) { return c != '\n' && c != '\r'; });
 }
 
 std::optional<std::string_view> find_json(std::string_view text, std::string_view pointer) {
@@ -354,7 +298,7 @@ std::optional<std::string_view> find_json(std::string_view text, std::string_vie
     if (pointer[0] != '/') return std::nullopt;
     const std::string_view token = pointer.substr(1, pointer.find('/', 1) - 1);
     pointer.remove_prefix(1 + token.size());
-    if (token.find('~') == token.npos) {
+    if (token.find('~') == std::string_view::npos) {
       value = find_child(*value, token);
     } else {
       const std::optional<std::string> plain = unescape_token(token);
@@ -362,31 +306,6 @@ std::optional<std::string_view> find_json(std::string_view text, std::string_vie
     }
   }
   return value;
-}
-
-std::string_view unescape_json(std::string_view quoted, base::Scratch& scratch) {
-  const std::string_view content = quoted.substr(1, quoted.size() - 2);
-  const char* at = content.data();
-  const char* const end = at + content.size();
-  const auto next_backslash = [&] {
-    const void* found = at == end ? nullptr : std::memchr(at, '\\', static_cast<size_t>(end - at));
-    return found == nullptr ? end : static_cast<const char*>(found);
-  };
-  const char* backslash = next_backslash();
-  if (backslash == end) return content;
-  char* const first = scratch.allocate(content.size());  // an escape is never shorter than what it stands for
-  char* out = first;
-  for (;;) {
-    const auto run = static_cast<size_t>(backslash - at);
-    std::memcpy(out, at, run);
-    out += run, at += run;
-    if (at == end) break;
-    out = write_unescaped(out, &at);
-    backslash = next_backslash();
-  }
-  const auto size = static_cast<size_t>(out - first);
-  scratch.shrink_last(content.size(), size);
-  return {first, size};
 }
 
 }  // namespace kvstore::format

@@ -16,8 +16,8 @@ namespace kvstore::format {
 inline constexpr size_t kJsonDepthMax = 1000;
 
 struct JsonError {
-  size_t offset = 0;            // byte where the text stops being JSON
-  const char* what = nullptr;   // "expected ',' or '}'", lives forever
+  size_t offset = 0;           // byte where the text stops being JSON
+  const char* what = nullptr;  // "expected ',' or '}'", lives forever
 };
 
 // The offset just behind the JSON value that starts at text[begin] (no leading white space), or nullopt
@@ -39,6 +39,8 @@ struct JsonError {
 // without \n and \r, which can only stand between its tokens. Points into `text` when that takes no more than
 // trimming, into `scratch` otherwise. Needs: check_json(text) passes.
 [[nodiscard]] std::string_view json_on_one_line(std::string_view text, base::Scratch& scratch);
+// The same, written to `out`; returns the end. Needs: room for text.size() bytes.
+[[nodiscard]] char* write_json_on_one_line(char* out, std::string_view text) noexcept;
 
 // The text of the value at an RFC 6901 pointer ("" is the whole), nullopt when there is none. Of duplicate
 // members the last one counts. Needs: check_json(text) passes. Allocates only for pointers with ~ escapes.

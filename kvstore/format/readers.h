@@ -21,7 +21,8 @@ namespace kvstore::format {
 struct Problem {
   size_t offset = 0;
   std::string_view what;     // `duplicate member`; lives forever
-  std::string_view subject;  // what it is about, a part of the line, possibly empty
+  std::string_view subject;  // what it is about: JSON text from the line, or the bare name of a member; may be empty
+  bool is_bare_name = false;
 };
 
 // Reads any line of this format. Afterwards line->kind is not kUnsealed, kBadCrc or kBlank; when it is

@@ -66,9 +66,7 @@ struct PlainRun {
 [[nodiscard]] inline __m128i load_block(const char* text) noexcept {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(text));
 }
-inline void store_block(char* out, __m128i block) noexcept {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), block);
-}
+inline void store_block(char* out, __m128i block) noexcept { _mm_storeu_si128(reinterpret_cast<__m128i*>(out), block); }
 
 // The last `size` bytes of a text as a block, zeros behind them, never reading outside: two overlapping
 // loads, moved into place by shifts. Needs: 0 < size < 16.

@@ -60,14 +60,14 @@ namespace {
 
 // The errors two neighbouring bytes can show; one bit each, so that sets intersect by AND.
 enum PairError : uint8_t {
-  kTooShort = 1 << 0,       // a lead byte followed by no continuation
-  kTooLong = 1 << 1,        // ASCII followed by a continuation
-  kOverlong3 = 1 << 2,      // e0 followed by 80..9f
-  kTooLarge = 1 << 3,       // f4 followed by 90..bf, or f5..ff by a continuation above 8f
-  kSurrogate = 1 << 4,      // ed followed by a0..bf
-  kOverlong2 = 1 << 5,      // c0 or c1
-  kTooLargeLow = 1 << 6,    // f5..ff followed by 80..8f; shares its bit with kOverlong4,
-  kOverlong4 = 1 << 6,      // f0 followed by 80..8f: their first bytes' low halves tell them apart
+  kTooShort = 1 << 0,          // a lead byte followed by no continuation
+  kTooLong = 1 << 1,           // ASCII followed by a continuation
+  kOverlong3 = 1 << 2,         // e0 followed by 80..9f
+  kTooLarge = 1 << 3,          // f4 followed by 90..bf, or f5..ff by a continuation above 8f
+  kSurrogate = 1 << 4,         // ed followed by a0..bf
+  kOverlong2 = 1 << 5,         // c0 or c1
+  kTooLargeLow = 1 << 6,       // f5..ff followed by 80..8f; shares its bit with kOverlong4,
+  kOverlong4 = 1 << 6,         // f0 followed by 80..8f: their first bytes' low halves tell them apart
   kTwoContinuations = 1 << 7,  // right only as third or fourth byte, decided apart
 };
 constexpr uint8_t kAnyLow = kTooShort | kTooLong | kTwoContinuations;  // errors that ignore the low half
@@ -81,28 +81,28 @@ constexpr char set(int bits) { return static_cast<char>(bits); }
 // Nonzero bytes where `block`, following `before`, breaks a rule.
 KVSTORE_TARGET_SSSE3 inline __m128i pair_errors(__m128i before, __m128i block) {
   const __m128i by_first_high = _mm_setr_epi8(
-      kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong,      // ASCII
+      kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong,                  // ASCII
       set(kTwoContinuations), set(kTwoContinuations), set(kTwoContinuations), set(kTwoContinuations),  // 8_ 9_ a_ b_
-      kTooShort | kOverlong2,                               // c_
-      kTooShort,                                            // d_
-      kTooShort | kOverlong3 | kSurrogate,                  // e_
-      kTooShort | kTooLarge | kTooLargeLow | kOverlong4);   // f_
+      kTooShort | kOverlong2,                                                                          // c_
+      kTooShort,                                                                                       // d_
+      kTooShort | kOverlong3 | kSurrogate,                                                             // e_
+      kTooShort | kTooLarge | kTooLargeLow | kOverlong4);                                              // f_
   constexpr char kBeyond4 = set(kAnyLow | kTooLarge | kTooLargeLow);  // f5 and above stand for nothing
-  const __m128i by_first_low = _mm_setr_epi8(
-      set(kAnyLow | kOverlong2 | kOverlong3 | kOverlong4),  // _0
-      set(kAnyLow | kOverlong2),                            // _1
-      set(kAnyLow), set(kAnyLow),                           // _2 _3
-      set(kAnyLow | kTooLarge),                             // _4
-      kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4,  // _5 .. _c
-      set(kBeyond4 | kSurrogate),                           // _d
-      kBeyond4, kBeyond4);                                  // _e _f
+  const __m128i by_first_low =
+      _mm_setr_epi8(set(kAnyLow | kOverlong2 | kOverlong3 | kOverlong4),                             // _0
+                    set(kAnyLow | kOverlong2),                                                       // _1
+                    set(kAnyLow), set(kAnyLow),                                                      // _2 _3
+                    set(kAnyLow | kTooLarge),                                                        // _4
+                    kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4, kBeyond4,  // _5 .. _c
+                    set(kBeyond4 | kSurrogate),                                                      // _d
+                    kBeyond4, kBeyond4);                                                             // _e _f
   constexpr int kContinuation = kTooLong | kOverlong2 | kTwoContinuations;  // errors that any second 80..bf shows
-  const __m128i by_second_high = _mm_setr_epi8(
-      kTooShort, kTooShort, kTooShort, kTooShort, kTooShort, kTooShort, kTooShort, kTooShort,  // ASCII
-      set(kContinuation | kOverlong3 | kTooLargeLow | kOverlong4),                             // 8_
-      set(kContinuation | kOverlong3 | kTooLarge),                                             // 9_
-      set(kContinuation | kSurrogate | kTooLarge), set(kContinuation | kSurrogate | kTooLarge),  // a_ b_
-      kTooShort, kTooShort, kTooShort, kTooShort);                                             // leads
+  const __m128i by_second_high =
+      _mm_setr_epi8(kTooShort, kTooShort, kTooShort, kTooShort, kTooShort, kTooShort, kTooShort, kTooShort,    // ASCII
+                    set(kContinuation | kOverlong3 | kTooLargeLow | kOverlong4),                               // 8_
+                    set(kContinuation | kOverlong3 | kTooLarge),                                               // 9_
+                    set(kContinuation | kSurrogate | kTooLarge), set(kContinuation | kSurrogate | kTooLarge),  // a_ b_
+                    kTooShort, kTooShort, kTooShort, kTooShort);                                               // leads
 
   const __m128i first = _mm_alignr_epi8(block, before, 15);  // byte i holds the byte in front of block[i]
   const __m128i shown =

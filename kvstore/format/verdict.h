@@ -14,7 +14,8 @@ struct LineFacts {
   bool newline = false;      // ends in '\n'. Decides nothing, see below
   bool sealed = false;       // has the shape of a seal at its end
   bool crc_ok = false;       // the seal matches the bytes
-  bool well_formed = false;  // reads as a line of this format
+  bool well_formed = false;  // reads as a line of this format, of a kind that can stand here at all: a header only
+                             // as a segment's first line, the owner only in LOCK
   bool known_op = false;     // and every op in it is one we can apply; also: its kind and format number
   bool next_seq = false;     // belongs exactly here: a record with the expected number; a header that is its
                              // file's first line and names the expected number; an end after the record it names
@@ -50,8 +51,8 @@ inline constexpr std::array<VerdictRow, 9> kVerdictTable = [] {
       {x, Y, n, x, x, x, n, kCut, "torn: its checksum differs, and no sync promised a record here"},
       {x, Y, n, x, x, x, Y, kCorrupt, "damaged: its checksum differs, where a sync promised a record"},
       {x, Y, Y, n, x, x, x, kCorrupt, "impossible: its bytes are intact, but no version writes such a line"},
-      {x, Y, Y, Y, n, x, x, kUnsupported, "newer: intact, but with a kind, format or operation unknown to this version"},
-      {x, Y, Y, Y, Y, n, n, kCut, "out of order: intact, but the line due before it was lost, and no sync promised that one"},
+      {x, Y, Y, Y, n, x, x, kUnsupported, "newer: intact, but of a kind or operation unknown to this version"},
+      {x, Y, Y, Y, Y, n, n, kCut, "out of order: a line is missing here, and no sync promised it"},
       {x, Y, Y, Y, Y, n, Y, kCorrupt, "out of order: a line is missing here, though a sync promised it"},
       {x, Y, Y, Y, Y, Y, x, kAccept, "intact, and next in order"},
   }};

@@ -115,8 +115,8 @@ struct ChunkPipeline::Impl {
   bool read_into(Slot& slot) {
     try {
       Result<bool> more = reader.next(slot.chunk);
-      if (!more.ok()) failure = std::move(more).status();
       exhausted = !more.ok() || !*more;
+      if (!more.ok()) failure = std::move(more).status();
     } catch (const std::bad_alloc&) {
       failure = out_of_memory();
       exhausted = true;

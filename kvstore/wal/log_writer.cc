@@ -27,6 +27,9 @@ constexpr uint64_t kFirstStepBytes = uint64_t{64} << 10;
 constexpr uint64_t kLastStepBytes = uint64_t{4} << 20;
 constexpr size_t kFillBytes = size_t{256} << 10;
 
+// LogIo::kWrite puts a line together in one buffer, kept between calls unless it has become large.
+constexpr size_t kLineBufferBytesMax = size_t{1} << 20;
+
 // Every segment keeps room for its closing line, so that sealing never needs a disk that has space.
 constexpr size_t kClosingLineBytesMax = 160;
 
@@ -106,7 +109,7 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   segment.filled_end = segment.writeback_end = segment.tail;
   if (settings_.io == LogIo::kWrite) return {};
   Result<char*> mapping = segment.file->map(capacity);
-  if (!mapping.ok()) return std::move(mapping).status();
+  if (!mapping.ok()) return std::move(mapping).status().with("this file system may want LogIo::kWrite");
   segment.mapping = *mapping;
   return {};
 }
@@ -222,6 +225,13 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
 Status LogWriter::rotate(size_t line_bytes_max) {
   ActiveSegment& old = *active_;
   const Seq last = last_seq();
+  // Once the new segment has its name nothing may throw any more, so the memory for the rest is taken here.
+  const std::string closing_line = format::encode_segment_end({.last_seq = last, .next = segment_name(last + 1)});
+  KV_ASSERT(closing_line.size() <= kClosingLineBytesMax);
+  {
+    const std::lock_guard lock(active_mutex_);
+    retired_.reserve(retired_.size() + 1);
+  }
   if (old.mapping != nullptr) {  // only a segment just reopened can lack the room
     if (Status s = extend_to(old, old.tail + kClosingLineBytesMax); !s.ok()) return s;
   }
@@ -230,8 +240,6 @@ Status LogWriter::rotate(size_t line_bytes_max) {
       create_segment(last + 1, std::max<uint64_t>(settings_.segment_bytes, line_bytes_max + 2 * kClosingLineBytesMax));
   if (!created.ok()) return std::move(created).status();
 
-  const std::string closing_line = format::encode_segment_end({.last_seq = last, .next = (*created)->name});
-  KV_ASSERT(closing_line.size() <= kClosingLineBytesMax);
   if (Status s = append_text(old, closing_line); !s.ok()) {  // kWrite on a full disk: the old segment goes on
     Status undone = env_.remove((*created)->path);
     if (undone.ok()) undone = env_.sync_dir(settings_.dir);
@@ -244,8 +252,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
     old.capacity = old.tail;                    // nobody extends it any more
     (void)old.file->truncate(old.tail).ok();    // else the filler stays: blank lines are legal
   }
-  if (Status s = old.file->sync(); !s.ok()) return mark_broken(std::move(s).with("seal the log segment"));
-  ++counters_.syncs;
+  if (Status s = sync_segment(old, last); !s.ok()) return std::move(s).with("seal the log segment");
   replace_active(*std::move(created));
   ++counters_.rotations;
   settings_.on_low_room();
@@ -289,29 +296,32 @@ Status LogWriter::append(const format::Stamp& stamp, const Body& body) {
     segment.tail += line;
     counters_.log_bytes.store(counters_.log_bytes.load(std::memory_order_relaxed) + line, std::memory_order_relaxed);
   } else {
-    std::string line;
-    line.reserve(head.size() + body.text.size() + tail.size());
-    line.append(head).append(body.text).append(tail);
-    if (Status s = append_text(segment, line); !s.ok()) return s;
+    if (line_.capacity() > kLineBufferBytesMax) line_ = base::Buffer();
+    line_.clear();
+    line_.append(head);
+    line_.append(body.text);
+    line_.append(tail);
+    if (Status s = append_text(segment, line_.view()); !s.ok()) return s;
   }
   last_seq_.store(stamp.seq, std::memory_order_release);
   return {};
 }
 
 Status LogWriter::sync() {
-  if (is_broken()) return broken();
   // In this order: a record that is in an older segment than `segment` was synced by the rotation between.
   const Seq covers = last_seq();
   const std::shared_ptr<ActiveSegment> segment = active();
   return sync_segment(*segment, covers);
 }
 
+// One at a time: Linux tells each failed write-back to only one sync of an open file. A second sync beside the one
+// that fails would return OK for the same lost bytes, and might vouch for them before the writer is marked broken.
 Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) {
+  const std::lock_guard lock(sync_mutex_);
+  if (is_broken()) return broken();
   if (Status s = segment.file->sync(); !s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
-  Seq known = synced_seq_.load(std::memory_order_relaxed);
-  while (known < covers && !synced_seq_.compare_exchange_weak(known, covers, std::memory_order_release)) {
-  }
+  if (synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return {};
 }
 

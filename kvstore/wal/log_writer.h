@@ -24,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kvstore/base/buffer.h"
 #include "kvstore/env/env.h"
 #include "kvstore/format/record.h"
 #include "kvstore/options.h"
@@ -70,7 +71,7 @@ class LogWriter {
   // failure nothing is lost and a later call may succeed (kNoSpace, kIoError), unless the writer is broken.
   Status make_room(size_t body_bytes);
   // Writes one record. Needs: make_room(body.text.size()) just returned OK; stamp.seq == last_seq() + 1.
-  // kMapped cannot fail; kWrite removes a partial line again (kNoSpace, kIoError).
+  // kMapped cannot fail; kWrite removes a partial line again (kNoSpace, kIoError). Throws std::bad_alloc (kWrite).
   Status append(const format::Stamp& stamp, const Body& body);
 
   // Returns when every record appended before the call survives a power cut. May be called concurrently.
@@ -118,8 +119,11 @@ class LogWriter {
   std::shared_ptr<ActiveSegment> active_;                  // writes need both the commit lock and active_mutex_
   std::vector<std::shared_ptr<ActiveSegment>> retired_;    // sealed; extend() unmaps them off the commit path
 
+  base::Buffer line_;                                      // kWrite: the line under way; commit lock
+
   std::atomic<format::Seq> last_seq_{0};
-  std::atomic<format::Seq> synced_seq_{0};
+  std::atomic<format::Seq> synced_seq_{0};                 // grows under sync_mutex_
+  std::mutex sync_mutex_;
   std::atomic<bool> is_broken_{false};
   mutable std::mutex broken_mutex_;
   Status broken_;

@@ -102,10 +102,13 @@ class Runner {
     ++row.runs;
     progress_->opened = false;
 
-    const auto delay = std::chrono::microseconds(random_() % (random_() % 4 == 0 ? 2'000 : 20'000));
+    // One in four dies while it opens, or soon after; the others while they write.
+    const bool early = random_() % 4 == 0;
+    const auto delay = std::chrono::microseconds(random_() % (early ? 10'000 : 20'000));
     const pid_t pid = ::fork();
     if (pid < 0) return "fork fails";
     if (pid == 0) child(dir(), mode, store_seed_, *progress_);
+    for (int i = 0; !early && !progress_->opened && i < 10'000; ++i) std::this_thread::sleep_for(std::chrono::microseconds(500));
     std::this_thread::sleep_for(delay);
     ::kill(pid, SIGKILL);
     int how = 0;

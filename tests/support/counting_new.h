@@ -1,4 +1,5 @@
-// Replaces operator new and delete for the whole program: counts a thread's allocations, and refuses memory where a
+// Replaces operator new and delete for the whole program (never inlined: GCC would take malloc and delete for a
+// mismatch): counts a thread's allocations, and refuses memory where a
 // test asks for it. Include it in exactly one file of a program.
 #pragma once
 
@@ -42,27 +43,27 @@ inline void* allocate(size_t size, size_t alignment) {
 
 }  // namespace kvstore::testing
 
-void* operator new(size_t size) { return kvstore::testing::allocate(size, 1); }
-void* operator new[](size_t size) { return kvstore::testing::allocate(size, 1); }
-void* operator new(size_t size, std::align_val_t alignment) {
+[[gnu::noinline]] void* operator new(size_t size) { return kvstore::testing::allocate(size, 1); }
+[[gnu::noinline]] void* operator new[](size_t size) { return kvstore::testing::allocate(size, 1); }
+[[gnu::noinline]] void* operator new(size_t size, std::align_val_t alignment) {
   return kvstore::testing::allocate(size, static_cast<size_t>(alignment));
 }
-void* operator new[](size_t size, std::align_val_t alignment) {
+[[gnu::noinline]] void* operator new[](size_t size, std::align_val_t alignment) {
   return kvstore::testing::allocate(size, static_cast<size_t>(alignment));
 }
-void* operator new(size_t size, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(size_t size, const std::nothrow_t&) noexcept {
   try {
     return kvstore::testing::allocate(size, 1);
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
 }
-void operator delete(void* bytes) noexcept { std::free(bytes); }
-void operator delete[](void* bytes) noexcept { std::free(bytes); }
-void operator delete(void* bytes, size_t) noexcept { std::free(bytes); }
-void operator delete[](void* bytes, size_t) noexcept { std::free(bytes); }
-void operator delete(void* bytes, std::align_val_t) noexcept { std::free(bytes); }
-void operator delete[](void* bytes, std::align_val_t) noexcept { std::free(bytes); }
-void operator delete(void* bytes, size_t, std::align_val_t) noexcept { std::free(bytes); }
-void operator delete[](void* bytes, size_t, std::align_val_t) noexcept { std::free(bytes); }
-void operator delete(void* bytes, const std::nothrow_t&) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete(void* bytes) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete[](void* bytes) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete(void* bytes, size_t) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete[](void* bytes, size_t) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete(void* bytes, std::align_val_t) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete[](void* bytes, std::align_val_t) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete(void* bytes, size_t, std::align_val_t) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete[](void* bytes, size_t, std::align_val_t) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete(void* bytes, const std::nothrow_t&) noexcept { std::free(bytes); }

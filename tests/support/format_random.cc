@@ -1,18 +1,8 @@
 #include "tests/support/format_random.h"
 
-#include <cstdlib>
-#include <memory>
-
-#include "kvstore/format/utf8.h"
+#include <iterator>
 
 namespace kvstore::testing {
-
-uint64_t random_seed() {
-  if (const char* given = std::getenv("KVSTORE_SEED"); given != nullptr) return std::strtoull(given, nullptr, 10);
-  return std::random_device{}();
-}
-
-std::string replay_hint(uint64_t seed) { return "replay with KVSTORE_SEED=" + std::to_string(seed); }
 
 uint64_t below(Rng& rng, uint64_t count) { return std::uniform_int_distribution<uint64_t>(0, count - 1)(rng); }
 
@@ -41,10 +31,18 @@ std::string random_bytes(Rng& rng, Texture texture, size_t size) {
   std::string out;
   while (out.size() < size) {
     switch (texture) {
-      case Texture::kAscii: out += static_cast<char>('#' + below(rng, '[' - '#')); break;
-      case Texture::kEscapes: out += "abc\"\\\n\t\r\b\f/"[below(rng, 11)]; break;
-      case Texture::kControls: out += static_cast<char>(below(rng, 0x80)); break;
-      case Texture::kUnicode: append_code_point(out, random_code_point(rng)); break;
+      case Texture::kAscii:
+        out += static_cast<char>('#' + below(rng, '[' - '#'));
+        break;
+      case Texture::kEscapes:
+        out += "abc\"\\\n\t\r\b\f/"[below(rng, 11)];
+        break;
+      case Texture::kControls:
+        out += static_cast<char>(below(rng, 0x80));
+        break;
+      case Texture::kUnicode:
+        append_code_point(out, random_code_point(rng));
+        break;
       case Texture::kMixed:
         if (below(rng, 30) == 0) {
           append_code_point(out, random_code_point(rng));
@@ -52,9 +50,14 @@ std::string random_bytes(Rng& rng, Texture texture, size_t size) {
           out += static_cast<char>('a' + below(rng, 26));
         }
         break;
-      case Texture::kBytes: out += static_cast<char>(below(rng, 256)); break;
-      case Texture::kAlmostUtf8: append_code_point(out, 0x80 + static_cast<uint32_t>(below(rng, 0xd000))); break;
-      case Texture::kCount: break;
+      case Texture::kBytes:
+        out += static_cast<char>(below(rng, 256));
+        break;
+      case Texture::kAlmostUtf8:
+        append_code_point(out, 0x80 + static_cast<uint32_t>(below(rng, 0xd000)));
+        break;
+      case Texture::kCount:
+        break;
     }
   }
   if (texture == Texture::kAlmostUtf8 && !out.empty()) {
@@ -69,15 +72,19 @@ std::string random_bytes(Rng& rng, Texture texture, size_t size) {
 
 size_t random_size(Rng& rng) {
   switch (below(rng, 8)) {
-    case 0: return below(rng, 4);
-    case 1: return 2040 + below(rng, 16);  // around the encoder's chunk
-    case 2: return below(rng, 40) == 0 ? below(rng, 5000) : below(rng, 600);
+    case 0:
+      return below(rng, 4);
+    case 1:
+      return 2040 + below(rng, 16);  // around the encoder's chunk
+    case 2:
+      return below(rng, 40) == 0 ? below(rng, 5000) : below(rng, 600);
     case 3:
     case 4: {
       const size_t at = 16 * below(rng, 9) + below(rng, 5);
       return at < 2 ? 0 : at - 2;
     }
-    default: return below(rng, 120);
+    default:
+      return below(rng, 120);
   }
 }
 
@@ -87,22 +94,34 @@ std::string random_json_string(Rng& rng) {
   std::string out = "\"";
   for (size_t count = below(rng, 8); count > 0; --count) {
     switch (below(rng, 5)) {
-      case 0: out += "\\n"; break;
-      case 1: out += "\\u00e9"; break;
-      case 2: out += "\\ud83d\\ude00"; break;
-      case 3: append_code_point(out, 0x80 + static_cast<uint32_t>(below(rng, 0xd000))); break;
-      default: out += static_cast<char>('a' + below(rng, 26));
+      case 0:
+        out += "\\n";
+        break;
+      case 1:
+        out += "\\u00e9";
+        break;
+      case 2:
+        out += "\\ud83d\\ude00";
+        break;
+      case 3:
+        append_code_point(out, 0x80 + static_cast<uint32_t>(below(rng, 0xd000)));
+        break;
+      default:
+        out += static_cast<char>('a' + below(rng, 26));
     }
   }
   return out + "\"";
 }
 
-std::string random_space(Rng& rng) { return below(rng, 6) == 0 ? std::string(1 + below(rng, 2), " \t"[below(rng, 2)]) : ""; }
+std::string random_space(Rng& rng) {
+  return below(rng, 6) == 0 ? std::string(1 + below(rng, 2), " \t"[below(rng, 2)]) : "";
+}
 
 }  // namespace
 
 std::string random_json(Rng& rng, int depth) {
-  constexpr const char* kScalars[] = {"0", "-0", "1.50", "1e5", "-12.25E-3", "true", "false", "null", "12345678901234567890", "\"\""};
+  constexpr const char* kScalars[] = {
+      "0", "-0", "1.50", "1e5", "-12.25E-3", "true", "false", "null", "12345678901234567890", "\"\""};
   const uint64_t kind = below(rng, depth > 0 ? 4 : 2);
   if (kind == 0) return kScalars[below(rng, std::size(kScalars))];
   if (kind == 1) return random_json_string(rng);
@@ -120,7 +139,9 @@ std::string random_json(Rng& rng, int depth) {
 RandomRecord random_record(Rng& rng) {
   RandomRecord record;
   const auto integer = [&rng] { return below(rng, format::kIntegerMax) >> below(rng, 53); };
-  const auto keep = [&record](std::string bytes) -> std::string_view { return record.bytes.emplace_back(std::move(bytes)); };
+  const auto keep = [&record](std::string bytes) -> std::string_view {
+    return record.bytes.emplace_back(std::move(bytes));
+  };
   const auto texture = [&rng] { return static_cast<Texture>(below(rng, static_cast<uint64_t>(Texture::kCount))); };
   record.stamp.seq = 1 + integer();
   record.stamp.ts_us = static_cast<int64_t>(integer());

@@ -13,11 +13,6 @@
 
 namespace kvstore::testing {
 
-// The seed of this run: KVSTORE_SEED, or a fresh one. Prints how to replay it when the test fails:
-//     SCOPED_TRACE(replay_hint(seed));
-[[nodiscard]] uint64_t random_seed();
-[[nodiscard]] std::string replay_hint(uint64_t seed);
-
 using Rng = std::mt19937_64;
 
 // Uniform in 0 .. count - 1. Needs: count > 0.
@@ -40,8 +35,8 @@ struct RandomRecord {
   format::Stamp stamp;
   bool is_batch = false;
   std::string by;
-  std::vector<format::Op> ops;       // views into `bytes`
-  std::deque<std::string> bytes;     // addresses stay
+  std::vector<format::Op> ops;    // views into `bytes`
+  std::deque<std::string> bytes;  // addresses stay
 };
 [[nodiscard]] RandomRecord random_record(Rng& rng);
 

@@ -17,9 +17,9 @@ struct ProcessResult {
 };
 
 struct ProcessOptions {
-  std::string directory;                 // where it runs; empty: here
-  std::vector<std::string> environment;  // "NAME=value", on top of ours
-  bool out_is_terminal = false;          // stdout is a terminal instead of a pipe
+  std::string directory{};                 // where it runs; empty: here
+  std::vector<std::string> environment{};  // "NAME=value", on top of ours
+  bool out_is_terminal = false;            // stdout is a terminal instead of a pipe
 };
 
 // A running program with pipes to its three streams. Ends it by force on destruction. Not thread-safe.

@@ -20,9 +20,14 @@ std::vector<std::string> marked(std::span<char* const> arguments) {
   bool only_values = false;
   for (std::string_view argument : arguments) {
     const bool is_number = argument.size() > 1 && argument[0] == '-' && argument[1] >= '0' && argument[1] <= '9';
-    const bool is_value = only_values || argument == "-" || is_number || !argument.starts_with('-');
+    if (only_values || argument == "-" || is_number || !argument.starts_with('-')) {
+      out.push_back(kMark + std::string(argument));
+      continue;
+    }
     if (argument == "--") only_values = true;
-    out.push_back(is_value ? kMark + std::string(argument) : std::string(argument));
+    const size_t equals = argument.starts_with("--") ? argument.find('=') : std::string_view::npos;
+    out.emplace_back(argument.substr(0, equals));
+    if (equals != std::string_view::npos) out.push_back(kMark + std::string(argument.substr(equals + 1)));
   }
   return out;
 }
@@ -72,10 +77,14 @@ class HelpPage : public CLI::Formatter {
 
 constexpr std::string_view format_name(Format format) {
   switch (format) {
-    case Format::kText: return "text";
-    case Format::kJson: return "json";
-    case Format::kJsonl: return "jsonl";
-    case Format::kRaw: return "raw";
+    case Format::kText:
+      return "text";
+    case Format::kJson:
+      return "json";
+    case Format::kJsonl:
+      return "jsonl";
+    case Format::kRaw:
+      return "raw";
   }
   return "";
 }
@@ -101,7 +110,9 @@ CLI::Option* Cli::add(const std::string& name, const std::string& argument, cons
       name,
       [name, take = std::move(take)](const CLI::results_t& values) {
         for (const std::string& value : values) {
-          if (Problem problem = take(unmarked(value))) throw CLI::ValidationError(fmt::format("{}: {}", name, *problem));
+          if (Problem problem = take(unmarked(value))) {
+            throw CLI::ValidationError(fmt::format("{}: {}", name, *problem));
+          }
         }
         return true;
       },
@@ -132,9 +143,7 @@ void Cli::dir(std::string& into) {
   });
 }
 
-void Cli::key64() {
-  flag("--key64", keys_are_base64_, "keys are given in base64, for bytes that are no text");
-}
+void Cli::key64() { flag("--key64", keys_are_base64_, "keys are given in base64, for bytes that are no text"); }
 
 namespace {
 
@@ -159,10 +168,14 @@ void Cli::key(std::string& into) {
 }
 
 void Cli::keys(std::vector<std::string>& into) {
-  add("KEY", "", "one or more keys", [&into](std::string value) -> Problem {
-    into.push_back(std::move(value));
-    return std::nullopt;
-  })->required()->expected(1, -1)->allow_extra_args();
+  add("KEY", "", "one or more keys",
+      [&into](std::string value) -> Problem {
+        into.push_back(std::move(value));
+        return std::nullopt;
+      })
+      ->required()
+      ->expected(1, -1)
+      ->allow_extra_args();
   key64();
   check([this, &into]() -> Problem {
     for (std::string& key : into) {
@@ -182,7 +195,8 @@ void Cli::prefix(std::string& into) {
 }
 
 void Cli::flag(const std::string& name, bool& into, const std::string& help) {
-  app_.add_flag_callback(name, [&into] { into = true; }, help);
+  app_.add_flag_callback(
+      name, [&into] { into = true; }, help);
 }
 
 void Cli::option(const std::string& name, const std::string& argument, std::string& into, const std::string& help) {
@@ -203,7 +217,7 @@ void Cli::option(const std::string& name, const std::string& argument, std::opti
 void Cli::option(const std::string& name, std::optional<uint64_t>& into, const std::string& help) {
   add(name, "N", help, [&into](const std::string& value) -> Problem {
     into = parse_uint(value);
-    if (!into) return fmt::format("'{}' is no whole number", value);
+    if (!into) return fmt::format("'{}' is no number like 0 or 42", value);
     return std::nullopt;
   });
 }
@@ -228,14 +242,15 @@ void Cli::time(const std::string& name, std::optional<int64_t>& into, const std:
 void Cli::format(Format& into, std::initializer_list<Format> allowed) {
   std::string names;
   for (Format format : allowed) names += fmt::format("{}{}", names.empty() ? "" : "|", format_name(format));
-  add("-o,--output", names, "how to print", [&into, names, formats = std::vector(allowed)](const std::string& value) -> Problem {
-    for (Format format : formats) {
-      if (format_name(format) != value) continue;
-      into = format;
-      return std::nullopt;
-    }
-    return fmt::format("'{}' is none of {}", value, names);
-  });
+  add("-o,--output", names, "how to print",
+      [&into, names, formats = std::vector(allowed)](const std::string& value) -> Problem {
+        for (Format format : formats) {
+          if (format_name(format) != value) continue;
+          into = format;
+          return std::nullopt;
+        }
+        return fmt::format("'{}' is none of {}", value, names);
+      });
 }
 
 bool Cli::parse(std::span<char* const> arguments, Outcome* outcome, bool* wants_help) {

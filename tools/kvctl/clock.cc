@@ -8,15 +8,17 @@ namespace kvctl {
 namespace {
 
 constexpr int64_t kSecondUs = 1'000'000;
-constexpr int64_t kDurationMaxUs = int64_t{250} * 365 * 86400 * kSecondUs;  // now + this stays under 2^53
+constexpr int64_t kMinuteUs = 60 * kSecondUs;
+constexpr int64_t kHourUs = 60 * kMinuteUs;
+constexpr int64_t kDayUs = 24 * kHourUs;
+constexpr int64_t kDurationMaxUs = 250 * 365 * kDayUs;  // now + this stays under 2^53
 
 struct Unit {
   std::string_view name;
   int64_t us;
 };
 constexpr Unit kUnits[] = {
-    {"us", 1},        {"ms", 1000},        {"s", kSecondUs}, {"m", 60 * kSecondUs}, {"h", 3600 * kSecondUs},
-    {"d", 86400 * kSecondUs},
+    {"us", 1}, {"ms", 1000}, {"s", kSecondUs}, {"m", kMinuteUs}, {"h", kHourUs}, {"d", kDayUs},
 };
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -59,7 +61,7 @@ std::optional<int64_t> take_zone_us(std::string_view& text) noexcept {
   take(text, ':');
   const auto minutes = take_digits(text, 2);
   if (!hours || !minutes || *hours > 23 || *minutes > 59) return std::nullopt;
-  const int64_t us = (*hours * 60 + *minutes) * 60 * kSecondUs;
+  const int64_t us = *hours * kHourUs + *minutes * kMinuteUs;
   return ahead ? us : -us;
 }
 
@@ -73,7 +75,7 @@ std::optional<int64_t> parse_iso_time(std::string_view text) noexcept {
   const std::chrono::year_month_day date{std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
                                          std::chrono::day(static_cast<unsigned>(*day))};
   if (!date.ok()) return std::nullopt;
-  const int64_t midnight = std::chrono::sys_days(date).time_since_epoch().count() * 86400 * kSecondUs;
+  const int64_t midnight = std::chrono::sys_days(date).time_since_epoch().count() * kDayUs;
   if (text.empty()) return midnight;
 
   if (!take(text, 'T') && !take(text, ' ')) return std::nullopt;
@@ -95,7 +97,7 @@ std::optional<int64_t> parse_iso_time(std::string_view text) noexcept {
   }
   const auto zone = take_zone_us(text);
   if (!zone || !text.empty()) return std::nullopt;
-  return midnight + ((*hour * 60 + *minute) * 60 + second) * kSecondUs + fraction - *zone;
+  return midnight + *hour * kHourUs + *minute * kMinuteUs + second * kSecondUs + fraction - *zone;
 }
 
 }  // namespace

@@ -31,9 +31,12 @@ Status apply_one(Store& store, const Operation& operation, kvstore::WriteOptions
   options.ttl = operation.options.ttl;
   if (operation.options.expires_us != 0) options.expires_us = operation.options.expires_us;
   switch (operation.kind) {
-    case Operation::Kind::kPut: return store.put(operation.key, operation.value, options);
-    case Operation::Kind::kPutJson: return store.put_json(operation.key, operation.value, options);
-    case Operation::Kind::kDel: break;
+    case Operation::Kind::kPut:
+      return store.put(operation.key, operation.value, options);
+    case Operation::Kind::kPutJson:
+      return store.put_json(operation.key, operation.value, options);
+    case Operation::Kind::kDel:
+      break;
   }
   return store.del(operation.key, options).status();  // OK also when the key was absent: it is gone either way
 }
@@ -62,8 +65,8 @@ Outcome apply_lines(const Args& args, Input& input, Store& store, Counts& counts
 
     bool is_batch = false;
     if (Problem problem = parser.parse_command(**line, operations, is_batch)) return usage(at_line(*problem));
-    const Status applied = is_batch ? apply_together(store, operations, options)
-                                    : apply_one(store, operations.front(), options);
+    const Status applied =
+        is_batch ? apply_together(store, operations, options) : apply_one(store, operations.front(), options);
     if (!applied.ok()) {
       Outcome outcome = applied;
       outcome.sentence = at_line(applied.message());

@@ -37,7 +37,7 @@ Outcome export_entries(const Args& args, Stdio& io) {
     const std::string line = entry_json(entry);
     io.out.json_line(line);
     bytes += line.size();
-    if (!io.out.is_terminal()) progress.update("export", bytes, 0);
+    if (!io.out.is_terminal()) progress.update("print", bytes, 0);
   }
   return Exit::kOk;
 }
@@ -48,10 +48,12 @@ const Command kExport = {
     .name = "export",
     .arguments = "DIR [PREFIX]",
     .summary = "Prints every entry as a line of JSON, sorted by key bytes; import reads it back",
-    .details = "Members: key, value, and expires (microseconds since 1970) where the entry has one. Bytes that are no\n"
-               "UTF-8 come as key64 and value64, a JSON document as json, byte for byte.\n",
-    .example = "  kvctl export mydb > mydb.jsonl\n"
-               "  kvctl export mydb user: | jq -r .key",
+    .details =
+        "Members: key, value, and expires (microseconds since 1970) where the entry has one. Bytes that are no\n"
+        "UTF-8 come as key64 and value64, a JSON document as json, byte for byte.\n",
+    .example =
+        "  kvctl export mydb > mydb.jsonl\n"
+        "  kvctl export mydb user: | jq -r .key",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       cli.dir(args->dir);

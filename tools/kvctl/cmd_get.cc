@@ -74,16 +74,19 @@ const Command kGet = {
     .name = "get",
     .arguments = "DIR KEY",
     .summary = "Prints the value of a key; exits 1, in silence, when it is absent",
-    .details = "A pipe or file gets the value's bytes and a newline, with --raw the bytes alone. A terminal gets control\n"
-               "characters escaped. With --raw a --field that is a string is printed without its quotes.\n",
-    .example = "  kvctl get mydb user:1\n"
-               "  kvctl get mydb user:2 --field /name --raw\n"
-               "  kvctl get mydb user:1 -o json",
+    .details =
+        "A pipe or file gets the value's bytes and a newline, with --raw the bytes alone. A terminal gets control\n"
+        "characters escaped. With --raw a --field that is a string is printed without its quotes.\n",
+    .example =
+        "  kvctl get mydb user:1\n"
+        "  kvctl get mydb user:2 --field /name --raw\n"
+        "  kvctl get mydb user:1 -o json",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       cli.dir(args->dir);
       cli.key(args->key);
-      cli.option("--field", "POINTER", args->field, "the part of a JSON document at this JSON pointer: /address/0/city");
+      cli.option("--field", "POINTER", args->field,
+                 "the part of a JSON document at this JSON pointer: /address/0/city");
       cli.flag("--raw", args->raw, "the bytes and nothing else, also on a terminal");
       cli.format(args->format, {Format::kText, Format::kJson, Format::kJsonl, Format::kRaw});
       cli.check([args]() -> Problem {

@@ -100,13 +100,13 @@ class Importer {
   Status add(const Operation& operation) {
     add_to(batch_, operation);
     line_added_ = lines_.line_number();
-    progress_.update("import", lines_.bytes_read(), input_.size());
+    progress_.update("read", lines_.bytes_read(), input_.size());
     if (batch_.size() < kBatchEntries && batch_.bytes() < kBatchBytes) return {};
     return commit();
   }
 
   Status commit() {
-    const Status written = store_.write(batch_, options_);
+    Status written = store_.write(batch_, options_);
     if (written.ok()) {
       entries_committed_ += batch_.size();
       if (!batch_.empty()) line_committed_ = line_added_;
@@ -147,7 +147,7 @@ Outcome import_file(const Args& args, Stdio& io) {
   Importer importer(args, *input, *store, io);
   const Outcome outcome = importer.run(format);
   const Status closed = store->close();
-  std::string summary = fmt::format("{} committed", count_of(importer.entries_committed(), "line"));
+  std::string summary = fmt::format("{} committed", count_of(importer.entries_committed(), "entry", "entries"));
   if (!outcome.ok() && importer.line_committed() != 0) {
     summary += fmt::format(", all up to line {}", importer.line_committed());
   }
@@ -161,18 +161,21 @@ const Command kImport = {
     .name = "import",
     .arguments = "DIR FILE",
     .summary = "Puts the entries of a file: what export printed, or a table with a header (TSV, CSV)",
-    .details = "JSON lines: {\"key\":…,\"value\":…}, with key64, value64 or json instead, and ttl (\"90s\") or expires.\n"
-               "Tables: a header line names the columns, out of the same names. CSV is quoted as in RFC 4180; TSV is taken\n"
-               "as it stands. Entries are committed 1000 at a time. A bad line stops it, exit 2, and is named; all\n"
-               "lines before it are committed.\n",
-    .example = "  kvctl import mydb users.csv --by nightly-import\n"
-               "  kvctl export old | kvctl import new -",
+    .details =
+        "JSON lines: {\"key\":…,\"value\":…}, with key64, value64 or json instead, and ttl (\"90s\") or expires.\n"
+        "Tables: a header line names the columns, out of the same names. CSV is quoted as in RFC 4180; TSV is taken\n"
+        "as it stands. Entries are committed 1000 at a time. A bad line stops it, exit 2, and is named; all\n"
+        "lines before it are committed.\n",
+    .example =
+        "  kvctl import mydb users.csv --by nightly-import\n"
+        "  kvctl export old | kvctl import new -",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       auto format = std::make_shared<std::string>();
       cli.dir(args->dir);
       cli.positional("FILE", args->file, "the file, or '-' for stdin");
-      cli.option("--format", "jsonl|tsv|csv", *format, "what it is; by default the name's ending tells, stdin is jsonl");
+      cli.option("--format", "jsonl|tsv|csv", *format,
+                 "what it is; by default the name's ending tells, stdin is jsonl");
       cli.option("--by", "WHO", args->by, "who writes, for the log");
       cli.check([args, format]() -> Problem {
         if (format->empty()) return std::nullopt;

@@ -31,7 +31,8 @@ Outcome incr(const Args& args, Stdio& io) {
   if (args.sync) options.durability = kvstore::Durability::kSync;
   const Result<int64_t> value = store->increment(args.key, args.delta, options);
   if (value.status().code() == kvstore::Code::kInvalidArgument) {
-    return Outcome(value.status()).advise(fmt::format("kvctl get {} {}", shell_quote(args.dir), key_argument(args.key)));
+    return Outcome(value.status())
+        .advise(fmt::format("kvctl get {} {}", shell_quote(args.dir), key_argument(args.key)));
   }
   if (!value.ok()) return value.status();
   if (args.format == Format::kJson) {
@@ -49,8 +50,9 @@ const Command kIncr = {
     .arguments = "DIR KEY [DELTA]",
     .summary = "Adds to a decimal number and prints the sum; an absent key counts as 0",
     .details = "The expiry of the key stays as it is.\n",
-    .example = "  kvctl incr mydb visits\n"
-               "  kvctl incr mydb stock:42 -3",
+    .example =
+        "  kvctl incr mydb visits\n"
+        "  kvctl incr mydb stock:42 -3",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       cli.dir(args->dir);

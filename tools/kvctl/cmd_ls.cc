@@ -51,10 +51,16 @@ Outcome ls(const Args& args, Stdio& io) {
   for (const EntryView& entry : *scan) {
     if (io.out.stopped()) break;
     switch (args.format) {
-      case Format::kText: io.out.line(args.is_long ? long_line(entry) : escape(entry.key)); break;
-      case Format::kRaw: io.out.write(entry.key), io.out.write("\n"); break;
+      case Format::kText:
+        io.out.line(args.is_long ? long_line(entry) : escape(entry.key));
+        break;
+      case Format::kRaw:
+        io.out.write(entry.key), io.out.write("\n");
+        break;
       case Format::kJson:
-      case Format::kJsonl: rows.add(entry_json(entry)); break;
+      case Format::kJsonl:
+        rows.add(entry_json(entry));
+        break;
     }
   }
   if (args.format == Format::kJson) rows.finish();
@@ -67,8 +73,10 @@ const Command kLs = {
     .name = "ls",
     .arguments = "DIR [PREFIX]",
     .summary = "Lists the keys, sorted by their bytes, one a line",
-    .details = "Control characters, bidi controls, backslashes and bytes that are no UTF-8 are escaped: \\n \\x1b \\u202e \\\\.\n"
-               "With -o raw keys are printed as they are. -l shows version, size in bytes, kind, expiry and key.\n",
+    .details =
+        "Control characters, bidi controls, backslashes and bytes that are no UTF-8 are escaped: \\n \\x1b \\u202e "
+        "\\\\.\n"
+        "With -o raw keys are printed as they are. -l shows version, size in bytes, kind, expiry and key.\n",
     .example = "  kvctl ls mydb user: -l",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();

@@ -80,11 +80,13 @@ const Command kPut = {
     .name = "put",
     .arguments = "DIR KEY VALUE",
     .summary = "Sets a key to a value, creating the store if there is none",
-    .details = "With '-' for VALUE it is read from stdin, to the last byte; a newline at its end belongs to it.\n"
-               "Prints nothing. Exits 1 when --if-version or --if-absent does not hold.\n",
-    .example = "  kvctl put mydb user:1 Ada --ttl 90s\n"
-               "  kvctl put mydb user:2 '{\"name\":\"Bob\"}' --json --if-absent\n"
-               "  kvctl put mydb -- -key-with-dash value",
+    .details =
+        "With '-' for VALUE it is read from stdin, to the last byte; a newline at its end belongs to it.\n"
+        "Prints nothing. Exits 1 when --if-version or --if-absent does not hold.\n",
+    .example =
+        "  kvctl put mydb user:1 Ada --ttl 90s\n"
+        "  kvctl put mydb user:2 '{\"name\":\"Bob\"}' --json --if-absent\n"
+        "  kvctl put mydb -- -key-with-dash value",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       cli.dir(args->dir);

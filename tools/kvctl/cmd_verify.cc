@@ -23,10 +23,14 @@ struct Args {
 
 std::string_view severity_name(Severity severity) {
   switch (severity) {
-    case Severity::kNote: return "note";
-    case Severity::kTornTail: return "torn_tail";
-    case Severity::kDamage: return "damage";
-    case Severity::kUnsupported: return "unsupported";
+    case Severity::kNote:
+      return "note";
+    case Severity::kTornTail:
+      return "torn_tail";
+    case Severity::kDamage:
+      return "damage";
+    case Severity::kUnsupported:
+      return "unsupported";
   }
   return "";
 }
@@ -77,17 +81,18 @@ std::string report_json(const VerifyReport& report, const Verdict& verdict) {
       .finish();
 }
 
-// Failures go to stderr like any other; what verify found to be in order is its result.
+// What makes it fail goes to stderr like any failure; otherwise the findings are the result.
 void print_text(const Args& args, const VerifyReport& report, const Verdict& verdict, Stdio& io) {
+  const bool is_failure = verdict.exit != Exit::kOk;
   for (const Finding& finding : report.findings) {
-    const bool is_failure = finding.severity == Severity::kDamage || finding.severity == Severity::kUnsupported ||
-                            (finding.severity == Severity::kTornTail && args.strict);
     if (!is_failure) {
       io.out.line(escape_message(sentence(finding)));
-      continue;
+    } else if (finding.severity == Severity::kNote) {
+      io.err.note(sentence(finding));
+    } else {
+      io.err.error(sentence(finding));
+      if (!finding.advice.empty()) io.err.advise(finding.advice);
     }
-    io.err.error(sentence(finding));
-    if (!finding.advice.empty()) io.err.advise(finding.advice);
   }
   io.out.line(fmt::format("{}: {}: {}, {}, {} in {}, last sequence number {}, synced up to {}",
                           escape_message(args.dir), verdict.word, count_of(report.records, "record"),
@@ -115,8 +120,9 @@ const Command kVerify = {
     .name = "verify",
     .arguments = "DIR",
     .summary = "Checks every byte of the log against its checksums, its order and its promises",
-    .details = "A torn tail, where a process died in the middle of a record that was never promised, is no damage: the next\n"
-               "writer cuts it. Exits 3 for damage, 6 for a log written by a newer version.\n",
+    .details =
+        "A torn tail, where a process died in the middle of a record that was never promised, is no damage: the next\n"
+        "writer cuts it. Exits 3 for damage, 6 for a log written by a newer version.\n",
     .example = "  kvctl verify mydb",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();

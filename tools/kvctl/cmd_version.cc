@@ -12,8 +12,7 @@ Outcome version(Format format, Stdio& io) {
   const std::string version =
       fmt::format("{}.{}.{}", KVSTORE_VERSION_MAJOR, KVSTORE_VERSION_MINOR, KVSTORE_VERSION_PATCH);
   if (format == Format::kJson) {
-    io.out.line(
-        JsonObject().text("version", version).number("format", uint64_t{kvstore::kFormatVersion}).finish());
+    io.out.line(JsonObject().text("version", version).number("format", uint64_t{kvstore::kFormatVersion}).finish());
   } else {
     io.out.line(fmt::format("kvctl {} (log format {})", version, kvstore::kFormatVersion));
   }

@@ -51,9 +51,9 @@ class Cli {
 
   // Positional arguments, in the order of the calls.
   void dir(std::string& into);
-  void key(std::string& into);                 // with --key64, for bytes that no command line can carry
-  void keys(std::vector<std::string>& into);   // one or more, with --key64
-  void prefix(std::string& into);              // may be left out, with --key64
+  void key(std::string& into);                // with --key64, for bytes that no command line can carry
+  void keys(std::vector<std::string>& into);  // one or more, with --key64
+  void prefix(std::string& into);             // may be left out, with --key64
   void positional(const std::string& name, std::string& into, const std::string& help);
   void optional_positional(const std::string& name, std::string& into, const std::string& help);
 

@@ -40,7 +40,7 @@ Problem for_each_item(std::string_view text, char open, char close, const std::f
     }
   }
   at = skip_space(text, at);
-  if (at != text.size()) return expected("nothing more", at);
+  if (at != text.size()) return fmt::format("malformed JSON: something stands behind its end, at column {}", at + 1);
   return std::nullopt;
 }
 
@@ -55,49 +55,26 @@ Problem skip_value(std::string_view text, size_t& at) {
 
 }  // namespace
 
-std::string json_string(std::string_view utf8) {
-  std::string out = "\"";
-  for (char c : utf8) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
-    }
-  }
-  out += '"';
-  return escape_json_text(out);
-}
+JsonObject& JsonObject::text(std::string_view name, std::string_view utf8) { return raw(name, json_string(utf8)); }
 
-void JsonObject::name(std::string_view name) {
+JsonObject& JsonObject::number(std::string_view name, uint64_t value) { return raw(name, fmt::to_string(value)); }
+
+JsonObject& JsonObject::number(std::string_view name, int64_t value) { return raw(name, fmt::to_string(value)); }
+
+JsonObject& JsonObject::boolean(std::string_view name, bool value) { return raw(name, value ? "true" : "false"); }
+
+JsonObject& JsonObject::raw(std::string_view name, std::string_view json) {
   if (out_.size() > 1) out_ += ',';
-  out_ += '"', out_ += name, out_ += "\":";
-}
-
-JsonObject& JsonObject::text(std::string_view name_, std::string_view utf8) { return raw(name_, json_string(utf8)); }
-
-JsonObject& JsonObject::number(std::string_view name_, uint64_t value) { return raw(name_, fmt::to_string(value)); }
-
-JsonObject& JsonObject::number(std::string_view name_, int64_t value) { return raw(name_, fmt::to_string(value)); }
-
-JsonObject& JsonObject::boolean(std::string_view name_, bool value) { return raw(name_, value ? "true" : "false"); }
-
-JsonObject& JsonObject::raw(std::string_view name_, std::string_view json) {
-  name(name_);
+  out_ += '"';
+  out_ += name;
+  out_ += "\":";
   out_ += json;
   return *this;
 }
 
-JsonObject& JsonObject::bytes(std::string_view name_, std::string_view value) {
-  if (format::is_utf8(value)) return text(name_, value);
-  return text(fmt::format("{}64", name_), to_base64(value));
+JsonObject& JsonObject::bytes(std::string_view name, std::string_view value) {
+  if (format::is_utf8(value)) return text(name, value);
+  return text(fmt::format("{}64", name), to_base64(value));
 }
 
 JsonObject& JsonObject::value(std::string_view value, bool is_json) {
@@ -122,8 +99,8 @@ Problem for_each_member(std::string_view text, kvstore::base::Scratch& scratch,
     at = skip_space(text, at + 1);
     const size_t value_begin = at;
     if (Problem problem = skip_value(text, at)) return problem;
-    return visit({.name = format::unescape_json(quoted_name, scratch),
-                  .value = text.substr(value_begin, at - value_begin)});
+    return visit(
+        {.name = format::unescape_json(quoted_name, scratch), .value = text.substr(value_begin, at - value_begin)});
   });
 }
 

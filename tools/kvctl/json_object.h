@@ -30,12 +30,8 @@ class JsonObject {
   [[nodiscard]] std::string finish();
 
  private:
-  void name(std::string_view name);
   std::string out_ = "{";
 };
-
-// A JSON string with quotes. Controls, C1 controls, bidi controls and line separators are escaped.
-[[nodiscard]] std::string json_string(std::string_view utf8);
 
 // One member of an object: its name, unescaped, and the text of its value.
 struct JsonMember {

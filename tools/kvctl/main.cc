@@ -5,8 +5,8 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <exception>
+#include <system_error>
 
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/text.h"
@@ -65,7 +65,7 @@ std::string_view without_step(std::string_view sentence, std::string_view comman
 Outcome after_output(Outcome outcome, Output& out) {
   out.flush();
   if (out.failure() == 0 || !outcome.ok()) return outcome;
-  return {Exit::kIo, fmt::format("write to stdout: {}", std::strerror(out.failure()))};
+  return {Exit::kIo, fmt::format("write to stdout: {}", std::generic_category().message(out.failure()))};
 }
 
 Outcome run_command(const Command& command, std::span<char* const> arguments, Stdio& io, std::string& dir) {

@@ -20,7 +20,7 @@ constexpr int64_t kExpiresMaxUs = (int64_t{1} << 53) - 1;  // FORMAT.md: all int
 
 struct FieldName {
   std::string_view name;
-  std::optional<std::string_view> EntryFields::* field;
+  std::optional<std::string_view> EntryFields::*field;
 };
 constexpr FieldName kFieldNames[] = {
     {"key", &EntryFields::key},         {"key64", &EntryFields::key64}, {"value", &EntryFields::value},
@@ -84,9 +84,10 @@ Problem set_expiry(const EntryFields& fields, Operation& out) {
     std::optional<int64_t> expires = parse_int(*fields.expires);
     if (!expires && !parse_duration(*fields.expires)) expires = parse_time(*fields.expires, 0);
     if (!expires || *expires <= 0 || *expires > kExpiresMaxUs) {
-      return fmt::format("\"expires\" is '{}', which is neither microseconds since 1970 nor a time like "
-                         "2025-11-22T08:30:00Z",
-                         *fields.expires);
+      return fmt::format(
+          "\"expires\" is '{}', which is neither microseconds since 1970 nor a time like "
+          "2025-11-22T08:30:00Z",
+          *fields.expires);
     }
     out.options.expires_us = *expires;
   }
@@ -170,9 +171,12 @@ Problem OperationParser::parse_command(std::string_view line, std::vector<Operat
 
 void add_to(kvstore::Batch& batch, const Operation& operation) {
   switch (operation.kind) {
-    case Operation::Kind::kPut: return batch.put(operation.key, operation.value, operation.options);
-    case Operation::Kind::kPutJson: return batch.put_json(operation.key, operation.value, operation.options);
-    case Operation::Kind::kDel: return batch.del(operation.key);
+    case Operation::Kind::kPut:
+      return batch.put(operation.key, operation.value, operation.options);
+    case Operation::Kind::kPutJson:
+      return batch.put_json(operation.key, operation.value, operation.options);
+    case Operation::Kind::kDel:
+      return batch.del(operation.key);
   }
 }
 

@@ -11,19 +11,26 @@ using kvstore::Code;
 
 Exit exit_for(Code code) noexcept {
   switch (code) {
-    case Code::kOk: return Exit::kOk;
-    case Code::kConflict: return Exit::kNo;
-    case Code::kInvalidArgument: return Exit::kUsage;
-    case Code::kCorruption: return Exit::kCorruption;
-    case Code::kLocked: return Exit::kLocked;
-    case Code::kUnsupported: return Exit::kNewerFormat;
+    case Code::kOk:
+      return Exit::kOk;
+    case Code::kConflict:
+      return Exit::kNo;
+    case Code::kInvalidArgument:
+      return Exit::kUsage;
+    case Code::kCorruption:
+      return Exit::kCorruption;
+    case Code::kLocked:
+      return Exit::kLocked;
+    case Code::kUnsupported:
+      return Exit::kNewerFormat;
     case Code::kNotAStore:
     case Code::kIoError:
     case Code::kNoSpace:
     case Code::kReadOnly:
     case Code::kClosed:
     case Code::kBroken:
-    case Code::kOutOfMemory: return Exit::kIo;
+    case Code::kOutOfMemory:
+      return Exit::kIo;
   }
   return Exit::kIo;
 }
@@ -46,12 +53,15 @@ std::string advice_for(const Outcome& outcome, std::string_view command, std::st
   }
   if (!outcome.advice.empty()) return outcome.advice;
   switch (outcome.code) {
-    case Code::kCorruption: return fmt::format("kvctl verify {}", shell_dir);
+    case Code::kCorruption:
+      return fmt::format("kvctl verify {}", shell_dir);
     case Code::kUnsupported:
       return fmt::format("a newer kvctl; this is {}.{}.{}, which reads format {}", KVSTORE_VERSION_MAJOR,
                          KVSTORE_VERSION_MINOR, KVSTORE_VERSION_PATCH, kvstore::kFormatVersion);
-    case Code::kNoSpace: return fmt::format("df {}", shell_dir);
-    default: break;
+    case Code::kNoSpace:
+      return fmt::format("df {}", shell_dir);
+    default:
+      break;
   }
   if (outcome.exit != Exit::kUsage) return {};
   return command.empty() ? "kvctl help" : fmt::format("kvctl help {}", command);

@@ -29,10 +29,10 @@ struct Outcome {
   std::string advice;    // what to do next; empty: the usual step for this kind of failure, if there is one
   kvstore::Code code = kvstore::Code::kOk;
 
-  Outcome(Exit how) : exit(how) {}                                 // NOLINT: conversion is the purpose
+  Outcome(Exit how) : exit(how) {}  // NOLINT: conversion is the purpose
   Outcome(Exit how, std::string why, std::string next_step = {})
       : exit(how), sentence(std::move(why)), advice(std::move(next_step)) {}
-  Outcome(const kvstore::Status& status);                          // NOLINT: conversion is the purpose
+  Outcome(const kvstore::Status& status);  // NOLINT: conversion is the purpose
 
   // Replaces the advice.
   Outcome&& advise(std::string next_step) && { return advice = std::move(next_step), std::move(*this); }

@@ -23,7 +23,7 @@ std::string_view without_return(std::string_view line) {
 TableReader::Row TableReader::read_header() {
   Row row = read_row();
   if (row.problem || !row.status.ok()) return row;
-  if (row.at_end) return {.problem = "the header line is missing (columns: key, value, …)"};
+  if (row.at_end) return row_line_ = 1, Row{.problem = "the header line is missing (columns: key, value, …)"};
 
   EntryFields fields;
   bool has_key = false;
@@ -32,7 +32,8 @@ TableReader::Row TableReader::read_header() {
   for (size_t end : ends_) {
     std::string name = text_.substr(begin, end - begin);
     begin = end;
-    if (columns_.empty() && name.starts_with("\xEF\xBB\xBF")) name.erase(0, 3);  // a byte order mark, from a spreadsheet
+    if (columns_.empty() && name.starts_with("\xEF\xBB\xBF"))
+      name.erase(0, 3);  // a byte order mark, from a spreadsheet
     if (find_field(fields, name) == nullptr) {
       return {.problem = fmt::format("unknown column '{}' (known: key key64 value value64 json ttl expires)", name)};
     }

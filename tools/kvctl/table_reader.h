@@ -42,8 +42,8 @@ class TableReader {
   LineReader& lines_;
   Kind kind_;
   uint64_t row_line_ = 0;
-  std::string text_;                // the fields of a row, one after the other
-  std::vector<size_t> ends_;        // where each field ends in text_
+  std::string text_;          // the fields of a row, one after the other
+  std::vector<size_t> ends_;  // where each field ends in text_
   std::vector<std::string> columns_;
   kvstore::base::Scratch scratch_;
 };

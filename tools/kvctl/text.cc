@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "kvstore/format/base64.h"
@@ -43,16 +44,30 @@ bool is_steering(char32_t c) noexcept {
          (c >= 0x2066 && c <= 0x2069);
 }
 
-// Appends one character, escaped where needed, and returns how many bytes of `rest` it was.
-size_t escape_one(std::string_view rest, bool double_backslash, std::string& out) {
+enum class Style : uint8_t {
+  kListing,   // \xNN for bytes, backslashes doubled: reversible
+  kMessage,   // the same with single backslashes
+  kJson,      // the inside of a JSON string
+  kJsonText,  // what is JSON already
+};
+
+constexpr bool is_plain(char c) noexcept { return c >= 0x20 && c < 0x7F && c != '\\' && c != '"'; }
+
+// Appends the character that `rest` begins with, escaped where needed, and returns how many bytes it was.
+size_t escape_one(std::string_view rest, Style style, std::string& out) {
   const CodePoint c = first_code_point(rest);
   const auto byte = static_cast<unsigned char>(rest.front());
+  const bool is_json = style == Style::kJson || style == Style::kJsonText;
   if (c.bytes == 0) {
-    fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+    if (is_json) out += "\\ufffd";
+    if (!is_json) fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
     return 1;
   }
-  if (c.value == '\\' && double_backslash) {
-    out += "\\\\";
+  if (c.value == '\\' || c.value == '"') {
+    if (style == Style::kJson || (style == Style::kListing && c.value == '\\')) out += '\\';
+    out += rest[0];
+  } else if (c.value < 0x20 && style == Style::kJsonText) {
+    out += rest[0];  // white space between tokens
   } else if (c.value == '\n') {
     out += "\\n";
   } else if (c.value == '\t') {
@@ -60,7 +75,7 @@ size_t escape_one(std::string_view rest, bool double_backslash, std::string& out
   } else if (c.value == '\r') {
     out += "\\r";
   } else if (c.value < 0x20 || c.value == 0x7F) {
-    fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+    fmt::format_to(std::back_inserter(out), "\\{}{:02x}", is_json ? "u00" : "x", byte);
   } else if (is_steering(c.value)) {
     fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<uint32_t>(c.value));
   } else {
@@ -69,11 +84,15 @@ size_t escape_one(std::string_view rest, bool double_backslash, std::string& out
   return c.bytes;
 }
 
-std::string escape_all(std::string_view bytes, bool double_backslash) {
-  std::string out;
-  out.reserve(bytes.size());
-  while (!bytes.empty()) bytes.remove_prefix(escape_one(bytes, double_backslash, out));
-  return out;
+void escape_all(std::string_view bytes, Style style, std::string& out) {
+  out.reserve(out.size() + bytes.size());
+  while (!bytes.empty()) {
+    const auto stop = std::find_if_not(bytes.begin(), bytes.end(), is_plain);
+    const auto plain = static_cast<size_t>(stop - bytes.begin());
+    out += bytes.substr(0, plain);
+    bytes.remove_prefix(plain);
+    if (!bytes.empty()) bytes.remove_prefix(escape_one(bytes, style, out));
+  }
 }
 
 template <typename Int>
@@ -87,37 +106,40 @@ std::optional<Int> parse_number(std::string_view text) noexcept {
 
 }  // namespace
 
-std::string escape(std::string_view bytes) { return escape_all(bytes, true); }
+std::string escape(std::string_view bytes) {
+  std::string out;
+  escape_all(bytes, Style::kListing, out);
+  return out;
+}
 
-std::string escape_message(std::string_view message) { return escape_all(message, false); }
+std::string escape_message(std::string_view message) {
+  std::string out;
+  escape_all(message, Style::kMessage, out);
+  return out;
+}
+
+std::string json_string(std::string_view utf8) {
+  std::string out = "\"";
+  escape_all(utf8, Style::kJson, out);
+  return out += '"';
+}
 
 std::string escape_json_text(std::string_view json) {
   std::string out;
-  out.reserve(json.size());
-  while (!json.empty()) {
-    const CodePoint c = first_code_point(json);
-    const size_t bytes = c.bytes == 0 ? 1 : c.bytes;
-    if (c.value == 0x7F || is_steering(c.value)) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<uint32_t>(c.value));
-    } else {
-      out += json.substr(0, bytes);
-    }
-    json.remove_prefix(bytes);
-  }
+  escape_all(json, Style::kJsonText, out);
   return out;
 }
 
 std::string shorten(std::string_view bytes, size_t columns) {
   std::string out;
   std::string_view rest = bytes;
-  for (size_t i = 0; i < columns && !rest.empty(); ++i) rest.remove_prefix(escape_one(rest, true, out));
+  for (size_t i = 0; i < columns && !rest.empty(); ++i) rest.remove_prefix(escape_one(rest, Style::kListing, out));
   if (!rest.empty()) out += fmt::format("… ({} bytes)", bytes.size());
   return out;
 }
 
 std::string shell_quote(std::string_view word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
   if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
   std::string out = "'";
   for (char c : word) c == '\'' ? out += "'\\''" : out += c;
@@ -129,7 +151,8 @@ std::string key_argument(std::string_view key) {
   return key.starts_with('-') ? "-- " + shell_quote(key) : shell_quote(key);
 }
 
-std::string count_of(uint64_t count, std::string_view noun) {
+std::string count_of(uint64_t count, std::string_view noun, std::string_view plural) {
+  if (count != 1 && !plural.empty()) return fmt::format("{} {}", count, plural);
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 

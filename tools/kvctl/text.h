@@ -20,6 +20,9 @@ namespace kvctl {
 // The same for a finished sentence, whose backslashes stay single: safe, not reversible.
 [[nodiscard]] std::string escape_message(std::string_view message);
 
+// A JSON string with quotes, in which the same characters are escaped. Needs: valid UTF-8.
+[[nodiscard]] std::string json_string(std::string_view utf8);
+
 // The same for JSON text, which stays the same JSON: DEL, C1 controls, bidi controls and line separators, which
 // can only stand in strings, become \uNNNN. Needs: valid JSON.
 [[nodiscard]] std::string escape_json_text(std::string_view json);
@@ -33,8 +36,8 @@ namespace kvctl {
 // The same for a key as an argument: as --key64 when a command line could not carry it.
 [[nodiscard]] std::string key_argument(std::string_view key);
 
-// "1 record", "2 records".
-[[nodiscard]] std::string count_of(uint64_t count, std::string_view noun);
+// "1 record", "2 records"; `plural` where an s does not make it.
+[[nodiscard]] std::string count_of(uint64_t count, std::string_view noun, std::string_view plural = {});
 // "512 B", "64.0 MiB".
 [[nodiscard]] std::string human_bytes(uint64_t bytes);
 

@@ -1,0 +1,183 @@
+// kvctl's streams: who gets what, on a pipe, on a terminal, on a full disk, when the reader goes away, when a signal
+// comes, and while input is still arriving.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/support/kvctl_test.h"
+
+namespace kvstore::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+// Tries `done` until it is true, for up to ten seconds.
+template <typename Condition>
+bool wait_until(Condition done) {
+  for (int i = 0; i < 1000; ++i) {
+    if (done()) return true;
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  return false;
+}
+
+// ---- streams -----------------------------------------------------------------------------------
+
+TEST_F(KvctlTest, AReaderThatGoesAwayEndsItQuietly) {
+  fill("db", 100'000);
+  for (const char* name : {"ls", "export", "log"}) {
+    Process process(command({name, "db"}), here());
+    EXPECT_NE(process.read_line(), "") << name;
+    process.close_output();
+    const ProcessResult result = process.finish();
+    EXPECT_EQ(result.exit_code, 0) << name;
+    EXPECT_EQ(result.err, "") << name;
+  }
+}
+
+TEST_F(KvctlTest, AFullDiskBehindStdoutIsAFailure) {
+  fill("db", 3);
+  const ProcessResult result = shell("$kvctl export db > /dev/full");
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_EQ(result.err, "kvctl: export: write to stdout: No space left on device\n");
+}
+
+// Descriptors that the caller closed are the lowest free numbers, so the log may get the one of stderr. With two of
+// them closed, the note about a torn tail used to overwrite the segment's header.
+TEST_F(KvctlTest, WhatItPrintsNeverLandsInTheStore) {
+  for (const std::string closed : {"<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+    fill("db", 3);
+    std::ofstream(path("db/wal-00000000000000000001.jsonl"), std::ios::app) << "torn";
+    const bool cannot_print = closed.find(">&-") == 0 || closed.find(" >&-") != std::string::npos;
+    EXPECT_EQ(shell("$kvctl incr db n " + closed).exit_code, cannot_print ? 5 : 0) << closed;
+    const ProcessResult verified = kvctl({"verify", "db", "--strict"});
+    EXPECT_EQ(verified.exit_code, 0) << closed << ": " << verified.err;
+    EXPECT_EQ(kvctl({"get", "db", "n"}).out, "1\n") << closed;
+    fs::remove_all(path("db"));
+  }
+}
+
+TEST_F(KvctlTest, ATerminalGetsNothingThatCouldSteerIt) {
+  ASSERT_EQ(kvctl({"put", "db", "a", "red\x1b[31m\xc2\x9b\xe2\x80\xae"}).exit_code, 0);
+  ASSERT_EQ(kvctl({"put", "db", "j", "{\"x\":\"\xc2\x9b\xe2\x80\xae\"}", "--json"}).exit_code, 0);
+  const ProcessOptions terminal{.out_is_terminal = true};
+  EXPECT_EQ(shell("$kvctl get db a", terminal).out, "red\\x1b[31m\\u009b\\u202e\n");
+  EXPECT_EQ(shell("$kvctl get db j -o json", terminal).out,
+            "{\"key\":\"j\",\"json\":{\"x\":\"\\u009b\\u202e\"},\"version\":2}\n");
+  for (const char* script : {"$kvctl export db", "$kvctl log db", "$kvctl log db -o jsonl", "$kvctl log db -o json"}) {
+    const std::string out = shell(script, terminal).out;
+    EXPECT_EQ(out.find_first_of("\x1b\xc2\xe2"), std::string::npos) << out;
+    EXPECT_NE(out.find("\\u202e"), std::string::npos) << out;
+  }
+  // A pipe gets the bytes, and so does a terminal for the asking.
+  EXPECT_EQ(kvctl({"get", "db", "a"}).out, "red\x1b[31m\xc2\x9b\xe2\x80\xae\n");
+  EXPECT_EQ(shell("$kvctl get db a --raw", terminal).out, "red\x1b[31m\xc2\x9b\xe2\x80\xae");
+}
+
+TEST_F(KvctlTest, MessagesEscapeWhatTheyQuote) {
+  const ProcessResult result = kvctl({"get", "no\x1b[31m\xe2\x80\xaestore", "a"});
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_TRUE(result.err.starts_with("kvctl: get: no\\x1b[31m\\u202estore: ")) << result.err;
+}
+
+TEST_F(KvctlTest, ColoursAreForTerminalsThatWantThem) {
+  const ProcessOptions colour{.environment = {"TERM=xterm", "NO_COLOR="}, .out_is_terminal = true};
+  const ProcessOptions no_colour{.environment = {"TERM=xterm", "NO_COLOR=1"}, .out_is_terminal = true};
+  const ProcessOptions dumb{.environment = {"TERM=dumb", "NO_COLOR="}, .out_is_terminal = true};
+  const std::string script = "$kvctl get nowhere a 2>&1";
+  EXPECT_TRUE(shell(script, colour).out.starts_with("\x1b[1;31mkvctl: get: \x1b[0mnowhere"));
+  EXPECT_TRUE(shell(script, no_colour).out.starts_with("kvctl: get: nowhere"));
+  EXPECT_TRUE(shell(script, dumb).out.starts_with("kvctl: get: nowhere"));
+  EXPECT_TRUE(kvctl({"get", "nowhere", "a"}).err.starts_with("kvctl: get: nowhere"));
+}
+
+TEST_F(KvctlTest, ProgressIsForTerminalsAndForWorkOverASecond) {
+  fill("db", 1);
+  const std::string slow = R"((echo '{"key":"a","value":"1"}'; sleep 1.1; echo '{"key":"b","value":"2"}'))";
+  const ProcessOptions terminal{.out_is_terminal = true};
+  const std::string shown = shell(slow + "| $kvctl import db - 2>&1", terminal).out;
+  EXPECT_NE(shown.find("\r\x1b[Kkvctl: import: read 48 B\r\x1b[K"), std::string::npos) << shown;
+  EXPECT_EQ(shell(slow + "| $kvctl import db -").err, "kvctl: import: 2 entries committed\n");
+  EXPECT_EQ(shell("echo '{\"key\":\"a\",\"value\":\"1\"}' | $kvctl import db - 2>&1", terminal).out,
+            "kvctl: import: 1 entry committed\n");
+}
+
+// ---- as it happens -----------------------------------------------------------------------------
+
+TEST_F(KvctlTest, BatchAppliesEachLineAsItArrives) {
+  Process batch(command({"batch", "db"}), here());
+  for (const std::string value : {"1", "2", "3"}) {
+    batch.write(R"({"op":"put","key":"a","value":")" + value + "\"}\n");
+    EXPECT_TRUE(wait_until([&] { return kvctl({"get", "db", "a"}).out == value + "\n"; })) << value;
+  }
+  EXPECT_EQ(batch.finish().exit_code, 0);
+}
+
+TEST_F(KvctlTest, AnInterruptedImportKeepsWholeLinesAndSaysHowMany) {
+  std::string lines;
+  for (int i = 0; i < 1500; ++i) lines += R"({"key":")" + std::to_string(i) + R"(","value":"1"})" + "\n";
+  Process import(command({"import", "db", "-"}), here());
+  import.write(lines + R"({"key":"half","val)");
+  ASSERT_TRUE(wait_until([&] { return lines_of_text(kvctl({"ls", "db"}).out).size() == 1000; }));
+  std::this_thread::sleep_for(milliseconds(100));  // for the rest of the lines to be read
+  import.signal(SIGINT);
+  const ProcessResult result = import.finish();
+  EXPECT_EQ(result.exit_code, 130);
+  EXPECT_NE(result.err.find("1500 entries committed, all up to line 1500\nkvctl: import: interrupted"),
+            std::string::npos)
+      << result.err;
+  EXPECT_EQ(lines_of_text(kvctl({"ls", "db"}).out).size(), 1500U);
+  EXPECT_EQ(kvctl({"verify", "db", "--strict"}).exit_code, 0);
+  EXPECT_EQ(json::parse(kvctl({"info", "db", "-o", "json"}).out)["owner"]["pid"], 0);
+}
+
+TEST_F(KvctlTest, AnInterruptedBatchKeepsWholeLines) {
+  Process batch(command({"batch", "db"}), here());
+  batch.write("{\"op\":\"put\",\"key\":\"a\",\"value\":\"1\"}\n{\"op\":\"put\",\"key\":\"b\",\"value\":\"1\"}");
+  ASSERT_TRUE(wait_until([&] { return kvctl({"get", "db", "a"}).exit_code == 0; }));
+  batch.signal(SIGTERM);
+  EXPECT_EQ(batch.finish().exit_code, 130);
+  EXPECT_EQ(kvctl({"ls", "db"}).out, "a\n");
+}
+
+TEST_F(KvctlTest, FollowPrintsRecordsAsTheyAreWritten) {
+  fill("db", 3);
+  Process follow(command({"log", "db", "--follow", "--prefix", "new"}), here());
+  for (const char* key : {"new:1", "new:2"}) {
+    ASSERT_EQ(kvctl({"put", "db", key, "x"}).exit_code, 0);
+    EXPECT_NE(follow.read_line().find(std::string("put ") + key), std::string::npos);
+  }
+  follow.signal(SIGINT);
+  const ProcessResult result = follow.finish();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, "");
+}
+
+TEST_F(KvctlTest, FollowStartsWithTheTail) {
+  fill("db", 1);
+  ASSERT_EQ(kvctl({"put", "db", "a", "1"}).exit_code, 0);
+  ASSERT_EQ(kvctl({"put", "db", "b", "1"}).exit_code, 0);
+  Process follow(command({"log", "db", "-f", "--tail", "1", "-o", "jsonl"}), here());
+  EXPECT_EQ(json::parse(follow.read_line())["key"], "b");
+  ASSERT_EQ(kvctl({"put", "db", "c", "1"}).exit_code, 0);
+  EXPECT_EQ(json::parse(follow.read_line())["key"], "c");
+}
+
+TEST_F(KvctlTest, FollowEndsWhenItsReaderGoesAway) {
+  fill("db", 3);
+  Process follow(command({"log", "db", "--follow"}), here());
+  EXPECT_NE(follow.read_line(), "");
+  follow.close_output();
+  EXPECT_EQ(follow.finish().exit_code, 0);
+}
+
+}  // namespace
+}  // namespace kvstore::testing

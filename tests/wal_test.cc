@@ -1,0 +1,379 @@
+// The log's parts on their own: names, chunks, the forward copy, the walk beside a growing file, group commit.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kvstore/env/mem_env.h"
+#include "kvstore/format/encode.h"
+#include "kvstore/wal/chunk.h"
+#include "kvstore/wal/copy_forward.h"
+#include "kvstore/wal/group_sync.h"
+#include "kvstore/wal/log_walk.h"
+#include "kvstore/wal/log_writer.h"
+#include "kvstore/wal/segment_name.h"
+#include "tests/support/fault_env.h"
+
+namespace kvstore::testing {
+namespace {
+
+using format::Op;
+using format::Stamp;
+
+std::string record(uint64_t seq, std::string_view value = "v") {
+  const Op op{.kind = Op::Kind::kPut, .is_json = false, .key = "k", .value = value, .expires_us = 0};
+  return format::encode_line({.seq = seq, .ts_us = 1, .synced = 0}, {&op, 1});
+}
+
+TEST(SegmentName, SortsAsItsNumberAndReadsBack) {
+  EXPECT_EQ(wal::segment_name(1), "wal-00000000000000000001.jsonl");
+  EXPECT_EQ(wal::parse_segment_name("wal-00000000000000000042.jsonl"), 42U);
+  for (const char* other : {"wal-1.jsonl", "wal-00000000000000000000.jsonl", "wal-99999999999999999999.jsonl",
+                            "wal-0000000000000000000x.jsonl", "wal-00000000000000000001.jsonl.tmp", "LOCK", ""}) {
+    EXPECT_EQ(wal::parse_segment_name(other), std::nullopt) << other;
+  }
+}
+
+TEST(CopyForward, CopiesEveryLength) {
+  std::string source;
+  for (int i = 0; i < 200; ++i) source.push_back(static_cast<char>('!' + i % 90));
+  for (size_t length = 0; length <= source.size(); ++length) {
+    std::string target(source.size() + 1, '\n');
+    char* end = wal::copy_forward(target.data(), std::string_view(source).substr(0, length));
+    EXPECT_EQ(end, target.data() + length);
+    EXPECT_EQ(target.substr(0, length), source.substr(0, length));
+    EXPECT_EQ(target.substr(length).find_first_not_of('\n'), std::string::npos);
+  }
+}
+
+// All lines of a file, read through a pipeline.
+std::vector<std::string> lines_through_pipeline(env::File& file, unsigned threads) {
+  std::vector<std::string> lines;
+  wal::ChunkPipeline pipeline(file, 0, threads);
+  for (;;) {
+    Result<const wal::Chunk*> chunk = pipeline.next();
+    EXPECT_TRUE(chunk.ok());
+    if (!chunk.ok() || *chunk == nullptr) return lines;
+    for (const wal::LineRef& line : (*chunk)->lines) {
+      lines.emplace_back((*chunk)->text(line));
+      EXPECT_EQ(line.kind, format::LineKind::kRecord);
+    }
+  }
+}
+
+TEST(ChunkPipeline, KeepsTheOrderOfLinesWithAnyNumberOfThreadsAndAnyLineLength) {
+  env::MemEnv env;
+  std::string text;
+  std::vector<std::string> expected;
+  for (uint64_t i = 1; i < 3000; ++i) {
+    const size_t length = i % 500 == 0 ? 700'000 : i % 200;  // some are longer than several chunks
+    expected.push_back(record(i, std::string(length, 'v')));
+    text += expected.back();
+    expected.back().pop_back();
+    if (i % 7 == 0) text += std::string(i % 90, '\n');
+  }
+  text.pop_back();
+  env.put_file("log", text);
+  const auto file = *env.open("log", env::OpenMode::kRead);
+  for (const unsigned threads : {1U, 2U, 3U, 5U}) EXPECT_EQ(lines_through_pipeline(*file, threads), expected) << threads;
+}
+
+TEST(ChunkPipeline, StopsInTheMiddleWithoutWaitingForTheRest) {
+  env::MemEnv env;
+  std::string text;
+  for (uint64_t i = 1; i < 20'000; ++i) text += record(i, std::string(100, 'v'));
+  env.put_file("log", text);
+  const auto file = *env.open("log", env::OpenMode::kRead);
+  for (int i = 0; i < 20; ++i) {
+    wal::ChunkPipeline pipeline(*file, 0, 3);
+    ASSERT_TRUE(pipeline.next().ok());
+  }
+}
+
+TEST(ChunkPipeline, ReportsAReadErrorInsteadOfTheEnd) {
+  env::MemEnv disk;
+  FaultEnv env(disk);
+  std::string text;
+  for (uint64_t i = 1; i < 20'000; ++i) text += record(i, std::string(100, 'v'));
+  disk.put_file("log", text);
+  for (const unsigned threads : {1U, 2U}) {
+    const auto file = *env.open("log", env::OpenMode::kRead);
+    env.fail({.op = EnvOp::kRead, .nth = 3, .sys_errno = EIO});
+    wal::ChunkPipeline pipeline(*file, 0, threads);
+    Result<const wal::Chunk*> chunk = pipeline.next();
+    while (chunk.ok() && *chunk != nullptr) chunk = pipeline.next();
+    EXPECT_EQ(chunk.status().code(), Code::kIoError);
+    env.heal();
+  }
+}
+
+// A MemEnv in which something happens before the n-th read: a writer goes on while somebody reads.
+class BusyEnv final : public env::MemEnv {
+ public:
+  uint64_t act_before_read = 0;
+  std::function<void()> act;
+
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    Result<std::unique_ptr<env::File>> file = MemEnv::open(path, mode);
+    if (!file.ok()) return file;
+    return std::unique_ptr<env::File>(std::make_unique<BusyFile>(*this, *std::move(file)));
+  }
+
+ private:
+  class BusyFile final : public env::File {
+   public:
+    BusyFile(BusyEnv& env, std::unique_ptr<env::File> file) : env_(env), file_(std::move(file)) {}
+    Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
+      if (offset > 0 && ++env_.reads_ == env_.act_before_read) env_.act();
+      return file_->read_at(offset, out);
+    }
+    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
+    Result<uint64_t> size() override { return file_->size(); }
+    Status truncate(uint64_t size) override { return file_->truncate(size); }
+    Status sync() override { return file_->sync(); }
+    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
+    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
+    void unmap() override { file_->unmap(); }
+
+   private:
+    BusyEnv& env_;
+    std::unique_ptr<env::File> file_;
+  };
+  uint64_t reads_ = 0;
+};
+
+// Blocks are read one after the other. What was filler in the first may be a record by the time the second, with the
+// record's end and the one after it, is read.
+TEST(LogWalk, LooksTwiceBeforeItCallsALineBadBesideAWriter) {
+  BusyEnv env;
+  const std::string path = "db/wal-00000000000000000001.jsonl";
+  const std::string begin = format::encode_segment_header({.format = 1,
+                                                           .store = "00000000-0000-4000-8000-000000000000",
+                                                           .first_seq = 1,
+                                                           .created_us = 1}) +
+                            record(1);
+  env.put_file(path, begin + std::string(600'000, '\n'));
+  const std::string later = record(2, std::string(400'000, 'v')) + record(3);
+  env.act = [&] {
+    ASSERT_TRUE((*env.MemEnv::open(path, env::OpenMode::kReadWrite))->write_at(begin.size(), later).ok());
+  };
+  env.act_before_read = 1;
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1);
+  ASSERT_TRUE(walk.ok());
+  for (;;) {
+    Result<std::optional<wal::Records>> records = walk->next();
+    ASSERT_TRUE(records.ok()) << records.status().message();
+    if (!records->has_value()) break;
+  }
+  EXPECT_EQ(walk->end().kind, wal::WalkEnd::Kind::kClean) << walk->end().torn.reason;
+  EXPECT_EQ(walk->last_seq(), 3U);
+}
+
+class Log : public ::testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(env.create_dir("db").ok()); }
+
+  std::unique_ptr<wal::LogWriter> open_writer(uint64_t segment_bytes = 1 << 20) {
+    return open_writer_on(env, segment_bytes);
+  }
+  std::unique_ptr<wal::LogWriter> open_writer_on(env::Env& on, uint64_t segment_bytes = 1 << 20) {
+    Result<std::unique_ptr<wal::LogWriter>> writer =
+        wal::LogWriter::open(on,
+                             {.dir = "db",
+                              .store = "00000000-0000-4000-8000-000000000000",
+                              .io = LogIo::kMapped,
+                              .segment_bytes = segment_bytes,
+                              .now_us = [] { return int64_t{1}; },
+                              .on_low_room = [this] { ++low_room; }},
+                             {});
+    EXPECT_TRUE(writer.ok());
+    return *std::move(writer);
+  }
+  static void append(wal::LogWriter& writer, size_t bytes = 50) {
+    base::Buffer body;
+    const std::string value(bytes, 'v');
+    const Op op{.kind = Op::Kind::kPut, .is_json = false, .key = "k", .value = value, .expires_us = 0};
+    format::encode_body(body, {&op, 1}, false, {});
+    ASSERT_TRUE(writer.make_room(body.size()).ok());
+    ASSERT_TRUE(writer.append({.seq = writer.last_seq() + 1, .ts_us = 1, .synced = 0}, wal::Body::of(body.view())).ok());
+  }
+
+  env::MemEnv disk;
+  FaultEnv env{disk};
+  std::atomic<int> low_room{0};
+};
+
+TEST_F(Log, AWalkFollowsAGrowingLogAcrossRotations) {
+  const auto writer = open_writer(4096);
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1);
+  ASSERT_TRUE(walk.ok());
+  uint64_t seen = 0;
+  for (int round = 0; round < 50; ++round) {
+    for (int i = 0; i < 7; ++i) append(*writer);
+    for (;;) {
+      Result<std::optional<wal::Records>> records = walk->next();
+      ASSERT_TRUE(records.ok()) << records.status().message();
+      if (!records->has_value()) break;
+      seen += (*records)->lines.size();
+    }
+    ASSERT_EQ(walk->end().kind, wal::WalkEnd::Kind::kClean);
+    ASSERT_EQ(walk->last_seq(), writer->last_seq());
+  }
+  EXPECT_EQ(seen, 350U);
+  EXPECT_GT(walk->segments().size(), 5U);
+}
+
+TEST_F(Log, RoomIsAskedForBeforeItRunsOut) {
+  const auto writer = open_writer(8 << 20);
+  uint64_t stalls_without_help = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const int before = low_room;
+    append(*writer, 150);
+    if (low_room != before) writer->extend();
+    if (i == 1000) stalls_without_help = writer->counters().reserve_stalls;
+  }
+  EXPECT_EQ(writer->counters().reserve_stalls, stalls_without_help) << "with help no commit waits for room";
+  EXPECT_GT(low_room, 3);
+}
+
+// Whoever looks at a line under way, or at what kill -9 left of it, sees a leading part of it and filler behind (P7).
+TEST_F(Log, ALineComesIntoTheFileStrictlyFromItsFront) {
+  constexpr size_t kValueBytes = 400'000;
+  constexpr int kRecords = 100;
+  const auto writer = open_writer(uint64_t{64} << 20);
+  const auto file = *disk.open("db/wal-00000000000000000001.jsonl", env::OpenMode::kRead);
+  std::atomic<uint64_t> line_begin{writer->counters().log_bytes.load()};
+  std::atomic<bool> done{false};
+  std::thread looker([&] {
+    std::array<char, 64> late;
+    std::array<char, 7> early;
+    while (!done) {
+      for (const size_t ahead : {kValueBytes / 2, kValueBytes}) {
+        const uint64_t begin = line_begin;
+        Result<size_t> got = file->read_at(begin + ahead, late);
+        ASSERT_TRUE(got.ok());
+        if (std::string_view(late.data(), *got).find_first_not_of('\n') == std::string_view::npos) continue;
+        ASSERT_EQ(*file->read_at(begin, early), early.size());
+        ASSERT_EQ(std::string_view(early.data(), early.size()), "{\"seq\":") << "a later part came before the first";
+      }
+    }
+  });
+  for (int i = 0; i < kRecords; ++i) {
+    line_begin = writer->counters().log_bytes.load();
+    append(*writer, kValueBytes);
+  }
+  done = true;
+  looker.join();
+}
+
+TEST_F(Log, OneSyncServesAllWhoWaitForIt) {
+  const auto writer = open_writer();
+  wal::GroupSync group(*writer);
+  for (int i = 0; i < 10; ++i) append(*writer);
+  const uint64_t before = writer->counters().syncs;
+  ASSERT_TRUE(group.wait_for(10).ok());
+  for (uint64_t seq = 1; seq <= 10; ++seq) ASSERT_TRUE(group.wait_for(seq).ok());
+  EXPECT_EQ(writer->counters().syncs, before + 1);
+  EXPECT_EQ(group.shared(), 10U);
+}
+
+TEST_F(Log, EveryWaiterHearsOfAFailedSync) {
+  const auto writer = open_writer();
+  wal::GroupSync group(*writer);
+  append(*writer);
+  env.fail({.op = EnvOp::kSync, .sys_errno = EIO});
+  std::atomic<int> failed{0};
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < 4; ++i) {
+    waiters.emplace_back([&] { failed += group.wait_for(1).ok() ? 0 : 1; });
+  }
+  for (std::thread& waiter : waiters) waiter.join();
+  EXPECT_EQ(failed, 4);
+  EXPECT_EQ(writer->make_room(1).code(), Code::kBroken);
+  EXPECT_EQ(writer->synced_seq(), 0U);
+}
+
+// A disk that fails once, told as Linux tells it: one sync hears of the error, and another beside it returns OK.
+class FailingDisk final : public env::Env {
+ public:
+  explicit FailingDisk(env::Env& real) : real_(real) {}
+  void fail_next_sync() { armed_ = true; }
+
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    Result<std::unique_ptr<env::File>> file = real_.open(path, mode);
+    if (!file.ok()) return file;
+    return std::unique_ptr<env::File>(std::make_unique<Handle>(*this, *std::move(file)));
+  }
+  Status rename(const std::string& from, const std::string& to) override { return real_.rename(from, to); }
+  Status remove(const std::string& path) override { return real_.remove(path); }
+  Result<std::vector<std::string>> list(const std::string& dir) override { return real_.list(dir); }
+  Status create_dir(const std::string& dir) override { return real_.create_dir(dir); }
+  Status sync_dir(const std::string& dir) override { return real_.sync_dir(dir); }
+  Result<std::unique_ptr<env::FileLock>> lock(const std::string& path) override { return real_.lock(path); }
+  bool is_locked(const std::string& path) override { return real_.is_locked(path); }
+  int64_t pid() override { return real_.pid(); }
+  std::string host() override { return real_.host(); }
+  std::string new_uuid() override { return real_.new_uuid(); }
+
+ private:
+  class Handle final : public env::File {
+   public:
+    Handle(FailingDisk& disk, std::unique_ptr<env::File> file) : disk_(disk), file_(std::move(file)) {}
+    Result<size_t> read_at(uint64_t offset, std::span<char> out) override { return file_->read_at(offset, out); }
+    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
+    Result<uint64_t> size() override { return file_->size(); }
+    Status truncate(uint64_t size) override { return file_->truncate(size); }
+    Status sync() override {
+      if (!disk_.armed_.exchange(false)) return file_->sync();
+      // Gives another sync every chance to get in between the failure and the news of it.
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      return {Code::kIoError, "input/output error"};
+    }
+    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
+    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
+    void unmap() override { file_->unmap(); }
+
+   private:
+    FailingDisk& disk_;
+    std::unique_ptr<env::File> file_;
+  };
+
+  env::Env& real_;
+  std::atomic<bool> armed_{false};
+};
+
+TEST_F(Log, ASyncBesideAFailingOneVouchesForNothing) {
+  FailingDisk failing(env);
+  const auto writer = open_writer_on(failing);
+  append(*writer);
+  failing.fail_next_sync();
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] { failed += writer->sync().ok() ? 0 : 1; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed, 2);
+  EXPECT_EQ(writer->synced_seq(), 0U);
+}
+
+TEST_F(Log, ClosingTrimsTheFillerAndFurtherAppendsAreRefused) {
+  const auto writer = open_writer();
+  append(*writer);
+  EXPECT_EQ(disk.get_file("db/wal-00000000000000000001.jsonl")->back(), '\n');
+  ASSERT_TRUE(writer->close().ok());
+  const std::string text = *disk.get_file("db/wal-00000000000000000001.jsonl");
+  EXPECT_EQ(text.size(), writer->counters().log_bytes);
+  EXPECT_NE(text[text.size() - 2], '\n');
+  EXPECT_EQ(writer->make_room(1).code(), Code::kClosed);
+}
+
+}  // namespace
+}  // namespace kvstore::testing
