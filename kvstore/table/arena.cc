@@ -68,17 +68,12 @@ void* Arena::allocate(size_t bytes) noexcept {
 
 void Arena::free(void* block, size_t bytes) noexcept {
   if (bytes > kSmallBytesMax) return free_big(block, bytes);
-  --live_count_;
-  const size_t class_index = class_of(bytes);
-  const size_t block_bytes = class_bytes(class_index);
-  KV_DASSERT(slab_of(block)->class_index == class_index);
-  SizeClass& size_class = classes_[class_index];
-  unpoison(block, sizeof(FreeBlock));  // a block may be smaller
-  size_class.cache = new (block) FreeBlock{size_class.cache};
-  poison(static_cast<char*>(block) + sizeof(FreeBlock), block_bytes - sizeof(FreeBlock));
-  if (++size_class.cache_count > cache_limit(block_bytes)) {
-    shrink_cache(size_class, cache_limit(block_bytes) / 2);
-  }
+  SizeClass& size_class = classes_[class_of(bytes)];
+  FreeBlock* freed = take_back(block, class_of(bytes));
+  freed->next = size_class.cache;
+  size_class.cache = freed;
+  const uint32_t limit = cache_limit(class_bytes(class_of(bytes)));
+  if (++size_class.cache_count > limit) shrink_cache(size_class, limit / 2);
 }
 
 void Arena::trim() noexcept {
@@ -95,8 +90,9 @@ void* Arena::allocate_array(size_t bytes) noexcept {
   return array;
 }
 
+// Past the cache: every shard will soon want its next larger array, and nobody one of this size.
 void Arena::free_array(void* array, size_t bytes) noexcept {
-  if (bytes <= kSmallBytesMax) return free(array, bytes);
+  if (bytes <= kSmallBytesMax) return return_to_slab(take_back(array, class_of(bytes)));
   --live_count_;
   const size_t units = (bytes + kUnitBytes - 1) / kUnitBytes;
   auto* begin = static_cast<char*>(array);
@@ -115,6 +111,14 @@ size_t Arena::class_bytes(size_t class_index) noexcept {
   if (class_index < kFineClasses) return (class_index + 1) * 8;
   const size_t base = kFineBytesMax << (class_index - kFineClasses) / kSteps;
   return base + ((class_index - kFineClasses) % kSteps + 1) * (base / kSteps);
+}
+
+FreeBlock* Arena::take_back(void* block, size_t class_index) noexcept {
+  KV_DASSERT(slab_of(block)->class_index == class_index);
+  --live_count_;
+  unpoison(block, sizeof(FreeBlock));  // a block may be smaller
+  poison(static_cast<char*>(block) + sizeof(FreeBlock), class_bytes(class_index) - sizeof(FreeBlock));
+  return new (block) FreeBlock{nullptr};
 }
 
 void* Arena::take_from_slab(size_t class_index) noexcept {

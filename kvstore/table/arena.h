@@ -4,7 +4,7 @@
 // Memory finds its way back: a slab without blocks in use returns its units for any other use. A store whose
 // values change in size does not keep the memory of their former sizes.
 //
-// For the writer only, but for held_bytes(). No call throws.
+// For the writer only, but for prepare() and held_bytes(). No call throws.
 #pragma once
 
 #include <array>
@@ -38,6 +38,9 @@ class Arena {
   // memory to the kernel.
   void trim() noexcept;
 
+  // Touches memory ahead of its need, see ChunkPool::prepare(). Any thread.
+  bool prepare() noexcept { return chunks_.prepare(); }
+
   // Memory taken from the system. Any thread.
   [[nodiscard]] uint64_t held_bytes() const noexcept {
     return chunks_.held_bytes() + big_bytes_.load(std::memory_order_relaxed);
@@ -68,6 +71,7 @@ class Arena {
   static size_t class_of(size_t bytes) noexcept;
   static size_t class_bytes(size_t class_index) noexcept;
 
+  FreeBlock* take_back(void* block, size_t class_index) noexcept;
   void* take_from_slab(size_t class_index) noexcept;
   void return_to_slab(FreeBlock* block) noexcept;
   void shrink_cache(SizeClass& size_class, uint32_t keep) noexcept;

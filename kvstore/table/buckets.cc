@@ -56,7 +56,7 @@ void Buckets::prefetch_entry(uint64_t hash) const noexcept {
   const uint64_t tag = SlotWord::tag_of(hash);
   for (const Slot& slot : bucket->slots) {
     const SlotWord word = slot.load();
-    if (word.matches(tag)) __builtin_prefetch(word.entry());
+    if (word.matches(tag)) prefetch(word.entry());
   }
 }
 

@@ -60,7 +60,9 @@ class Buckets {
     for (Bucket* bucket = home(hash); bucket != nullptr; bucket = bucket->overflow.load(std::memory_order_acquire)) {
       for (Slot& slot : bucket->slots) {
         const SlotWord word = slot.load();
-        if (word.matches(tag) && word.entry()->key() == key) return {&slot, word.entry()};
+        if (!word.matches(tag)) continue;
+        prefetch(word.entry());
+        if (word.entry()->key() == key) return {&slot, word.entry()};
       }
     }
     return {};
@@ -107,6 +109,12 @@ class Buckets {
     uint64_t rebuild_at = 0;  // more overflow buckets than this: the array is built anew
   };
 
+  // All of a small entry at once. Where its value lies stands in its first line, so without this the value's lines
+  // would be asked for only when that one has arrived: a third miss in a row, a fifth of a cold find.
+  static void prefetch(const Entry* entry) noexcept {
+    const auto* bytes = reinterpret_cast<const char*>(entry);
+    for (size_t at = 0; at <= 128; at += 64) __builtin_prefetch(bytes + at);
+  }
   [[nodiscard]] Bucket* home(uint64_t hash) const noexcept {
     const BucketArray found = array(hash >> (64 - kShardBits));
     return found.buckets == nullptr ? nullptr : found.home(hash);
@@ -117,8 +125,9 @@ class Buckets {
 
   Arena& arena_;
   Limbo& limbo_;
-  std::array<std::atomic<uint64_t>, kShards> shards_{};  // each a BucketArray
-  std::array<Shard, kShards> states_{};
+  // What every reader reads must not share cache lines with what the writer writes all the time.
+  alignas(128) std::array<std::atomic<uint64_t>, kShards> shards_{};  // each a BucketArray
+  alignas(128) std::array<Shard, kShards> states_{};
   Bucket* reserve_ = nullptr;  // spare overflow buckets, linked by `overflow`
   size_t reserve_count_ = 0;
 };

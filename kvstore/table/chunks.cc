@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <new>
 
@@ -11,9 +12,8 @@
 namespace kvstore::table {
 namespace {
 
-// How many chunks with free units are searched for a long run before a new chunk is taken: fragmentation
-// costs a little memory rather than a long search.
-constexpr size_t kChunksSearchedMax = 8;
+// How many chunks with free units are searched for a long run before a new chunk is taken, at some 20 ns each.
+constexpr size_t kChunksSearchedMax = 64;
 
 constexpr uint64_t bits_below(size_t count) noexcept { return count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
 
@@ -21,18 +21,15 @@ bool is_set(const UnitMap& map, size_t unit) noexcept { return (map[unit / 64] >
 
 // The index of the first run of `count` set bits, kUnitCount when there is none.
 size_t find_run(const UnitMap& map, size_t count) noexcept {
-  if (count == 1) {
-    for (size_t word = 0; word < map.size(); ++word) {
-      if (map[word] != 0) return word * 64 + static_cast<size_t>(std::countr_zero(map[word]));
-    }
-    return kUnitCount;
-  }
-  size_t run = 0;
-  for (size_t unit = 0; unit < kUnitCount; ++unit) {
-    run = is_set(map, unit) ? run + 1 : 0;
-    if (run == count) return unit + 1 - count;
-  }
-  return kUnitCount;
+  __extension__ using Bits = unsigned __int128;
+  static_assert(kUnitCount == 128);
+  // Bit i of `starts` says: a run of `length` begins at i. Two runs of one length make a run of up to twice that.
+  Bits starts = static_cast<Bits>(map[1]) << 64 | map[0];
+  size_t length = 1;
+  for (; 2 * length <= count; length *= 2) starts &= starts >> length;
+  starts &= starts >> (count - length);
+  if (const auto low = static_cast<uint64_t>(starts); low != 0) return static_cast<size_t>(std::countr_zero(low));
+  return 64 + static_cast<size_t>(std::countr_zero(static_cast<uint64_t>(starts >> 64)));
 }
 
 // Sets or clears `count` bits from `begin` on.
@@ -108,6 +105,7 @@ ChunkPool::~ChunkPool() {
       chunk = next;
     }
   }
+  drop_ready();
 }
 
 char* ChunkPool::take(size_t count) noexcept {
@@ -152,10 +150,12 @@ void ChunkPool::give_back(char* begin, size_t count) noexcept {
   }
   open_.remove(chunk);
   add_held(-static_cast<int64_t>(occupied_bytes(chunk)));
+  chunk_count_.store(chunk_count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
   unmap_chunk(chunk);
 }
 
 void ChunkPool::release_idle() noexcept {
+  if (!in_demand_.exchange(false, std::memory_order_relaxed)) drop_ready();
   for (Chunk* chunk = open_.first; chunk != nullptr; chunk = chunk->next) {
     if (chunk->free_count < kUnitCount / 4 * 3) continue;
     const uint64_t occupied_before = occupied_bytes(chunk);
@@ -192,11 +192,60 @@ void ChunkPool::unmap(char* begin, size_t bytes) noexcept {
   add_held(-static_cast<int64_t>(bytes));
 }
 
+bool ChunkPool::prepare() noexcept {
+  if (!in_demand_.load(std::memory_order_relaxed)) return false;
+  const uint64_t wanted = std::min<uint64_t>(kReadyMax, chunk_count_.load(std::memory_order_relaxed) / 2);
+  for (size_t index = 0; index < wanted; ++index) {
+    if (ready_[index].load(std::memory_order_relaxed) != nullptr) continue;
+    char* memory = map_aligned(kChunkBytes);
+    if (memory == nullptr) return false;
+    want_huge_pages(memory, kChunkBytes);
+    constexpr size_t kPageBytes = 4096;
+    for (size_t at = 0; at < kChunkBytes; at += kPageBytes) *const_cast<volatile char*>(memory + at) = 0;
+    char* expected = nullptr;
+    if (!ready_[index].compare_exchange_strong(expected, memory, std::memory_order_release)) {
+      ::munmap(memory, kChunkBytes);  // another thread was faster
+    }
+    return true;
+  }
+  return false;
+}
+
+void ChunkPool::drop_ready() noexcept {
+  for (std::atomic<char*>& slot : ready_) {
+    char* memory = slot.exchange(nullptr, std::memory_order_acquire);
+    if (memory != nullptr) ::munmap(memory, kChunkBytes);
+  }
+}
+
+char* ChunkPool::take_ready() noexcept {
+  for (std::atomic<char*>& slot : ready_) {
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    char* memory = slot.exchange(nullptr, std::memory_order_acquire);
+    if (memory != nullptr) return memory;
+  }
+  return nullptr;
+}
+
+uint64_t ChunkPool::held_bytes() const noexcept {
+  uint64_t bytes = held_bytes_.load(std::memory_order_relaxed);
+  for (const std::atomic<char*>& slot : ready_) {
+    if (slot.load(std::memory_order_relaxed) != nullptr) bytes += kChunkBytes;
+  }
+  return bytes;
+}
+
 Chunk* ChunkPool::add_chunk() noexcept {
-  const bool huge = open_.first != nullptr || full_.first != nullptr;
-  char* memory = map_aligned(kChunkBytes);
-  if (memory == nullptr) return nullptr;
-  if (huge) want_huge_pages(memory, kChunkBytes);
+  const uint64_t count = chunk_count_.load(std::memory_order_relaxed);
+  const bool huge = count > 0;
+  char* memory = take_ready();
+  if (memory == nullptr) {
+    memory = map_aligned(kChunkBytes);
+    if (memory == nullptr) return nullptr;
+    if (huge) want_huge_pages(memory, kChunkBytes);
+  }
+  in_demand_.store(true, std::memory_order_relaxed);
+  chunk_count_.store(count + 1, std::memory_order_relaxed);
   Chunk* chunk = new (memory) Chunk;
   chunk->huge = huge;
   chunk->free_count = kUnitCount - 1;

@@ -65,7 +65,7 @@ struct Table::Impl {
   alignas(128) std::atomic<Seq> published{0};
 
   alignas(128) KeyHash hash;
-  Arena arena;
+  alignas(128) Arena arena;
   Epoch epoch;
   Limbo limbo;
   Buckets buckets;
@@ -202,6 +202,8 @@ void Table::finish_load(Seq seq) noexcept {
 }
 
 void Table::expect(uint64_t entries) { impl_->buckets.expect(entries); }
+
+bool Table::prepare_memory() noexcept { return impl_->arena.prepare(); }
 
 const Entry* Table::newest(std::string_view key, uint64_t hash) const noexcept {
   return present(impl_->buckets.find(key, hash).entry);

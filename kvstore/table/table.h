@@ -73,6 +73,10 @@ class Table {
   // have gone and frees memory no reader can see, at most `versions_max` steps. Returns whether there is
   // more to do. Needs: nothing staged or linked since the last publish().
   bool tidy(size_t versions_max) noexcept;
+  // Maps and touches 2 MiB ahead of the writer, who otherwise has to wait for the kernel to find and zero
+  // them (0.1 ms; several on a virtual machine), when a growing store is likely to need them soon. Returns whether it did.
+  // Unlike the rest any thread's, at any time, also beside load(): made to be called by a helper until it says no.
+  bool prepare_memory() noexcept;
   // The key's newest version, published or not; nullptr when absent or deleted. Expiry is the caller's.
   [[nodiscard]] const Entry* newest(std::string_view key, uint64_t hash) const noexcept;
 
