@@ -50,15 +50,23 @@ Sample make_sample(Texture texture, size_t value_bytes) {
     std::string value;
     while (value.size() < value_bytes) {
       switch (texture) {
-        case kAscii: value += static_cast<char>('#' + below('[' - '#')); break;
-        case kEscapes: value += below(10) == 0 ? "\"\\\n\t"[below(4)] : static_cast<char>('a' + below(26)); break;
+        case kAscii:
+          value += static_cast<char>('#' + below('[' - '#'));
+          break;
+        case kEscapes:
+          value += below(10) == 0 ? "\"\\\n\t"[below(4)] : static_cast<char>('a' + below(26));
+          break;
         case kCyrillic:
           value += below(7) == 0 ? " " : std::string{'\xd0', static_cast<char>(0x90 + below(0x30))};
           break;
         case kCjk:
-          value += below(12) == 0 ? " " : std::string{'\xe4', static_cast<char>(0xb8 + below(8)), static_cast<char>(0x80 + below(0x40))};
+          value += below(12) == 0
+                       ? " "
+                       : std::string{'\xe4', static_cast<char>(0xb8 + below(8)), static_cast<char>(0x80 + below(0x40))};
           break;
-        case kBinary: value += static_cast<char>(below(256)); break;
+        case kBinary:
+          value += static_cast<char>(below(256));
+          break;
       }
     }
     sample.values.push_back(std::move(value));
@@ -109,7 +117,7 @@ void encode_record(benchmark::State& state) {
   Buffer body(16 << 10);
   std::vector<char> log(16 << 10);
   size_t i = 0, bytes = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     bytes += write_line(body, log.data(), stamp_of(i), sample.op(i));
     benchmark::ClobberMemory();
@@ -126,7 +134,7 @@ void encode_body_only(benchmark::State& state) {
   const Sample sample = make_sample(static_cast<Texture>(state.range(0)), static_cast<size_t>(state.range(1)));
   Buffer body(16 << 10);
   size_t i = 0, bytes = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     body.clear();
     const Op op = sample.op(i);
@@ -144,7 +152,7 @@ void copy_only(benchmark::State& state) {
   const Sample sample = make_sample(kAscii, static_cast<size_t>(state.range(1)));
   std::vector<char> log(16 << 10);
   size_t i = 0, bytes = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     std::memcpy(log.data(), sample.keys[i].data(), sample.keys[i].size());
     std::memcpy(log.data() + sample.keys[i].size(), sample.values[i].data(), sample.values[i].size());
@@ -170,7 +178,7 @@ void encode_by_nlohmann(benchmark::State& state) {
     return line;
   };
   size_t i = 0, bytes = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     const std::string line = line_of(i);
     benchmark::DoNotOptimize(line.data());
@@ -193,7 +201,7 @@ void encode_by_fmt(benchmark::State& state) {
     fmt::format_to(std::back_inserter(line), ",\"crc\":\"{:08x}\"}}\n", crc);
   };
   size_t i = 0, bytes = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     write(i);
     benchmark::ClobberMemory();
@@ -214,7 +222,7 @@ void decode_record(benchmark::State& state) {
   std::vector<Op> ops;
   Scratch scratch;
   size_t i = 0, bytes = 0, records = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     ops.clear();
     scratch.clear();
@@ -236,7 +244,7 @@ void decode_by_nlohmann(benchmark::State& state) {
     lines.push_back(encode_line(stamp_of(i), {&op, 1}));
   }
   size_t i = 0, bytes = 0, right = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     const bool sealed = crc32c({lines[i].data(), lines[i].size() - 1 - kSealBytes}) != 0;
     const nlohmann::json record = nlohmann::json::parse(lines[i]);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <set>
 #include <string>
 #include <thread>
@@ -60,6 +61,7 @@ struct FaultGround : MemGround {
 struct Candidate {
   std::string name;
   std::function<std::unique_ptr<Ground>()> make;
+  friend void PrintTo(const Candidate& candidate, std::ostream* out) { *out << candidate.name; }
 };
 
 class EnvPromise : public ::testing::TestWithParam<Candidate> {

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -111,26 +113,39 @@ TEST(CrashKill, LocksAreGoneAfterwards) {
   EXPECT_TRUE(after->lock("LOCK").ok());
 }
 
-// A copy made while another thread stores must be what the file was at some instant, and across files too:
-//   wal-1  xxxxxxxxxxxx   wal-2  xxxx........    never   wal-1  xxxx.xxx....  or a byte of wal-2 before wal-1 is full
+// A copy made while another thread stores must be what the files were at some instant. Here the thread goes over both
+// files again and again, each time with a higher number:
+//   wal-1  3333333   wal-2  3332222      but never  wal-1  3333233  nor a higher number in wal-2 than in wal-1
+// It stores only one word in eight, and so overtakes the copy all the time.
 TEST(CrashKill, StoresOfAnotherThreadAreSeenInTheOrderTheyWereMade) {
-  constexpr size_t kBytes = 16 << 10;
+  constexpr size_t kWords = 4096;
+  constexpr size_t kStride = 8;
   CrashEnv env;
-  auto first = create(env, "wal-1", std::string(kBytes, '.'));
-  auto second = create(env, "wal-2", std::string(kBytes, '.'));
-  volatile char* bytes_1 = first->map(kBytes).value();
-  volatile char* bytes_2 = second->map(kBytes).value();
-  std::thread writer([&] {
-    for (size_t i = 0; i < kBytes; ++i) bytes_1[i] = 'x';
-    for (size_t i = 0; i < kBytes; ++i) bytes_2[i] = 'x';
-  });
-  bool done = false;
-  while (!done) {
-    auto after = env.crash_clone(CrashChoice::keep_everything());
-    const std::string all = *after->get_file("wal-1") + *after->get_file("wal-2");
-    ASSERT_EQ(all.find('x', all.find('.')), std::string::npos);
-    done = all.back() == 'x';
+  std::atomic<bool> stop = false;
+  std::vector<std::unique_ptr<File>> files;
+  std::vector<volatile uint64_t*> mappings;
+  for (const char* path : {"wal-1", "wal-2"}) {
+    // Something to copy between the two, so that the thread gets further in the meantime.
+    if (!files.empty()) create(env, "idle", std::string(64 << 10, '.'));
+    files.push_back(create(env, path, std::string(kWords * sizeof(uint64_t), '\0')));
+    mappings.push_back(reinterpret_cast<uint64_t*>(files.back()->map(kWords * sizeof(uint64_t)).value()));
   }
+  std::thread writer([&] {
+    for (uint64_t round = 1; !stop; ++round) {
+      for (volatile uint64_t* words : mappings) {
+        for (size_t i = 0; i < kWords; i += kStride) words[i] = round;
+      }
+    }
+  });
+  for (int copies = 0; copies < 200 && !HasFailure(); ++copies) {
+    auto after = env.crash_clone(CrashChoice::keep_everything());
+    const std::string bytes = *after->get_file("wal-1") + *after->get_file("wal-2");
+    std::vector<uint64_t> seen(2 * kWords / kStride);
+    for (size_t i = 0; i < seen.size(); ++i)
+      std::memcpy(&seen[i], &bytes[i * kStride * sizeof(uint64_t)], sizeof(uint64_t));
+    EXPECT_TRUE(std::is_sorted(seen.rbegin(), seen.rend()));
+  }
+  stop = true;
   writer.join();
 }
 
@@ -195,6 +210,16 @@ TEST(CrashBytes, WhereTheFileGrewThereMayBeZerosGarbageOrTheContentOfDeletedFile
     EXPECT_TRUE(seen.contains(state)) << state;
   }
   for (const std::string& state : seen) EXPECT_EQ(state[0], 'a') << state;
+}
+
+//   durable  aaa      appended in the same block  aaaBBB      after: aaa, and anything behind it
+TEST(CrashBytes, DurableBytesStayWhenSomethingIsAppendedInTheirBlock) {
+  CrashEnv env;
+  auto file = create_durable(env, "f", "durable");
+  write(*file, 7, block('B'));
+  const States seen = contents_after_crashes(env, "f", [](const std::string& bytes) { return bytes; });
+  for (const std::string& state : seen) EXPECT_EQ(state.substr(0, 7), "durable");
+  EXPECT_GT(seen.size(), 100u);
 }
 
 TEST(CrashBytes, TheBlocksOfAFileWhoseRemovalMayBeLostAreNotGivenToAnother) {
@@ -307,8 +332,10 @@ TEST(CrashNames, TheFileOfALockIsCreatedAsAnyOther) {
 
 TEST(CrashNames, ARemovedFileMayComeBackWithItsContent) {
   CrashEnv env;
+  create_dir(env, "other");
   create_durable(env, "f", "x");
   remove(env, "f");
+  sync_dir(env, "other");  // which is not where it was removed
   EXPECT_EQ(describe(env.live()), "");
   EXPECT_EQ(disks_after_crashes(env, Names::kOrdered), (States{"", "f=x"}));
   sync_dir(env, ".");

@@ -31,7 +31,7 @@ std::vector<std::string> example_lines() {
   std::istringstream text(document());
   for (std::string line; std::getline(text, line);) {
     const size_t begin = line.find_first_not_of(' ');
-    if (begin != line.npos && line[begin] == '{') lines.push_back(line.substr(begin));
+    if (begin != std::string_view::npos && line[begin] == '{') lines.push_back(line.substr(begin));
   }
   return lines;
 }
@@ -87,13 +87,14 @@ TEST(FormatDocument, ShowsLinesAsWeWriteThemButForOneTornAndOneForeignLine) {
 TEST(FormatDocument, CutsItsWorkedExampleWhereTheTornLineBegins) {
   const std::string text = document();
   size_t at = text.find("```jsonl\n{\"kvstore\":\"wal\"", text.find("whose last line is torn"));
-  ASSERT_NE(at, text.npos);
+  ASSERT_NE(at, std::string_view::npos);
   at += std::string_view("```jsonl\n").size();
   const size_t torn = text.find("{\"seq\":6,", at);
-  ASSERT_NE(torn, text.npos);
+  ASSERT_NE(torn, std::string_view::npos);
   const size_t torn_bytes = text.find('\n', torn) - torn;
-  EXPECT_NE(text.find(fmt::format("wal-00000000000000000004.jsonl.{}`", torn - at)), text.npos) << torn - at;
-  EXPECT_NE(text.find(fmt::format("the {} bytes are", torn_bytes)), text.npos) << torn_bytes;
+  EXPECT_NE(text.find(fmt::format("wal-00000000000000000004.jsonl.{}`", torn - at)), std::string_view::npos)
+      << torn - at;
+  EXPECT_NE(text.find(fmt::format("the {} bytes are", torn_bytes)), std::string_view::npos) << torn_bytes;
 }
 
 std::string_view cell(Need need) {
@@ -115,7 +116,7 @@ TEST(FormatDocument, PrintsTheRecoveryTable) {
 
 TEST(FormatDocument, StatesOurLimits) {
   const std::string text = document();
-  const auto states = [&text](const std::string& fact) { return text.find(fact) != text.npos; };
+  const auto states = [&text](const std::string& fact) { return text.find(fact) != std::string_view::npos; };
   EXPECT_TRUE(states(fmt::format("# The log format, version {}", kFormatVersion)));
   EXPECT_TRUE(states(fmt::format("The last {} bytes of a line", kSealBytes)));
   EXPECT_TRUE(states(fmt::format("| key | 1 byte … {} KiB |", kKeyBytesMax >> 10)));

@@ -1,4 +1,5 @@
 // The very bytes of a line.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -81,9 +82,8 @@ TEST(Encode, StampsAndSealsAtEveryWidthOfNumber) {
     EXPECT_EQ(std::string(digits, write_digits(digits, number)), std::to_string(number));
     char stamp[kStampBytesMax];
     const size_t size = encode_stamp(stamp, {number, static_cast<int64_t>(number), number});
-    const std::string n = std::to_string(number);
-    const std::string synced = number == 0 ? "" : R"("synced":)" + n + ",";
-    EXPECT_EQ(std::string(stamp, size), R"({"seq":)" + n + R"(,"ts":)" + n + "," + synced);
+    const std::string synced = number == 0 ? "" : fmt::format(R"("synced":{},)", number);
+    EXPECT_EQ(std::string(stamp, size), fmt::format(R"({{"seq":{0},"ts":{0},{1})", number, synced));
   }
   char seal[kSealBytes];
   encode_seal(seal, 0x01abcdef);
@@ -124,7 +124,7 @@ std::string escaped_plainly(std::string_view text) {
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     constexpr std::string_view kFrom = "\"\\\b\f\n\r\t", kTo = "\"\\bfnrt";
-    if (const size_t at = kFrom.find(c); at != kFrom.npos) {
+    if (const size_t at = kFrom.find(c); at != std::string_view::npos) {
       out += '\\', out += kTo[at];
     } else if (byte < 0x20) {
       out += "\\u00", out += "01"[byte >> 4], out += "0123456789abcdef"[byte & 15];

@@ -26,7 +26,7 @@ std::string encode(const RandomRecord& record) {
 std::string_view without_newline(std::string_view line) {
   EXPECT_TRUE(line.ends_with('\n'));
   line.remove_suffix(1);
-  EXPECT_EQ(line.find('\n'), line.npos) << "a record is one line";
+  EXPECT_EQ(line.find('\n'), std::string_view::npos) << "a record is one line";
   return line;
 }
 

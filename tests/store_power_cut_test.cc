@@ -28,6 +28,12 @@ using engine::Engine;
 using State = std::map<std::string, std::string>;
 
 constexpr int kOperations = 500;
+// The thread sanitizer makes a crash fifty times as slow and has little to look for here: it sees a part of them.
+#if defined(__SANITIZE_THREAD__)
+constexpr uint64_t kEveryNth = 16;
+#else
+constexpr uint64_t kEveryNth = 1;
+#endif
 
 Options options_for(LogIo io) {
   return {.sync_interval = std::chrono::hours(1),  // all syncs are the workload's own
@@ -222,14 +228,15 @@ TEST_P(PowerCut, LeavesAPrefixWithAllThatWasPromised) {
     CrashEnv env;
     uint64_t moments = 0;
     env.set_hook([&](const CrashEnv::OpInfo& op) {
-      plug.pull(env, ledger, op.describe(), op.number, /*again=*/op.number % 16 == 0 && op.phase == CrashEnv::Phase::kAfter);
+      if (op.number % kEveryNth != 0) return;
+      plug.pull(env, ledger, op.describe(), op.number, /*again=*/op.number % (16 * kEveryNth) == 0 && op.phase == CrashEnv::Phase::kAfter);
     });
     Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options_for(GetParam()));
     ASSERT_TRUE(engine.ok()) << engine.status().message();
     for (int i = 0; i < kOperations && !HasFatalFailure(); ++i) {
       step(**engine, ledger, random);
       // Puts into the mapping are no I/O operations: crash between them too.
-      if (i % 4 == 0) plug.pull(env, ledger, fmt::format("after step {}", i), 1'000'000 + ++moments, false);
+      if (i % (4 * static_cast<int>(kEveryNth)) == 0) plug.pull(env, ledger, fmt::format("after step {}", i), 1'000'000 + ++moments, false);
       if (i % 150 == 149) {  // a clean close and a reopening are part of the workload
         ASSERT_TRUE((*engine)->close().ok());
         engine->reset();
@@ -239,8 +246,8 @@ TEST_P(PowerCut, LeavesAPrefixWithAllThatWasPromised) {
       }
     }
     ASSERT_TRUE((*engine)->close().ok());
-    EXPECT_GT(plug.crashes(), 1000U);
-    EXPECT_GT(plug.cuts(), 20U) << "the crashes should leave torn tails";
+    EXPECT_GT(plug.crashes(), 1000U / kEveryNth);
+    EXPECT_GT(plug.cuts(), 20U / kEveryNth) << "the crashes should leave torn tails";
     RecordProperty("crashes", static_cast<int>(plug.crashes()));
   }
 }

@@ -83,6 +83,20 @@ TEST_F(RecoveryTest, AMissingLastSegmentIsNoticedByTheClosingLineBeforeIt) {
   EXPECT_NE(text.find("the closing line names " + files_.back().filename().string()), std::string::npos) << text;
 }
 
+// The closing line counted as no voucher for the records before it: a damaged record, with the newest segment gone too,
+// passed for a torn tail, and opening for writing cut promised records.
+TEST_F(RecoveryTest, AClosingLineVouchesForTheRecordsBeforeIt) {
+  make_segments();
+  fs::remove(files_.back());
+  fs::remove(dir() / "LOCK");  // so that nothing else vouches
+  const fs::path& file = files_[files_.size() - 2];
+  std::string text = bytes_of(file);
+  text[text.find("\"key\":") + 7] ^= 1;
+  write_bytes(file, text);
+  expect_refusal("Corruption: db/" + file.filename().string() + ":2 (byte ");
+  EXPECT_EQ(bytes_of(file), text);
+}
+
 TEST_F(RecoveryTest, AMissingLogIsNoticedByLock) {
   make_segments();
   for (const fs::path& file : files_) fs::remove(file);

@@ -10,10 +10,9 @@ namespace kvstore::base {
 
 }  // namespace kvstore::base
 
-#define KV_ASSERT(condition)                                                     \
-  (__builtin_expect(static_cast<bool>(condition), 1)                             \
-       ? static_cast<void>(0)                                                    \
-       : ::kvstore::base::assert_failed(#condition, __FILE__, __LINE__))
+#define KV_ASSERT(condition)                                                \
+  (__builtin_expect(static_cast<bool>(condition), 1) ? static_cast<void>(0) \
+                                                     : ::kvstore::base::assert_failed(#condition, __FILE__, __LINE__))
 
 #ifdef NDEBUG
 #define KV_DASSERT(condition) static_cast<void>(0)

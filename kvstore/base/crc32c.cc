@@ -39,7 +39,6 @@ constexpr uint32_t times_x(uint32_t a) { return (a >> 1) ^ ((a & 1) != 0 ? kPoly
 // P has the term x^0, so x has an inverse: undo times_x(), whose wrapped case is the one that set bit 31.
 constexpr uint32_t divided_by_x(uint32_t a) { return (a & kOne) != 0 ? ((a ^ kPolynomial) << 1) | 1 : a << 1; }
 
-// Shifts multiply among themselves: (a/x^33) * (b/x^33) * x^33 == ab/x^33.
 constexpr uint64_t multiply_without_carry(uint32_t a, uint32_t b) {
   uint64_t product = 0;
   for (int bit = 0; bit < 32; ++bit) product ^= (uint64_t{b} << bit) & (0 - uint64_t{(a >> bit) & 1});
@@ -75,6 +74,7 @@ constexpr uint32_t step_portable(uint32_t state, uint64_t word) {
   return next;
 }
 
+// Shifts multiply among themselves: (a/x^33) * (b/x^33) * x^33 == ab/x^33.
 constexpr uint32_t shift_product(uint32_t a, uint32_t b) { return step_portable(0, multiply_without_carry(a, b)); }
 
 constexpr uint32_t kShiftNone = [] {  // the shift by 0 bytes: x^0 / x^33

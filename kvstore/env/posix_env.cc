@@ -205,9 +205,11 @@ class PosixLock final : public FileLock {
   std::unique_ptr<PosixFile> file_;
 };
 
+constexpr int kLockAttemptsMax = 10;  // no bystander replaces the file so often; what does is trouble to report
+
 bool still_named(int fd, const std::string& path) {
-  struct stat opened {
-  }, named{};
+  struct stat opened {};
+  struct stat named {};
   return ::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
          opened.st_ino == named.st_ino;
 }
@@ -270,7 +272,7 @@ class PosixEnv final : public Env {
   }
 
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
-    while (true) {
+    for (int attempt = 0; attempt < kLockAttemptsMax; ++attempt) {
       Result<Descriptor> fd = open_regular(path, O_RDWR | O_CREAT, "lock");
       if (!fd.ok()) return std::move(fd).status();
       if (const int error = take_lock(fd->get()); error != 0) {
@@ -282,6 +284,7 @@ class PosixEnv final : public Env {
       if (!still_named(fd->get(), path)) continue;
       return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::make_unique<PosixFile>(std::move(*fd), path)));
     }
+    return failure(ESTALE, "lock", path);
   }
 
   bool is_locked(const std::string& path) override {

@@ -139,9 +139,9 @@ Unescaped unescape_to_quote(char* out, size_t room, const char* text, const char
     seen = _mm_or_si128(seen, block);
     store_block(out, block);
     unsigned mask = special_mask(block);
-    unsigned next = 0;  // first byte of the block not yet dealt with
+    size_t next = 0;  // first byte of the block not yet dealt with
     while (mask != 0) {
-      const auto at = static_cast<unsigned>(std::countr_zero(mask));
+      const auto at = static_cast<size_t>(std::countr_zero(mask));
       if (text + next > text_last) return {};
       store_block(out, load_block(text + next));
       out += at - next;

@@ -22,7 +22,7 @@ namespace kvstore::format {
 // A machine word of text.
 template <typename Word>
 [[nodiscard]] inline Word load(const char* text) noexcept {
-  Word word;
+  Word word = 0;
   std::memcpy(&word, text, sizeof word);
   return word;
 }

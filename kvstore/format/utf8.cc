@@ -10,11 +10,7 @@
 #include <cstdint>
 
 #include "kvstore/format/special.h"
-
-#if KVSTORE_FORMAT_SSE2 && (defined(__GNUC__) || defined(__clang__))
-#include <tmmintrin.h>
-#define KVSTORE_FORMAT_SSSE3 1
-#endif
+#include "kvstore/format/ssse3.h"
 
 namespace kvstore::format {
 
@@ -54,7 +50,6 @@ size_t valid_utf8_prefix(std::string_view bytes) noexcept {
 }
 
 #if KVSTORE_FORMAT_SSSE3
-#define KVSTORE_TARGET_SSSE3 __attribute__((target("ssse3")))
 
 namespace {
 
@@ -72,14 +67,14 @@ enum PairError : uint8_t {
 };
 constexpr uint8_t kAnyLow = kTooShort | kTooLong | kTwoContinuations;  // errors that ignore the low half
 
-KVSTORE_TARGET_SSSE3 inline __m128i high_halves(__m128i bytes) {
+KVSTORE_FORMAT_TARGET_SSSE3 inline __m128i high_halves(__m128i bytes) {
   return _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(0x0f));
 }
 
 constexpr char set(int bits) { return static_cast<char>(bits); }
 
 // Nonzero bytes where `block`, following `before`, breaks a rule.
-KVSTORE_TARGET_SSSE3 inline __m128i pair_errors(__m128i before, __m128i block) {
+KVSTORE_FORMAT_TARGET_SSSE3 inline __m128i pair_errors(__m128i before, __m128i block) {
   const __m128i by_first_high = _mm_setr_epi8(
       kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong, kTooLong,                  // ASCII
       set(kTwoContinuations), set(kTwoContinuations), set(kTwoContinuations), set(kTwoContinuations),  // 8_ 9_ a_ b_
@@ -119,7 +114,7 @@ KVSTORE_TARGET_SSSE3 inline __m128i pair_errors(__m128i before, __m128i block) {
   return _mm_xor_si128(expected, shown);
 }
 
-KVSTORE_TARGET_SSSE3 bool is_utf8_ssse3(std::string_view bytes) noexcept {
+KVSTORE_FORMAT_TARGET_SSSE3 bool is_utf8_ssse3(std::string_view bytes) noexcept {
   const char* text = bytes.data();
   size_t left = bytes.size();
   __m128i before = _mm_setzero_si128();
@@ -138,8 +133,7 @@ KVSTORE_TARGET_SSSE3 bool is_utf8_ssse3(std::string_view bytes) noexcept {
 }  // namespace
 
 bool is_utf8(std::string_view bytes) noexcept {
-  static const bool has_ssse3 = __builtin_cpu_supports("ssse3") != 0;
-  return has_ssse3 ? is_utf8_ssse3(bytes) : valid_utf8_prefix(bytes) == bytes.size();
+  return has_ssse3() ? is_utf8_ssse3(bytes) : valid_utf8_prefix(bytes) == bytes.size();
 }
 
 #else

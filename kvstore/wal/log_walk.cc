@@ -313,6 +313,8 @@ Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
   for (size_t i = index + 1; i < segments.size(); ++i) highest = std::max(highest, segments[i].first_seq - 1);
   ChunkReader reader(*file, from);
   Chunk chunk;
+  std::vector<format::Op> ops;
+  base::Scratch scratch;
   for (;;) {
     Result<bool> more = reader.next(chunk);
     if (!more.ok()) return std::move(more).status();
@@ -320,6 +322,9 @@ Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
     decode_chunk(chunk);
     for (const LineRef& line : chunk.lines) {
       if (line.kind == LineKind::kRecord) highest = std::max(highest, line.stamp.synced);
+      if (line.kind == LineKind::kSegmentEnd) {  // written only after a sync of all before it
+        highest = std::max(highest, format::decode(chunk.text(line), ops, scratch).end.last_seq);
+      }
     }
   }
 }

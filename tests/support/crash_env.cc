@@ -333,8 +333,8 @@ void CrashEnv::build(MemEnv& out, const std::string& path, NodeId dir, const Nam
                      const std::map<NodeId, std::string>& contents) const {
   for (auto it = names.lower_bound({dir, ""}); it != names.end() && it->first.dir == dir; ++it) {
     const std::string child = join(path, it->first.name);
-    if (const auto content = contents.find(it->second); content != contents.end()) {
-      out.put_file(child, content->second);
+    if (nodes_.at(it->second)->file != nullptr) {
+      out.put_file(child, contents.at(it->second));
     } else {
       const Status made = out.create_dir(child);
       KV_ASSERT(made.ok());
