@@ -1,6 +1,7 @@
 // Pins: which superseded versions stay, for how long, and what letting go of them costs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <thread>
 
@@ -36,7 +37,7 @@ TEST_F(TableVersions, EntriesStayAtTheirAddressWhileThePinLives) {
   t.put("key", "value");
   const Table::Pin pin(t.table);
   std::vector<const Entry*> found;
-  t.table.collect(pin, "", found);
+  t.table.collect(pin, {}, found);
   ASSERT_EQ(found.size(), 1U);
   for (int i = 0; i < 10000; ++i) t.put("key", "other");
   t.del("key");
@@ -138,6 +139,62 @@ TEST_F(TableVersions, PinsMove) {
   EXPECT_EQ(t.contents(moved).at("key"), "2");
 }
 
+TEST_F(TableVersions, ACopiedPinHoldsTheSameInstant) {
+  t.put("key", "1");
+  auto first = std::make_unique<Table::Pin>(t.table);
+  Table::Pin copy(*first);
+  Table::Pin assigned(t.table);
+  t.put("key", "2");
+  assigned = copy;
+  first.reset();
+  t.tidy_all();
+  EXPECT_EQ(copy.seq(), 1U);
+  EXPECT_EQ(t.contents(copy).at("key"), "1");
+  { const Table::Pin gone = std::move(copy); }
+  t.tidy_all();
+  EXPECT_EQ(t.contents(assigned).at("key"), "1");
+  const Table::Pin emptied = copy;  // NOLINT: to copy what was moved from is allowed, and copies nothing
+  assigned = Table::Pin(t.table);
+  t.tidy_all();
+  EXPECT_EQ(held(), 0U);
+}
+
+TEST_F(TableVersions, FindAtAPinSeesItsInstant) {
+  t.put("changed", "old");
+  t.put("deleted", "old");
+  t.put("same", "old");
+  const Table::Pin pin(t.table);
+  t.put("changed", "new");
+  t.del("deleted");
+  t.put("born", "new");
+  const auto value = [&](std::string_view key) -> std::string_view {
+    const Entry* entry = t.table.find(pin, key, t.hash(key));
+    return entry == nullptr ? "(none)" : entry->value();
+  };
+  EXPECT_EQ(value("changed"), "old");
+  EXPECT_EQ(value("deleted"), "old");
+  EXPECT_EQ(value("same"), "old");
+  EXPECT_EQ(value("born"), "(none)");
+  EXPECT_EQ(value("never"), "(none)");
+}
+
+TEST_F(TableVersions, FindManyAtAPinAgreesWithFind) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < 100; ++i) names.push_back("key" + std::to_string(i));
+  for (size_t i = 0; i < 100; i += 2) t.put(names[i], "old");
+  const Table::Pin pin(t.table);
+  for (size_t i = 0; i < 100; i += 3) t.put(names[i], "new");
+  for (size_t i = 0; i < 100; i += 5) t.del(names[i]);
+  const std::vector<std::string_view> keys(names.begin(), names.end());
+  std::vector<const Entry*> found(keys.size());
+  t.table.find_many(pin, keys, found);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    ASSERT_EQ(found[i], t.table.find(pin, keys[i], t.hash(keys[i])));
+    ASSERT_EQ(found[i] != nullptr, i % 2 == 0) << keys[i];
+    ASSERT_TRUE(found[i] == nullptr || found[i]->value() == "old");
+  }
+}
+
 TEST_F(TableVersions, NothingOfABatchIsSeenBeforeItIsPublished) {
   t.put("a", "old");
   t.link(put_op("a", "new"));
@@ -159,6 +216,65 @@ TEST_F(TableVersions, CollectKeepsToThePrefix) {
   EXPECT_EQ(t.contents(pin, "ab"), (Contents{{"ab", "ab"}, {"abc", "abc"}}));
   EXPECT_EQ(t.contents(pin, "").size(), 5U);
   EXPECT_EQ(t.contents(pin, "c").size(), 0U);
+}
+
+TEST_F(TableVersions, CollectKeepsToARangeOfKeys) {
+  for (const char* key : {"a", "ab", "abc", "b", "ba", "c"}) t.put(key, key);
+  const Table::Pin pin(t.table);
+  const auto keys = [&](const Filter& filter) {
+    std::vector<const Entry*> found;
+    t.table.collect(pin, filter, found);
+    std::vector<std::string_view> names;
+    for (const Entry* entry : found) names.push_back(entry->key());
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  using Names = std::vector<std::string_view>;
+  EXPECT_EQ(keys({.from = "ab"}), (Names{"ab", "abc", "b", "ba", "c"}));
+  EXPECT_EQ(keys({.to = "b"}), (Names{"a", "ab", "abc"}));
+  EXPECT_EQ(keys({.from = "ab", .to = "ba"}), (Names{"ab", "abc", "b"}));
+  EXPECT_EQ(keys({.prefix = "a", .from = "ab"}), (Names{"ab", "abc"}));
+  EXPECT_EQ(keys({.prefix = "b", .from = "c"}), Names{});
+  EXPECT_EQ(keys({.from = "b", .to = "b"}), Names{});
+}
+
+// A transaction asks so whether what it read by a scan still stands.
+TEST_F(TableVersions, CollectTellsTheNewestChangeAmongItsKeys) {
+  t.put("a1", "v");
+  t.put("a2", "v");
+  t.put("b1", "v");
+  const Table::Pin pin(t.table);
+  const auto newest = [&](const Filter& filter) {
+    std::vector<const Entry*> found;
+    return t.table.collect(pin, filter, found);
+  };
+  EXPECT_EQ(newest({.prefix = "a"}), 2U);
+  EXPECT_EQ(newest({.prefix = "x"}), 0U);
+  t.put("b1", "changed");
+  EXPECT_EQ(newest({.prefix = "a"}), 2U);
+  EXPECT_EQ(newest({.prefix = "b"}), 4U);
+  t.del("a1");
+  EXPECT_EQ(newest({.prefix = "a"}), 5U);
+  t.put("a3", "new");
+  EXPECT_EQ(newest({.prefix = "a"}), 6U);
+  EXPECT_EQ(newest({.from = "a3"}), 6U);
+  EXPECT_EQ(newest({.from = "a2", .to = "a3"}), 2U);
+}
+
+TEST_F(TableVersions, TheShardsTogetherAreTheTable) {
+  for (int i = 0; i < 3000; ++i) t.put("key" + std::to_string(i), "old");
+  const Table::Pin pin(t.table);
+  for (int i = 0; i < 4000; ++i) t.put("key" + std::to_string(i), "new");
+  for (int i = 0; i < 1000; ++i) t.del("key" + std::to_string(i));
+  Contents together;
+  for (size_t shard = 0; shard < Table::kShards; ++shard) {
+    std::vector<const Entry*> found;
+    t.table.collect_shard(pin, shard, 0, found);
+    EXPECT_LT(found.size(), 3000U / 64);
+    for (const Entry* entry : found) ASSERT_TRUE(together.emplace(entry->key(), entry->value()).second);
+  }
+  EXPECT_EQ(together, t.contents(pin));
+  EXPECT_EQ(together.size(), 3000U);
 }
 
 // After a long scan under heavy writing there may be millions of versions to give up. No single commit pays for them.

@@ -63,8 +63,12 @@ struct BucketArray {
   Bucket* buckets = nullptr;
   size_t count = 0;
 
-  [[nodiscard]] Bucket* home(uint64_t hash) const noexcept {
-    return buckets + ((hash & kPlaceMask) * count >> kPlaceBits);
+  // Needs: place <= kPlaceMask.
+  [[nodiscard]] size_t index_of(uint64_t place) const noexcept { return place * count >> kPlaceBits; }
+  [[nodiscard]] Bucket* home(uint64_t hash) const noexcept { return buckets + index_of(hash & kPlaceMask); }
+  // The lowest place in the bucket after this one, kPlaceMask + 1 behind the last.
+  [[nodiscard]] uint64_t first_place_behind(size_t index) const noexcept {
+    return (((index + 1) << kPlaceBits) + count - 1) / count;
   }
   // What home() looked at in the hash of an entry in this slot. The tag lacks the place's upper kStepBits; since
   // count is a multiple of kCountMin, they are the eighth of the array that the bucket lies in.

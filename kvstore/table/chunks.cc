@@ -129,7 +129,10 @@ char* ChunkPool::take(size_t count) noexcept {
   if (chunk->free_count == 0) {
     open_.remove(chunk);
     full_.push_back(chunk);
-    if (!chunk->huge) want_huge_pages(chunk->unit(0), kChunkBytes);
+    if (!chunk->huge) {
+      want_huge_pages(chunk->unit(0), kChunkBytes);
+      chunk->huge = true;
+    }
   }
   return chunk->unit(begin);
 }
@@ -162,7 +165,7 @@ void ChunkPool::release_idle() noexcept {
     if (chunk->huge) {
       if (!no_huge_pages(chunk->unit(0), kChunkBytes)) continue;
       chunk->huge = false;
-      fill_run(chunk->touched_map, 0, kUnitCount, true);
+      chunk->touched_map.fill(~uint64_t{0});
     }
     for (size_t unit = 0; unit < kUnitCount;) {
       size_t count = 0;
@@ -238,7 +241,8 @@ uint64_t ChunkPool::held_bytes() const noexcept {
 Chunk* ChunkPool::add_chunk() noexcept {
   const uint64_t count = chunk_count_.load(std::memory_order_relaxed);
   const bool huge = count > 0;
-  char* memory = take_ready();
+  // What is ready is touched as a whole. The first chunk is not, and comes before anything is prepared.
+  char* memory = huge ? take_ready() : nullptr;
   if (memory == nullptr) {
     memory = map_aligned(kChunkBytes);
     if (memory == nullptr) return nullptr;

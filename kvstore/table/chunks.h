@@ -47,7 +47,7 @@ struct Chunk {
   Chunk* previous = nullptr;
   Chunk* next = nullptr;
   uint32_t free_count = 0;
-  bool huge = false;      // backed as a whole by the first touch
+  bool huge = false;      // asked for huge pages, so it counts as occupied as a whole
   UnitMap free_map{};     // a set bit: a free unit
   UnitMap touched_map{};  // ... a unit that occupies memory, or may; for chunks that are not huge
   std::array<Slab, kUnitCount> slabs{};
