@@ -1,5 +1,5 @@
 // What a record costs to write and to read: the whole line, as the commit path makes it and as replay takes
-// it apart, checksum included. 16-byte keys; the values differ from record to record, so that no branch
+// it apart, checksum included. And an entry of a snapshot, as compaction writes it. 16-byte keys; the values differ from record to record, so that no branch
 // predictor learns one by heart. Every result is checked.
 //
 //     codec_bench --benchmark_repetitions=9 --benchmark_enable_random_interleaving=true
@@ -96,13 +96,15 @@ size_t write_line(Buffer& body, char* log, const Stamp& stamp, const Op& op) {
   return stamp_size + body.size() + kSealBytes + 1;
 }
 
-// Stops the run with an error unless `line` reads back as record `i` of the sample.
-bool is_right(benchmark::State& state, std::string_view line, const Sample& sample, size_t i) {
+// Stops the run with an error unless `line` reads back as record, or entry, `i` of the sample.
+bool is_right(benchmark::State& state, std::string_view line, const Sample& sample, size_t i,
+              LineKind kind = LineKind::kRecord) {
+  const Stamp stamp = kind == LineKind::kRecord ? stamp_of(i) : Stamp{.seq = stamp_of(i).seq};
   std::vector<Op> ops;
   Scratch scratch;
   line.remove_suffix(1);
   const Line decoded = decode(line, ops, scratch);
-  if (decoded.kind == LineKind::kRecord && decoded.stamp == stamp_of(i) && ops[0] == sample.op(i)) return true;
+  if (decoded.kind == kind && decoded.stamp == stamp && ops[0] == sample.op(i)) return true;
   state.SkipWithError("the line does not read back");
   return false;
 }
@@ -125,6 +127,28 @@ void encode_record(benchmark::State& state) {
   for (i = 0; i < kRecordCount; ++i) {
     const size_t size = write_line(body, log.data(), stamp_of(i), sample.op(i));
     if (!is_right(state, {log.data(), size}, sample, i)) return;
+  }
+  state.SetLabel(name_of(state.range(0)));
+  set_rates(state, bytes);
+}
+
+// A line of a snapshot, as compaction writes them one behind the other.
+void encode_entry_line(benchmark::State& state) {
+  const Sample sample = make_sample(static_cast<Texture>(state.range(0)), static_cast<size_t>(state.range(1)));
+  Buffer out(1 << 20);
+  size_t i = 0, bytes = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    i = (i + 1) % kRecordCount;
+    if (out.size() > (512 << 10)) out.clear();
+    const size_t before = out.size();
+    encode_entry(out, sample.op(i), stamp_of(i).seq);
+    bytes += out.size() - before;
+    benchmark::ClobberMemory();
+  }
+  for (i = 0; i < kRecordCount; ++i) {
+    out.clear();
+    encode_entry(out, sample.op(i), stamp_of(i).seq);
+    if (!is_right(state, out.view(), sample, i, LineKind::kEntry)) return;
   }
   state.SetLabel(name_of(state.range(0)));
   set_rates(state, bytes);
@@ -211,30 +235,39 @@ void encode_by_fmt(benchmark::State& state) {
   set_rates(state, bytes);
 }
 
-void decode_record(benchmark::State& state) {
+void decode_line(benchmark::State& state, LineKind kind) {
   const Sample sample = make_sample(static_cast<Texture>(state.range(0)), static_cast<size_t>(state.range(1)));
   std::vector<std::string> lines;
   for (size_t i = 0; i < kRecordCount; ++i) {
     const Op op = sample.op(i);
-    lines.push_back(encode_line(stamp_of(i), {&op, 1}));
-    if (!is_right(state, lines[i], sample, i)) return;
+    if (kind == LineKind::kRecord) {
+      lines.push_back(encode_line(stamp_of(i), {&op, 1}));
+    } else {
+      Buffer out;
+      encode_entry(out, op, stamp_of(i).seq);
+      lines.emplace_back(out.view());
+    }
+    if (!is_right(state, lines[i], sample, i, kind)) return;
   }
   std::vector<Op> ops;
   Scratch scratch;
-  size_t i = 0, bytes = 0, records = 0;
+  size_t i = 0, bytes = 0, right = 0;
   for ([[maybe_unused]] auto _ : state) {
     i = (i + 1) % kRecordCount;
     ops.clear();
     scratch.clear();
     const Line line = decode({lines[i].data(), lines[i].size() - 1}, ops, scratch);
     benchmark::DoNotOptimize(ops.data());
-    records += line.kind == LineKind::kRecord;
+    right += line.kind == kind;
     bytes += lines[i].size();
   }
-  if (records != static_cast<size_t>(state.iterations())) state.SkipWithError("a line was not read as a record");
+  if (right != static_cast<size_t>(state.iterations())) state.SkipWithError("a line was not read as what it is");
   state.SetLabel(name_of(state.range(0)));
   set_rates(state, bytes);
 }
+
+void decode_record(benchmark::State& state) { decode_line(state, LineKind::kRecord); }
+void decode_entry(benchmark::State& state) { decode_line(state, LineKind::kEntry); }
 
 void decode_by_nlohmann(benchmark::State& state) {
   const Sample sample = make_sample(static_cast<Texture>(state.range(0)), static_cast<size_t>(state.range(1)));
@@ -262,11 +295,13 @@ void every_texture(benchmark::internal::Benchmark* bench) {
 }
 
 BENCHMARK(encode_record)->Apply(every_texture);
+BENCHMARK(encode_entry_line)->Apply(every_texture);
 BENCHMARK(encode_body_only)->Apply(every_texture);
 BENCHMARK(copy_only)->Args({kAscii, 100})->Args({kAscii, 1000});
 BENCHMARK(encode_by_nlohmann)->Args({kAscii, 100})->Args({kAscii, 1000});
 BENCHMARK(encode_by_fmt)->Args({kAscii, 100})->Args({kAscii, 1000});
 BENCHMARK(decode_record)->Apply(every_texture);
+BENCHMARK(decode_entry)->Apply(every_texture);
 BENCHMARK(decode_by_nlohmann)->Args({kAscii, 100});
 
 }  // namespace

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kvstore/base/buffer.h"
+#include "kvstore/base/crc32c.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/format/json_text.h"
@@ -42,6 +44,18 @@ std::string written_again(const Line& line, const std::vector<Op>& ops) {
   switch (line.kind) {
     case LineKind::kRecord:
       text = encode_line(line.stamp, ops, line.is_batch, line.by);
+      break;
+    case LineKind::kEntry: {
+      base::Buffer out;
+      encode_entry(out, ops.at(0), line.stamp.seq);
+      text = out.view();
+      break;
+    }
+    case LineKind::kSnapshotHeader:
+      text = encode_snapshot_header(line.snapshot);
+      break;
+    case LineKind::kSnapshotEnd:
+      text = encode_snapshot_end(line.snapshot_end);
       break;
     case LineKind::kSegmentHeader:
       text = encode_segment_header(line.header);
@@ -82,6 +96,9 @@ TEST(FormatDocument, ShowsLinesAsWeWriteThemButForOneTornAndOneForeignLine) {
   EXPECT_GE(kinds[LineKind::kSegmentHeader], 3);
   EXPECT_GE(kinds[LineKind::kSegmentEnd], 2);
   EXPECT_GE(kinds[LineKind::kOwner], 2);
+  EXPECT_GE(kinds[LineKind::kEntry], 2);
+  EXPECT_GE(kinds[LineKind::kSnapshotHeader], 1);
+  EXPECT_GE(kinds[LineKind::kSnapshotEnd], 1);
 }
 
 TEST(FormatDocument, CutsItsWorkedExampleWhereTheTornLineBegins) {
@@ -95,6 +112,30 @@ TEST(FormatDocument, CutsItsWorkedExampleWhereTheTornLineBegins) {
   EXPECT_NE(text.find(fmt::format("wal-00000000000000000004.jsonl.{}`", torn - at)), std::string_view::npos)
       << torn - at;
   EXPECT_NE(text.find(fmt::format("the {} bytes are", torn_bytes)), std::string_view::npos) << torn_bytes;
+}
+
+TEST(FormatDocument, ShowsASnapshotThatIsWhole) {
+  const std::string text = document();
+  size_t at = text.find("{\"kvstore\":\"snapshot\"");
+  ASSERT_NE(at, std::string::npos);
+  const size_t begin = at;
+  std::vector<Op> ops;
+  base::Scratch scratch;
+  Line line;
+  uint64_t entries = 0;
+  Seq last_seq = 0;
+  for (;; at = text.find('\n', at) + 1) {
+    line = decode(std::string_view(text).substr(at, text.find('\n', at) - at), ops, scratch);
+    if (line.kind == LineKind::kSnapshotHeader) last_seq = line.snapshot.last_seq;
+    if (line.kind != LineKind::kSnapshotHeader && line.kind != LineKind::kEntry) break;
+    entries += line.kind == LineKind::kEntry;
+  }
+  ASSERT_EQ(line.kind, LineKind::kSnapshotEnd);
+  EXPECT_EQ(line.snapshot_end.entries, entries);
+  EXPECT_EQ(line.snapshot_end.last_seq, last_seq);
+  EXPECT_EQ(line.snapshot_end.next, fmt::format("wal-{:020}.jsonl", last_seq + 1));
+  EXPECT_EQ(line.snapshot_end.whole, base::crc32c(std::string_view(text).substr(begin, at - begin)));
+  EXPECT_NE(text.find(fmt::format("`snapshot-{:020}.jsonl`:", last_seq)), std::string::npos);
 }
 
 std::string_view cell(Need need) {

@@ -352,8 +352,8 @@ Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOption
     {
       const std::lock_guard lock(commit_lock_);
       ScanState doomed(table_);
-      table_.collect(doomed.pin, prefix, doomed.entries);
-      std::erase_if(doomed.entries, [&](const table::Entry* entry) { return entry->is_expired(request->now_us); });
+      // The clock after the pin: see Table::sweep_expired().
+      table_.collect(doomed.pin, {.prefix = prefix, .now_us = now_us()}, doomed.entries);
       if (doomed.entries.empty()) return uint64_t{0};
       count = doomed.entries.size();
       std::vector<Op> ops;

@@ -78,9 +78,8 @@ std::optional<std::string> Engine::get_field(std::string_view key, std::string_v
 Result<Scan> Engine::scan(std::string_view prefix) const {
   try {
     auto state = std::make_unique<ScanState>(table_);
-    table_.collect(state->pin, prefix, state->entries);
-    const int64_t now = now_us();
-    std::erase_if(state->entries, [now](const table::Entry* entry) { return entry->is_expired(now); });
+    // The clock after the pin: see Table::sweep_expired().
+    table_.collect(state->pin, {.prefix = prefix, .now_us = now_us()}, state->entries);
     std::sort(state->entries.begin(), state->entries.end(),
               [](const table::Entry* a, const table::Entry* b) { return a->key() < b->key(); });
     return Scan(std::move(state));
@@ -92,14 +91,11 @@ Result<Scan> Engine::scan(std::string_view prefix) const {
 Status Engine::for_each(void (*fn)(void*, const EntryView&), void* arg) const {
   ScanState state(table_);
   try {
-    table_.collect(state.pin, {}, state.entries);
+    table_.collect(state.pin, {.now_us = now_us()}, state.entries);
   } catch (const std::bad_alloc&) {
     return {Code::kOutOfMemory, "for_each: out of memory"};
   }
-  const int64_t now = now_us();
-  for (const table::Entry* entry : state.entries) {
-    if (!entry->is_expired(now)) fn(arg, view_of(*entry));
-  }
+  for (const table::Entry* entry : state.entries) fn(arg, view_of(*entry));
   return {};
 }
 

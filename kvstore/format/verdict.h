@@ -15,7 +15,7 @@ struct LineFacts {
   bool sealed = false;       // has the shape of a seal at its end
   bool crc_ok = false;       // the seal matches the bytes
   bool well_formed = false;  // reads as a line of this format, of a kind that can stand here at all: a header only
-                             // as a segment's first line, the owner only in LOCK
+                             // as a segment's first line, the owner only in LOCK, a snapshot's lines only in one
   bool known_op = false;     // and every op in it is one we can apply; also: its kind and format number
   bool next_seq = false;     // belongs exactly here: a record with the expected number; a header that is its
                              // file's first line and names the expected number; an end after the record it names
