@@ -365,7 +365,7 @@ void stress(const BufferPool::Options& options) {
           if (random() % 2 == 0) lease = exchange.swap(random(), std::move(lease));
           if (!lease) continue;
           const std::string_view bytes = lease->view();
-          if (bytes.find_first_not_of(bytes.empty() ? mark : bytes[0]) != bytes.npos) ++damaged;
+          if (bytes.find_first_not_of(bytes.empty() ? mark : bytes[0]) != std::string_view::npos) ++damaged;
         }
       });
     }

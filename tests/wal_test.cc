@@ -26,7 +26,6 @@ namespace kvstore::testing {
 namespace {
 
 using format::Op;
-using format::Stamp;
 
 std::string record(uint64_t seq, std::string_view value = "v") {
   const Op op{.kind = Op::Kind::kPut, .is_json = false, .key = "k", .value = value, .expires_us = 0};

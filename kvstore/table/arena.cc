@@ -137,6 +137,7 @@ void* Arena::take_from_slab(size_t class_index) noexcept {
     push_roomy(slab);
   }
   Slab* slab = size_class.roomy;
+  KV_DASSERT(slab != nullptr);
   void* block = nullptr;
   if (slab->free != nullptr) {
     block = slab->free;

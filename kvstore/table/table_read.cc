@@ -77,9 +77,8 @@ void Table::find_many(std::span<const std::string_view> keys, std::span<const En
                   [this](std::string_view key, uint64_t hash) { return find(key, hash); });
 }
 
-Table::Pin::Pin(const Table& table) : table_(&table), record_(table.impl_->versions.pin(table.impl_->published)) {
-  seq_ = record_->seq;
-}
+Table::Pin::Pin(const Table& table)
+    : table_(&table), record_(table.impl_->versions.pin(table.impl_->published)), seq_(record_->seq) {}
 
 Table::Pin::Pin(const Pin& other) noexcept : table_(other.table_), record_(other.record_), seq_(other.seq_) {
   if (table_ != nullptr) table_->impl_->versions.pin_again(record_);
