@@ -75,10 +75,11 @@ crash: | build/ ## crash the store at random points and check every promise; SEE
 fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to build/fuzz/
 	$(call ensure,clang libclang-rt-14-dev)
 	$(call configure,fuzz)
-	$(call build,fuzz)
+	$(call build,fuzz,$(basename $(notdir $(wildcard tests/fuzz/*_fuzz.cc))))
 	@cd build/fuzz && for program in tests/*_fuzz; do [ -x $$program ] || continue; \
-	  echo "== $${program##*/}"; mkdir -p corpus/$${program##*/}; \
-	  $$program -max_total_time=$(SECONDS_EACH) -print_final_stats=1 corpus/$${program##*/} || exit 1; done
+	  name=$${program##*/}; name=$${name%_fuzz}; echo "== $$name"; mkdir -p corpus/$$name; \
+	  $$program -max_total_time=$(SECONDS_EACH) -print_final_stats=1 corpus/$$name \
+	    $(CURDIR)/tests/fuzz/corpus/$$name || exit 1; done
 
 .PHONY: tidy
 tidy: | build/ ## clang-tidy over every source file; FILTER=path checks some

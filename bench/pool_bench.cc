@@ -121,7 +121,7 @@ void line(benchmark::State& state, Encode encode) {
   Log log;
   uint64_t seq = 1'000'000;
   const auto before = testing::allocations;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     encode(++seq, value, log);
     benchmark::DoNotOptimize(log.line());
   }
@@ -146,7 +146,7 @@ void against(benchmark::State& state, Encode other) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
   std::vector<double> ratios;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const double pooled_seconds = seconds_for(pooled);
     ratios.push_back(seconds_for(other) / pooled_seconds);
   }
@@ -160,11 +160,11 @@ void against(benchmark::State& state, Encode other) {
 }
 
 void lease(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(pool().lease()->data());
+  for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(pool().lease()->data());
 }
 
 void fresh_buffer(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(Buffer(1024).data());
+  for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(Buffer(1024).data());
 }
 
 void sizes(benchmark::internal::Benchmark* benchmark) { benchmark->Arg(60)->Arg(1'000)->Arg(10'000); }

@@ -6,7 +6,6 @@
 // kill -9. put/sync: each survives a power cut. get: the same keys. open: replays the log of 1M puts.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -87,7 +86,7 @@ class Scratch {
 void put_fresh(benchmark::State& state) {
   const auto threads = static_cast<size_t>(state.range(0));
   const std::string v = value();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     state.PauseTiming();
     auto store = std::make_unique<Scratch>();
     (void)keys();
@@ -106,14 +105,20 @@ void put_fresh(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kKeys));
 }
-BENCHMARK(put_fresh)->Name("put/fresh/100B")->Arg(1)->Arg(2)->ArgName("threads")->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(put_fresh)
+    ->Name("put/fresh/100B")
+    ->Arg(1)
+    ->Arg(2)
+    ->ArgName("threads")
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 void put_overwrite(benchmark::State& state) {
   Scratch store({.log_io = state.range(0) == 0 ? LogIo::kMapped : LogIo::kWrite});
   store.fill(kKeys);
   const std::string v = value();
   size_t i = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     require(store->put(keys()[i], v).ok(), "put");
     i = (i + 1) % kKeys;
   }
@@ -127,7 +132,7 @@ void put_sync(benchmark::State& state) {
   if (state.thread_index() == 0) store = std::make_unique<Scratch>(Options{.durability = Durability::kSync});
   const std::string v = value();
   size_t i = static_cast<size_t>(state.thread_index()) * 10'000;
-  for (auto _ : state) require((*store)->put(keys()[i++ % kKeys], v).ok(), "put");
+  for ([[maybe_unused]] auto _ : state) require((*store)->put(keys()[i++ % kKeys], v).ok(), "put");
   if (state.thread_index() == 0) {
     require((*store)->stats().synced_seq == (*store)->last_seq(), "a write was acknowledged too early");
     store.reset();
@@ -141,7 +146,7 @@ void batch_of_1000(benchmark::State& state) {
   const std::string v = value();
   size_t i = 0;
   kvstore::Batch batch;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     batch.clear();
     for (int n = 0; n < 1000; ++n) batch.put(keys()[i++ % kKeys], v);
     require(store->write(batch).ok(), "write");
@@ -157,7 +162,7 @@ void get_one(benchmark::State& state) {
   const std::string v = value();
   size_t i = 0;
   size_t found = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     std::string_view key = keys()[i = (i + 1) % kKeys];
     if (!hit) key = key.substr(1);
     found += store->read(key, [&](std::string_view got) { require(got.size() == v.size(), "a wrong value"); }) ? 1 : 0;
@@ -171,7 +176,7 @@ void open_after_kill(benchmark::State& state) {
   Scratch store;
   store.fill(kKeys);
   store.close();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     store.open({.read_only = true});
     require(store->stats().entries == kKeys, "entries are missing");
     state.PauseTiming();

@@ -86,7 +86,7 @@ TEST(Status, MovedFromIsSuccess) {
   Status from = disk_full();
   const Status to = std::move(from);
   EXPECT_EQ(to.code(), Code::kNoSpace);
-  EXPECT_TRUE(from.ok());  // NOLINT(bugprone-use-after-move): the promise under test
+  EXPECT_TRUE(from.ok());  // NOLINT(bugprone-use-after-move,clang-analyzer-cplusplus.Move): the promise under test
 }
 
 TEST(Status, EveryCodeHasItsOwnName) {

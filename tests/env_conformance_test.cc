@@ -61,6 +61,7 @@ struct FaultGround : MemGround {
 struct Candidate {
   std::string name;
   std::function<std::unique_ptr<Ground>()> make;
+  // NOLINTNEXTLINE(readability-identifier-naming): GoogleTest's name
   friend void PrintTo(const Candidate& candidate, std::ostream* out) { *out << candidate.name; }
 };
 

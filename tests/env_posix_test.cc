@@ -92,6 +92,23 @@ TEST(PosixEnv, DescriptorsAreNotInheritedByOtherPrograms) {
 #endif
 }
 
+// A program that has closed stdin, stdout or stderr gets their numbers handed out again by the next open().
+TEST(PosixEnv, AStrayPrintfNeverReachesAFileOfTheStore) {
+  const TempDir dir;
+  EXPECT_TRUE(in_child([&] {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(fd);
+    auto lock = posix_env().lock(dir / "LOCK");
+    auto file = posix_env().open(dir / "wal", OpenMode::kCreate);
+    auto again = posix_env().open(dir / "wal", OpenMode::kReadWrite);
+    bool all_closed = lock.ok() && file.ok() && again.ok();
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+      all_closed = all_closed && ::write(fd, "stray", 5) == -1 && errno == EBADF;
+    }
+    return all_closed && (*file)->write_at(0, "12345678").ok() && (*file)->size().value() == 8 &&
+           posix_env().list(dir.path()).value().size() == 2 && posix_env().sync_dir(dir.path()).ok();
+  }));
+}
+
 // ---- locks between processes ------------------------------------------------------------------------------------
 
 TEST(PosixEnv, ALockExcludesAnotherProcess) {

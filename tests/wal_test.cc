@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,14 +19,13 @@
 #include "kvstore/wal/group_sync.h"
 #include "kvstore/wal/log_walk.h"
 #include "kvstore/wal/log_writer.h"
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 #include "tests/support/fault_env.h"
 
 namespace kvstore::testing {
 namespace {
 
 using format::Op;
-using format::Stamp;
 
 std::string record(uint64_t seq, std::string_view value = "v") {
   const Op op{.kind = Op::Kind::kPut, .is_json = false, .key = "k", .value = value, .expires_us = 0};
@@ -183,12 +183,13 @@ class Log : public ::testing::Test {
   std::unique_ptr<wal::LogWriter> open_writer(uint64_t segment_bytes = 1 << 20) {
     return open_writer_on(env, segment_bytes);
   }
-  std::unique_ptr<wal::LogWriter> open_writer_on(env::Env& on, uint64_t segment_bytes = 1 << 20) {
+  std::unique_ptr<wal::LogWriter> open_writer_on(env::Env& on, uint64_t segment_bytes = 1 << 20,
+                                                 LogIo io = LogIo::kMapped) {
     Result<std::unique_ptr<wal::LogWriter>> writer =
         wal::LogWriter::open(on,
                              {.dir = "db",
                               .store = "00000000-0000-4000-8000-000000000000",
-                              .io = LogIo::kMapped,
+                              .io = io,
                               .segment_bytes = segment_bytes,
                               .now_us = [] { return int64_t{1}; },
                               .on_low_room = [this] { ++low_room; }},
@@ -273,6 +274,27 @@ TEST_F(Log, ALineComesIntoTheFileStrictlyFromItsFront) {
   looker.join();
 }
 
+// The counters used to keep the header of a segment that a full disk had made impossible, once for every attempt.
+TEST_F(Log, ARotationUndoneLeavesTheCountersAsTheyWere) {
+  const auto writer = open_writer_on(env, 4096, LogIo::kWrite);
+  const auto first = *disk.open("db/wal-00000000000000000001.jsonl", env::OpenMode::kRead);
+  Status refused;
+  for (int i = 0; i < 100; ++i) {
+    // Making room writes to this file only to seal it.
+    env.fail({.op = EnvOp::kWrite, .sys_errno = ENOSPC, .path_part = "wal-00000000000000000001.jsonl"});
+    refused = writer->make_room(150);
+    env.heal();
+    if (!refused.ok()) break;
+    append(*writer, 50);
+  }
+  EXPECT_EQ(refused.code(), Code::kNoSpace);
+  EXPECT_EQ(disk.list("db")->size(), 1U);
+  EXPECT_EQ(writer->counters().segments, 1U);
+  EXPECT_EQ(writer->counters().log_bytes, *first->size());
+  append(*writer, 150);  // seals the first one now that there is room
+  EXPECT_EQ(writer->counters().segments, 2U);
+}
+
 TEST_F(Log, OneSyncServesAllWhoWaitForIt) {
   const auto writer = open_writer();
   wal::GroupSync group(*writer);
@@ -305,6 +327,7 @@ class FailingDisk final : public env::Env {
  public:
   explicit FailingDisk(env::Env& real) : real_(real) {}
   void fail_next_sync() { armed_ = true; }
+  void run_out_of_memory_in_next_sync() { armed_ = out_of_memory_ = true; }
 
   Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
     Result<std::unique_ptr<env::File>> file = real_.open(path, mode);
@@ -334,6 +357,7 @@ class FailingDisk final : public env::Env {
       if (!disk_.armed_.exchange(false)) return file_->sync();
       // Gives another sync every chance to get in between the failure and the news of it.
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      if (disk_.out_of_memory_) throw std::bad_alloc();
       return {Code::kIoError, "input/output error"};
     }
     void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
@@ -347,6 +371,7 @@ class FailingDisk final : public env::Env {
 
   env::Env& real_;
   std::atomic<bool> armed_{false};
+  std::atomic<bool> out_of_memory_{false};
 };
 
 TEST_F(Log, ASyncBesideAFailingOneVouchesForNothing) {
@@ -361,6 +386,30 @@ TEST_F(Log, ASyncBesideAFailingOneVouchesForNothing) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(failed, 2);
+  EXPECT_EQ(writer->synced_seq(), 0U);
+}
+
+// The exception used to get past the leader's flag: those who had meant to share its sync waited for ever. And the
+// writer went on, although nobody could know what had reached the disk.
+TEST_F(Log, ASyncThatRunsOutOfMemoryBreaksTheWriterAndEveryWaiterHearsOfIt) {
+  FailingDisk failing(env);
+  const auto writer = open_writer_on(failing);
+  wal::GroupSync group(*writer);
+  append(*writer);
+  failing.run_out_of_memory_in_next_sync();
+  std::atomic<int> out_of_memory{0};
+  std::atomic<int> broken{0};
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < 4; ++i) {
+    waiters.emplace_back([&] {
+      const Status s = group.wait_for(1);
+      out_of_memory += s.code() == Code::kOutOfMemory ? 1 : 0;
+      broken += s.code() == Code::kBroken ? 1 : 0;
+    });
+  }
+  for (std::thread& waiter : waiters) waiter.join();
+  EXPECT_EQ(out_of_memory, 1);
+  EXPECT_EQ(broken, 3);
   EXPECT_EQ(writer->synced_seq(), 0U);
 }
 

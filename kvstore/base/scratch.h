@@ -1,7 +1,9 @@
 // Scratch: a bump allocator for decoded text whose addresses stay put until clear(). clear() keeps
-// the memory, so a reused Scratch stops allocating. Not thread-safe.
+// the memory, so a reused Scratch stops allocating. One piece at a time, it never holds more than four times
+// the largest it was asked for, and 64 KiB. Not thread-safe.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -31,7 +33,9 @@ class Scratch {
     used_ = 0;
     while (current_ < blocks_.size() && blocks_[current_].capacity < count) ++current_;
     if (current_ == blocks_.size()) {
-      const size_t capacity = count > kBlockBytes ? count : kBlockBytes;
+      // Powers of two: blocks of the very size asked for would be of no use for the next piece if it is a byte longer,
+      // and a Scratch reused for slowly growing ones would keep them all.
+      const size_t capacity = std::bit_ceil(count > kBlockBytes ? count : kBlockBytes);
       blocks_.push_back({std::unique_ptr<char[]>(new char[capacity]), capacity});
     }
   }

@@ -49,16 +49,25 @@ class Descriptor {
   }
   [[nodiscard]] bool valid() const noexcept { return fd_ >= 0; }
   [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
 };
 
 // O_NONBLOCK means nothing to a regular file, and keeps a FIFO that somebody has put there from blocking us for ever.
-constexpr int kOpenAlways = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+constexpr int kOpenFile = O_NOFOLLOW | O_NONBLOCK;
 
 // Linux moves at most 2^31 - 4096 bytes a call and macOS refuses more, so ask for less.
 constexpr size_t kTransferBytesMax = size_t{1} << 30;
+
+// open(), but never as descriptor 0, 1 or 2; invalid, with errno, on failure. In a program that has closed one of its
+// standard streams the system hands out that number next, and a stray printf would then write into the log.
+Descriptor open_above_stdio(const std::string& path, int flags) {
+  Descriptor fd(uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
+  if (!fd.valid() || fd.get() > STDERR_FILENO) return fd;
+  return Descriptor(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
 
 Status sync_content(int fd, const std::string& path) {
 #if defined(__APPLE__)
@@ -157,7 +166,7 @@ Status open_failure(int sys_errno, std::string_view step, const std::string& pat
 }
 
 Result<Descriptor> open_regular(const std::string& path, int flags, std::string_view step) {
-  Descriptor fd(uninterrupted([&] { return ::open(path.c_str(), flags | kOpenAlways, S_IRUSR | S_IWUSR); }));
+  Descriptor fd = open_above_stdio(path, flags | kOpenFile);
   if (!fd.valid()) return open_failure(errno, step, path);
   struct stat facts {};
   if (::fstat(fd.get(), &facts) != 0) return failure(errno, step, path);
@@ -238,8 +247,11 @@ class PosixEnv final : public Env {
   }
 
   Result<std::vector<std::string>> list(const std::string& dir) override {
-    const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(dir.c_str()), ::closedir);  // opens with O_CLOEXEC
+    Descriptor fd = open_above_stdio(dir, O_RDONLY | O_DIRECTORY);
+    if (!fd.valid()) return failure(errno, "list", dir);
+    const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(fd.get()), ::closedir);
     if (entries == nullptr) return failure(errno, "list", dir);
+    (void)fd.release();  // closedir() closes it
     std::vector<std::string> names;
     while (true) {
       errno = 0;                                       // the only way to tell the end from a failure
@@ -262,7 +274,7 @@ class PosixEnv final : public Env {
   }
 
   Status sync_dir(const std::string& dir) override {
-    const Descriptor fd(uninterrupted([&] { return ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    const Descriptor fd = open_above_stdio(dir, O_RDONLY | O_DIRECTORY);
     if (!fd.valid()) return failure(errno, "open for syncing", dir);
     if (uninterrupted([&] { return ::fsync(fd.get()); }) == 0) return {};
     // EINVAL: this file system (some network ones) has no such operation, and keeps names durable in its own way
@@ -288,7 +300,7 @@ class PosixEnv final : public Env {
   }
 
   bool is_locked(const std::string& path) override {
-    const Descriptor fd(uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | kOpenAlways); }));
+    const Descriptor fd = open_above_stdio(path, O_RDONLY | kOpenFile);
     return fd.valid() && lock_is_taken(fd.get());
   }
 

@@ -20,10 +20,10 @@ constexpr uint32_t slab_capacity(size_t block_bytes) noexcept {
 }
 
 // How many freed blocks a class keeps at hand. Enough for what one step of the epoch sets free, so that an
-// overwrite finds a warm block and leaves the slabs alone.
+// overwrite finds a warm block and leaves the slabs alone; few of the larger ones, each of which keeps a slab.
 constexpr uint32_t cache_limit(size_t block_bytes) noexcept {
-  constexpr size_t kBytesMax = size_t{128} << 10;
-  return static_cast<uint32_t>(block_bytes * 256 <= kBytesMax ? 256 : kBytesMax / block_bytes);
+  constexpr size_t kBytesMax = size_t{32} << 10;
+  return static_cast<uint32_t>(kBytesMax / block_bytes);
 }
 
 char* slab_begin(Slab* slab) noexcept {
@@ -68,34 +68,35 @@ void* Arena::allocate(size_t bytes) noexcept {
 
 void Arena::free(void* block, size_t bytes) noexcept {
   if (bytes > kSmallBytesMax) return free_big(block, bytes);
-  --live_count_;
-  const size_t class_index = class_of(bytes);
-  const size_t block_bytes = class_bytes(class_index);
-  KV_DASSERT(slab_of(block)->class_index == class_index);
-  SizeClass& size_class = classes_[class_index];
-  size_class.cache = new (block) FreeBlock{size_class.cache};
-  poison(static_cast<char*>(block) + sizeof(FreeBlock), block_bytes - sizeof(FreeBlock));
-  const uint32_t limit = cache_limit(block_bytes);
+  SizeClass& size_class = classes_[class_of(bytes)];
+  FreeBlock* freed = take_back(block, class_of(bytes));
+  freed->next = size_class.cache;
+  size_class.cache = freed;
+  const uint32_t limit = cache_limit(class_bytes(class_of(bytes)));
   if (++size_class.cache_count > limit) shrink_cache(size_class, limit / 2);
 }
 
 void Arena::trim() noexcept {
   for (SizeClass& size_class : classes_) shrink_cache(size_class, 0);
+  chunks_.release_idle();
 }
 
 void* Arena::allocate_array(size_t bytes) noexcept {
-  KV_DASSERT(std::has_single_bit(bytes) && bytes >= 64);
+  KV_DASSERT(bytes > 0 && bytes % 64 == 0);
   if (bytes <= kSmallBytesMax) return allocate(bytes);
-  void* array = bytes < kChunkBytes ? chunks_.take(bytes / kUnitBytes) : chunks_.map(bytes);
+  const size_t units = (bytes + kUnitBytes - 1) / kUnitBytes;
+  void* array = units <= kUnitRunMax ? chunks_.take(units) : chunks_.map(units * kUnitBytes);
   if (array != nullptr) ++live_count_;
   return array;
 }
 
+// Past the cache: every shard will soon want its next larger array, and nobody one of this size.
 void Arena::free_array(void* array, size_t bytes) noexcept {
-  if (bytes <= kSmallBytesMax) return free(array, bytes);
+  if (bytes <= kSmallBytesMax) return return_to_slab(take_back(array, class_of(bytes)));
   --live_count_;
-  if (bytes < kChunkBytes) return chunks_.give_back(static_cast<char*>(array), bytes / kUnitBytes);
-  chunks_.unmap(static_cast<char*>(array), bytes);
+  const size_t units = (bytes + kUnitBytes - 1) / kUnitBytes;
+  auto* begin = static_cast<char*>(array);
+  units <= kUnitRunMax ? chunks_.give_back(begin, units) : chunks_.unmap(begin, units * kUnitBytes);
 }
 
 size_t Arena::class_of(size_t bytes) noexcept {
@@ -110,6 +111,14 @@ size_t Arena::class_bytes(size_t class_index) noexcept {
   if (class_index < kFineClasses) return (class_index + 1) * 8;
   const size_t base = kFineBytesMax << (class_index - kFineClasses) / kSteps;
   return base + ((class_index - kFineClasses) % kSteps + 1) * (base / kSteps);
+}
+
+FreeBlock* Arena::take_back(void* block, size_t class_index) noexcept {
+  KV_DASSERT(slab_of(block)->class_index == class_index);
+  --live_count_;
+  unpoison(block, sizeof(FreeBlock));  // a block may be smaller
+  poison(static_cast<char*>(block) + sizeof(FreeBlock), class_bytes(class_index) - sizeof(FreeBlock));
+  return new (block) FreeBlock{nullptr};
 }
 
 void* Arena::take_from_slab(size_t class_index) noexcept {
@@ -128,6 +137,7 @@ void* Arena::take_from_slab(size_t class_index) noexcept {
     push_roomy(slab);
   }
   Slab* slab = size_class.roomy;
+  KV_DASSERT(slab != nullptr);
   void* block = nullptr;
   if (slab->free != nullptr) {
     block = slab->free;

@@ -4,7 +4,7 @@
 // Memory finds its way back: a slab without blocks in use returns its units for any other use. A store whose
 // values change in size does not keep the memory of their former sizes.
 //
-// For the writer only, but for held_bytes(). No call throws.
+// For the writer only, but for prepare() and held_bytes(). No call throws.
 #pragma once
 
 #include <array>
@@ -29,12 +29,17 @@ class Arena {
   // Needs: the same `bytes` as were asked for.
   void free(void* block, size_t bytes) noexcept;
 
-  // The same for arrays of a power of two of bytes, at least 64: aligned to 64, on huge pages at any size.
+  // The same for arrays of a multiple of 64 bytes: aligned to 64, on huge pages at any size. Up to 32 KiB they
+  // share the blocks' slabs, above that they are rounded to kUnitBytes.
   [[nodiscard]] void* allocate_array(size_t bytes) noexcept;
   void free_array(void* array, size_t bytes) noexcept;
 
-  // Returns the blocks kept at hand to their slabs: a few hundred of them can hold as many chunks.
+  // Returns the blocks kept at hand to their slabs, where a few hundred of them can hold as many chunks, and free
+  // memory to the kernel.
   void trim() noexcept;
+
+  // Touches memory ahead of its need, see ChunkPool::prepare(). Any thread.
+  bool prepare() noexcept { return chunks_.prepare(); }
 
   // Memory taken from the system. Any thread.
   [[nodiscard]] uint64_t held_bytes() const noexcept {
@@ -66,6 +71,7 @@ class Arena {
   static size_t class_of(size_t bytes) noexcept;
   static size_t class_bytes(size_t class_index) noexcept;
 
+  FreeBlock* take_back(void* block, size_t class_index) noexcept;
   void* take_from_slab(size_t class_index) noexcept;
   void return_to_slab(FreeBlock* block) noexcept;
   void shrink_cache(SizeClass& size_class, uint32_t keep) noexcept;

@@ -12,10 +12,13 @@
 
 namespace kvstore::table {
 
-inline constexpr unsigned kTagBits = 19;      // 16 above a 48-bit address, and its 3 low bits, which are zero
-inline constexpr unsigned kArrayBitsMin = 3;  // the smallest array has 8 buckets; the tag begins above these bits
-inline constexpr unsigned kArrayBitsMax = kArrayBitsMin + kTagBits;
+// Of a key's hash the lowest kPlaceBits decide where in its shard the key belongs: the position in the array is
+// this fraction of the array's size. The lower kTagBits of them stand in the slot as well.
+inline constexpr unsigned kPlaceBits = 22;
+inline constexpr unsigned kTagBits = 19;  // 16 above a 48-bit address, and its 3 low bits, which are zero
+inline constexpr unsigned kStepBits = kPlaceBits - kTagBits;
 inline constexpr uint64_t kTagMask = (uint64_t{1} << kTagBits) - 1;
+inline constexpr uint64_t kPlaceMask = (uint64_t{1} << kPlaceBits) - 1;
 
 // What a slot holds: 0 when empty, else an entry's address and its key's tag. A tag can be 0, so only the
 // whole word tells whether a slot is empty.
@@ -26,15 +29,12 @@ class SlotWord {
   SlotWord(const Entry* entry, uint64_t hash) noexcept : bits_(reinterpret_cast<uint64_t>(entry) << 16 | tag_of(hash)) {
     KV_DASSERT(this->entry() == entry);
   }
-  [[nodiscard]] static uint64_t tag_of(uint64_t hash) noexcept { return hash >> kArrayBitsMin & kTagMask; }
+  [[nodiscard]] static uint64_t tag_of(uint64_t hash) noexcept { return hash & kTagMask; }
   [[nodiscard]] uint64_t bits() const noexcept { return bits_; }
   [[nodiscard]] bool empty() const noexcept { return bits_ == 0; }
   [[nodiscard]] bool matches(uint64_t tag) const noexcept { return ((bits_ ^ tag) & kTagMask) == 0 && bits_ != 0; }
   [[nodiscard]] Entry* entry() const noexcept { return reinterpret_cast<Entry*>(bits_ >> kTagBits << 3); }
-  // The low kArrayBitsMax bits of the hash, given the bucket that the slot was found in.
-  [[nodiscard]] uint64_t low_hash(size_t bucket_index) const noexcept {
-    return (bits_ & kTagMask) << kArrayBitsMin | (bucket_index & ((size_t{1} << kArrayBitsMin) - 1));
-  }
+  [[nodiscard]] uint64_t tag() const noexcept { return bits_ & kTagMask; }
 
  private:
   uint64_t bits_ = 0;
@@ -55,16 +55,31 @@ struct alignas(64) Bucket {
 };
 static_assert(sizeof(Bucket) == 64);
 
-// 2^bits home buckets, or none at all.
+// Home buckets in a row; a multiple of kCountMin, at most kCountMax, or none at all.
 struct BucketArray {
+  static constexpr size_t kCountMin = size_t{1} << kStepBits;
+  static constexpr size_t kCountMax = size_t{1} << kPlaceBits;
+
   Bucket* buckets = nullptr;
-  unsigned bits = 0;
-  [[nodiscard]] size_t count() const noexcept { return buckets == nullptr ? 0 : size_t{1} << bits; }
+  size_t count = 0;
+
+  // Needs: place <= kPlaceMask.
+  [[nodiscard]] size_t index_of(uint64_t place) const noexcept { return place * count >> kPlaceBits; }
+  [[nodiscard]] Bucket* home(uint64_t hash) const noexcept { return buckets + index_of(hash & kPlaceMask); }
+  // The lowest place in the bucket after this one, kPlaceMask + 1 behind the last.
+  [[nodiscard]] uint64_t first_place_behind(size_t index) const noexcept {
+    return (((index + 1) << kPlaceBits) + count - 1) / count;
+  }
+  // What home() looked at in the hash of an entry in this slot. The tag lacks the place's upper kStepBits; since
+  // count is a multiple of kCountMin, they are the eighth of the array that the bucket lies in.
+  [[nodiscard]] uint64_t place_of(size_t bucket_index, SlotWord word) const noexcept {
+    return bucket_index / (count / kCountMin) << kTagBits | word.tag();
+  }
 };
 
 // Frees the home buckets and every overflow bucket, not the entries.
 inline void free_buckets(Arena& arena, BucketArray array) noexcept {
-  for (size_t index = 0; index < array.count(); ++index) {
+  for (size_t index = 0; index < array.count; ++index) {
     Bucket* bucket = array.buckets[index].overflow.load(std::memory_order_relaxed);
     while (bucket != nullptr) {
       Bucket* next = bucket->overflow.load(std::memory_order_relaxed);
@@ -72,7 +87,7 @@ inline void free_buckets(Arena& arena, BucketArray array) noexcept {
       bucket = next;
     }
   }
-  if (array.buckets != nullptr) arena.free_array(array.buckets, array.count() * sizeof(Bucket));
+  if (array.buckets != nullptr) arena.free_array(array.buckets, array.count * sizeof(Bucket));
 }
 
 }  // namespace kvstore::table

@@ -1,5 +1,6 @@
 #include "kvstore/table/buckets.h"
 
+#include <bit>
 #include <new>
 
 #include "kvstore/base/assert.h"
@@ -7,11 +8,21 @@
 namespace kvstore::table {
 namespace {
 
-// Entries a bucket on average at which an array doubles. With a Poisson spread 15 % of the home buckets then have
-// an overflow bucket.
-constexpr uint64_t grow_limit(unsigned bits) noexcept { return (uint64_t{21} << bits) / 4; }
-// ... and below which it halves. Far from the other, so that a store that breathes is left alone.
-constexpr uint64_t shrink_limit(unsigned bits) noexcept { return (uint64_t{5} << bits) / 4; }
+// Above 5.25 entries a bucket an array grows. With a Poisson spread 15 % of the home buckets then overflow.
+constexpr uint64_t grow_limit(size_t count) noexcept { return uint64_t{21} * count / 4; }
+// Below 1.25 it shrinks. Far from the other limit, so that a store that breathes is left alone.
+constexpr uint64_t shrink_limit(size_t count) noexcept { return uint64_t{5} * count / 4; }
+
+// The sizes: 8, 16, 24, 32, 48, 64, 96 and so on, powers of two and one and a half times that.
+constexpr size_t larger(size_t count) noexcept {
+  if (count == BucketArray::kCountMin) return 2 * count;
+  return std::has_single_bit(count) ? count / 2 * 3 : count / 3 * 4;
+}
+constexpr size_t smaller(size_t count) noexcept {
+  if (count == 2 * BucketArray::kCountMin) return BucketArray::kCountMin;
+  return std::has_single_bit(count) ? count / 4 * 3 : count / 3 * 2;
+}
+static_assert(larger(16) == 24 && larger(24) == 32 && smaller(32) == 24 && smaller(24) == 16);
 
 // Spare overflow buckets kept when none is needed.
 constexpr size_t kReserveIdle = 16;
@@ -45,14 +56,14 @@ void Buckets::prefetch_entry(uint64_t hash) const noexcept {
   const uint64_t tag = SlotWord::tag_of(hash);
   for (const Slot& slot : bucket->slots) {
     const SlotWord word = slot.load();
-    if (word.matches(tag)) __builtin_prefetch(word.entry());
+    if (word.matches(tag)) prefetch(word.entry());
   }
 }
 
 bool Buckets::reserve(uint64_t hash, size_t inserts) noexcept {
   const size_t shard = hash >> (64 - kShardBits);
   if (array(shard).buckets == nullptr) {
-    const BucketArray first = make_array(kArrayBitsMin);
+    const BucketArray first = make_array(BucketArray::kCountMin);
     if (first.buckets == nullptr) return false;
     publish(shard, first, 0);
   }
@@ -94,13 +105,13 @@ void Buckets::insert(Entry* entry, uint64_t hash) noexcept {
     slot->store(SlotWord(entry, hash));
   }
   ++state.entries;
-  const unsigned bits = array(shard).bits;
+  const size_t count = array(shard).count;
   if (state.entries > state.grow_at) {
     // Without memory to grow, the next attempt comes after an eighth more entries.
-    if (bits == kArrayBitsMax || !resize(shard, bits + 1)) state.grow_at += state.entries / 8;
+    if (count == BucketArray::kCountMax || !resize(shard, larger(count))) state.grow_at += state.entries / 8;
   } else if (state.overflow > state.rebuild_at) {
     // Keys came and went until most chains had once been long. Built anew they are short again.
-    if (!resize(shard, bits)) state.rebuild_at += state.overflow;
+    if (!resize(shard, count)) state.rebuild_at += state.overflow;
   }
 }
 
@@ -110,44 +121,43 @@ void Buckets::remove(Slot* slot, uint64_t hash) noexcept {
   Shard& state = states_[shard];
   KV_ASSERT(state.entries > 0);
   --state.entries;
-  const unsigned bits = array(shard).bits;
-  if (bits > kArrayBitsMin && state.entries < shrink_limit(bits)) resize(shard, bits - 1);
+  const size_t count = array(shard).count;
+  if (count > BucketArray::kCountMin && state.entries < shrink_limit(count)) resize(shard, smaller(count));
 }
 
 void Buckets::expect(uint64_t entries) noexcept {
   const uint64_t entries_each = entries / kShards;
-  unsigned bits = kArrayBitsMin;
-  while (bits < kArrayBitsMax && grow_limit(bits) < entries_each) ++bits;
+  size_t count = BucketArray::kCountMin;
+  while (count < BucketArray::kCountMax && grow_limit(count) < entries_each) count = larger(count);
+  if (count == BucketArray::kCountMin) return;
   for (size_t shard = 0; shard < kShards; ++shard) {
-    if (bits > kArrayBitsMin && array(shard).bits < bits && !resize(shard, bits)) return;
+    if (array(shard).count < count && !resize(shard, count)) return;
   }
 }
 
-BucketArray Buckets::make_array(unsigned bits) noexcept {
-  BucketArray array{nullptr, bits};
-  void* memory = arena_.allocate_array(sizeof(Bucket) << bits);
-  if (memory == nullptr) return array;
-  array.buckets = static_cast<Bucket*>(memory);
-  for (size_t index = 0; index < array.count(); ++index) new (array.buckets + index) Bucket;
-  return array;
+BucketArray Buckets::make_array(size_t count) noexcept {
+  auto* buckets = static_cast<Bucket*>(arena_.allocate_array(count * sizeof(Bucket)));
+  if (buckets == nullptr) return {};
+  for (size_t index = 0; index < count; ++index) new (buckets + index) Bucket;
+  return {buckets, count};
 }
 
 // False: memory has run out, and all is as it was.
-bool Buckets::resize(size_t shard, unsigned bits) noexcept {
+bool Buckets::resize(size_t shard, size_t count) noexcept {
   const BucketArray old = array(shard);
   Limbo::ArrayNote* note = nullptr;
   if (old.buckets != nullptr && (note = limbo_.make_note()) == nullptr) return false;
-  const BucketArray fresh = make_array(bits);
+  const BucketArray fresh = make_array(count);
   bool complete = fresh.buckets != nullptr;
   uint64_t overflow = 0;
-  for (size_t index = 0; complete && index < old.count(); ++index) {
+  for (size_t index = 0; complete && index < old.count; ++index) {
     for (const Bucket* bucket = &old.buckets[index]; complete && bucket != nullptr;
          bucket = bucket->overflow.load(std::memory_order_relaxed)) {
       for (const Slot& slot : bucket->slots) {
         const SlotWord word = slot.load();
         if (word.empty()) continue;
         Bucket* last = nullptr;
-        Slot* to = first_empty(&fresh.buckets[word.low_hash(index) & (fresh.count() - 1)], &last);
+        Slot* to = first_empty(fresh.home(old.place_of(index, word)), &last);
         if (to == nullptr) {
           void* memory = arena_.allocate(sizeof(Bucket));
           complete = memory != nullptr;
@@ -173,20 +183,23 @@ bool Buckets::resize(size_t shard, unsigned bits) noexcept {
 
 void Buckets::publish(size_t shard, BucketArray fresh, uint64_t overflow) noexcept {
   states_[shard].overflow = overflow;
-  states_[shard].grow_at = grow_limit(fresh.bits);
-  states_[shard].rebuild_at = overflow + fresh.count() / 4 + 1;
-  shards_[shard].store(reinterpret_cast<uint64_t>(fresh.buckets) | fresh.bits, std::memory_order_release);
+  states_[shard].grow_at = grow_limit(fresh.count);
+  states_[shard].rebuild_at = overflow + fresh.count / 4 + 1;
+  const uint64_t address = reinterpret_cast<uint64_t>(fresh.buckets);
+  shards_[shard].store(address >> 6 << kCountBits | fresh.count / BucketArray::kCountMin, std::memory_order_release);
+  KV_ASSERT(array(shard).buckets == fresh.buckets && array(shard).count == fresh.count);
 }
 
 uint64_t Buckets::check() const {
   uint64_t blocks = reserve_count_;
   for (size_t shard = 0; shard < kShards; ++shard) {
     const BucketArray walked = array(shard);
-    KV_ASSERT(walked.buckets == nullptr || (walked.bits >= kArrayBitsMin && walked.bits <= kArrayBitsMax));
+    KV_ASSERT(walked.buckets == nullptr ||
+              (walked.count >= BucketArray::kCountMin && walked.count <= BucketArray::kCountMax));
     if (walked.buckets != nullptr) ++blocks;
     uint64_t entries = 0;
     uint64_t overflow = 0;
-    for (size_t index = 0; index < walked.count(); ++index) {
+    for (size_t index = 0; index < walked.count; ++index) {
       const Bucket* home = &walked.buckets[index];
       for (const Bucket* bucket = home; bucket != nullptr; bucket = bucket->overflow.load(std::memory_order_relaxed)) {
         if (bucket != home) ++overflow;
@@ -195,10 +208,9 @@ uint64_t Buckets::check() const {
           if (word.empty()) continue;
           ++entries;
           KV_ASSERT(word.entry() != nullptr);
-          const uint64_t mask = walked.count() - 1;
-          KV_ASSERT((word.low_hash(index) & mask) == index);  // the tag agrees with the place
+          KV_ASSERT(walked.home(walked.place_of(index, word)) == home);  // the tag agrees with the place
           // ... and nothing of the same key stands before it.
-          KV_ASSERT(find(word.entry()->key(), hash_of(shard, index, word)).slot == &slot);
+          KV_ASSERT(find(word.entry()->key(), hash_of(shard, walked, index, word)).slot == &slot);
         }
       }
     }

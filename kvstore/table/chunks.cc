@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <new>
 
@@ -11,30 +12,28 @@
 namespace kvstore::table {
 namespace {
 
-// How many chunks with free units are searched for a long run before a new chunk is taken: fragmentation
-// costs a little memory rather than a long search.
-constexpr size_t kChunksSearchedMax = 8;
+// How many chunks with free units are searched for a long run before a new chunk is taken, at some 20 ns each.
+constexpr size_t kChunksSearchedMax = 64;
 
 constexpr uint64_t bits_below(size_t count) noexcept { return count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
 
+bool is_set(const UnitMap& map, size_t unit) noexcept { return (map[unit / 64] >> (unit % 64) & 1) != 0; }
+
 // The index of the first run of `count` set bits, kUnitCount when there is none.
-size_t find_run(const std::array<uint64_t, kUnitCount / 64>& map, size_t count) noexcept {
-  if (count == 1) {
-    for (size_t word = 0; word < map.size(); ++word) {
-      if (map[word] != 0) return word * 64 + static_cast<size_t>(std::countr_zero(map[word]));
-    }
-    return kUnitCount;
-  }
-  size_t run = 0;
-  for (size_t unit = 0; unit < kUnitCount; ++unit) {
-    run = (map[unit / 64] >> (unit % 64) & 1) != 0 ? run + 1 : 0;
-    if (run == count) return unit + 1 - count;
-  }
-  return kUnitCount;
+size_t find_run(const UnitMap& map, size_t count) noexcept {
+  __extension__ using Bits = unsigned __int128;
+  static_assert(kUnitCount == 128);
+  // Bit i of `starts` says: a run of `length` begins at i. Two runs of one length make a run of up to twice that.
+  Bits starts = static_cast<Bits>(map[1]) << 64 | map[0];
+  size_t length = 1;
+  for (; 2 * length <= count; length *= 2) starts &= starts >> length;
+  starts &= starts >> (count - length);
+  if (const auto low = static_cast<uint64_t>(starts); low != 0) return static_cast<size_t>(std::countr_zero(low));
+  return 64 + static_cast<size_t>(std::countr_zero(static_cast<uint64_t>(starts >> 64)));
 }
 
 // Sets or clears `count` bits from `begin` on.
-void fill_run(std::array<uint64_t, kUnitCount / 64>& map, size_t begin, size_t count, bool value) noexcept {
+void fill_run(UnitMap& map, size_t begin, size_t count, bool value) noexcept {
   for (size_t word = begin / 64; count > 0; ++word) {
     const size_t from = begin % 64;
     const size_t here = count < 64 - from ? count : 64 - from;
@@ -44,6 +43,13 @@ void fill_run(std::array<uint64_t, kUnitCount / 64>& map, size_t begin, size_t c
     begin += here;
     count -= here;
   }
+}
+
+uint64_t occupied_bytes(const Chunk* chunk) noexcept {
+  if (chunk->huge) return kChunkBytes;
+  uint64_t units = 0;
+  for (const uint64_t word : chunk->touched_map) units += static_cast<uint64_t>(std::popcount(word));
+  return units * kUnitBytes;
 }
 
 // mmap, aligned to kChunkBytes: maps a chunk too much and gives the ends back.
@@ -71,6 +77,24 @@ void want_huge_pages([[maybe_unused]] char* begin, [[maybe_unused]] size_t bytes
 #endif
 }
 
+// With huge pages the first touch of memory that was given back would bring all of it back.
+bool no_huge_pages([[maybe_unused]] char* begin, [[maybe_unused]] size_t bytes) noexcept {
+#ifdef MADV_NOHUGEPAGE
+  return ::madvise(begin, bytes, MADV_NOHUGEPAGE) == 0;
+#else
+  return true;
+#endif
+}
+
+// Gives the memory behind these addresses back; they stay usable, their content is lost.
+bool drop_content([[maybe_unused]] char* begin, [[maybe_unused]] size_t bytes) noexcept {
+#ifdef MADV_DONTNEED
+  return ::madvise(begin, bytes, MADV_DONTNEED) == 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 ChunkPool::~ChunkPool() {
@@ -81,6 +105,7 @@ ChunkPool::~ChunkPool() {
       chunk = next;
     }
   }
+  drop_ready();
 }
 
 char* ChunkPool::take(size_t count) noexcept {
@@ -100,11 +125,15 @@ char* ChunkPool::take(size_t count) noexcept {
   if (chunk->free_count == kUnitCount - 1) --empty_count_;
   fill_run(chunk->free_map, begin, count, false);
   chunk->free_count -= static_cast<uint32_t>(count);
+  note_touched(chunk, begin, count);
   if (chunk->free_count == 0) {
     open_.remove(chunk);
-    full_.push(chunk);
+    full_.push_back(chunk);
+    if (!chunk->huge) {
+      want_huge_pages(chunk->unit(0), kChunkBytes);
+      chunk->huge = true;
+    }
   }
-  note_touched(chunk, begin + count);
   return chunk->unit(begin);
 }
 
@@ -112,7 +141,7 @@ void ChunkPool::give_back(char* begin, size_t count) noexcept {
   Chunk* chunk = Chunk::of(begin);
   if (chunk->free_count == 0) {
     full_.remove(chunk);
-    open_.push(chunk);
+    open_.push_back(chunk);
   }
   fill_run(chunk->free_map, chunk->unit_index(begin), count, true);
   chunk->free_count += static_cast<uint32_t>(count);
@@ -123,8 +152,34 @@ void ChunkPool::give_back(char* begin, size_t count) noexcept {
     return;
   }
   open_.remove(chunk);
-  add_held(-static_cast<int64_t>(chunk->held_bytes));
+  add_held(-static_cast<int64_t>(occupied_bytes(chunk)));
+  chunk_count_.store(chunk_count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
   unmap_chunk(chunk);
+}
+
+void ChunkPool::release_idle() noexcept {
+  if (!in_demand_.exchange(false, std::memory_order_relaxed)) drop_ready();
+  for (Chunk* chunk = open_.first; chunk != nullptr; chunk = chunk->next) {
+    if (chunk->free_count < kUnitCount / 4 * 3) continue;
+    const uint64_t occupied_before = occupied_bytes(chunk);
+    if (chunk->huge) {
+      if (!no_huge_pages(chunk->unit(0), kChunkBytes)) continue;
+      chunk->huge = false;
+      chunk->touched_map.fill(~uint64_t{0});
+    }
+    for (size_t unit = 0; unit < kUnitCount;) {
+      size_t count = 0;
+      while (unit + count < kUnitCount && is_set(chunk->free_map, unit + count) &&
+             is_set(chunk->touched_map, unit + count)) {
+        ++count;
+      }
+      if (count > 0 && drop_content(chunk->unit(unit), count * kUnitBytes)) {
+        fill_run(chunk->touched_map, unit, count, false);
+      }
+      unit += count + 1;  // the one behind the run is in use, or untouched
+    }
+    add_held(static_cast<int64_t>(occupied_bytes(chunk) - occupied_before));
+  }
 }
 
 char* ChunkPool::map(size_t bytes) noexcept {
@@ -140,27 +195,79 @@ void ChunkPool::unmap(char* begin, size_t bytes) noexcept {
   add_held(-static_cast<int64_t>(bytes));
 }
 
+bool ChunkPool::prepare() noexcept {
+  if (!in_demand_.load(std::memory_order_relaxed)) return false;
+  const uint64_t wanted = std::min<uint64_t>(kReadyMax, chunk_count_.load(std::memory_order_relaxed) / 2);
+  for (size_t index = 0; index < wanted; ++index) {
+    if (ready_[index].load(std::memory_order_relaxed) != nullptr) continue;
+    char* memory = map_aligned(kChunkBytes);
+    if (memory == nullptr) return false;
+    want_huge_pages(memory, kChunkBytes);
+    constexpr size_t kPageBytes = 4096;
+    for (size_t at = 0; at < kChunkBytes; at += kPageBytes) *const_cast<volatile char*>(memory + at) = 0;
+    char* expected = nullptr;
+    if (!ready_[index].compare_exchange_strong(expected, memory, std::memory_order_release)) {
+      ::munmap(memory, kChunkBytes);  // another thread was faster
+    }
+    return true;
+  }
+  return false;
+}
+
+void ChunkPool::drop_ready() noexcept {
+  for (std::atomic<char*>& slot : ready_) {
+    char* memory = slot.exchange(nullptr, std::memory_order_acquire);
+    if (memory != nullptr) ::munmap(memory, kChunkBytes);
+  }
+}
+
+char* ChunkPool::take_ready() noexcept {
+  for (std::atomic<char*>& slot : ready_) {
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    char* memory = slot.exchange(nullptr, std::memory_order_acquire);
+    if (memory != nullptr) return memory;
+  }
+  return nullptr;
+}
+
+uint64_t ChunkPool::held_bytes() const noexcept {
+  uint64_t bytes = held_bytes_.load(std::memory_order_relaxed);
+  for (const std::atomic<char*>& slot : ready_) {
+    if (slot.load(std::memory_order_relaxed) != nullptr) bytes += kChunkBytes;
+  }
+  return bytes;
+}
+
 Chunk* ChunkPool::add_chunk() noexcept {
-  const bool huge = open_.first != nullptr || full_.first != nullptr;
-  char* memory = map_aligned(kChunkBytes);
-  if (memory == nullptr) return nullptr;
-  if (huge) want_huge_pages(memory, kChunkBytes);
+  const uint64_t count = chunk_count_.load(std::memory_order_relaxed);
+  const bool huge = count > 0;
+  // What is ready is touched as a whole. The first chunk is not, and comes before anything is prepared.
+  char* memory = huge ? take_ready() : nullptr;
+  if (memory == nullptr) {
+    memory = map_aligned(kChunkBytes);
+    if (memory == nullptr) return nullptr;
+    if (huge) want_huge_pages(memory, kChunkBytes);
+  }
+  in_demand_.store(true, std::memory_order_relaxed);
+  chunk_count_.store(count + 1, std::memory_order_relaxed);
   Chunk* chunk = new (memory) Chunk;
   chunk->huge = huge;
   chunk->free_count = kUnitCount - 1;
   fill_run(chunk->free_map, 1, kUnitCount - 1, true);
-  open_.push(chunk);
+  open_.push_back(chunk);
   ++empty_count_;
-  note_touched(chunk, 1);
+  if (huge) add_held(kChunkBytes);
+  note_touched(chunk, 0, 1);
   return chunk;
 }
 
-// With huge pages the first touch occupies the whole chunk, without them only what was touched.
-void ChunkPool::note_touched(Chunk* chunk, size_t end_unit) noexcept {
-  const uint64_t bytes = chunk->huge ? kChunkBytes : end_unit * kUnitBytes;
-  if (bytes <= chunk->held_bytes) return;
-  add_held(static_cast<int64_t>(bytes - chunk->held_bytes));
-  chunk->held_bytes = bytes;
+void ChunkPool::note_touched(Chunk* chunk, size_t begin, size_t count) noexcept {
+  if (chunk->huge) return;
+  for (size_t unit = begin; unit < begin + count; ++unit) {
+    if (is_set(chunk->touched_map, unit)) continue;
+    fill_run(chunk->touched_map, unit, 1, true);
+    add_held(kUnitBytes);
+  }
 }
 
 // Written by one thread at a time, hence no read-modify-write.
@@ -169,16 +276,16 @@ void ChunkPool::add_held(int64_t bytes) noexcept {
                     std::memory_order_relaxed);
 }
 
-void ChunkPool::ChunkList::push(Chunk* chunk) noexcept {
-  chunk->previous = nullptr;
-  chunk->next = first;
-  if (first != nullptr) first->previous = chunk;
-  first = chunk;
+void ChunkPool::ChunkList::push_back(Chunk* chunk) noexcept {
+  chunk->next = nullptr;
+  chunk->previous = last;
+  (last != nullptr ? last->next : first) = chunk;
+  last = chunk;
 }
 
 void ChunkPool::ChunkList::remove(Chunk* chunk) noexcept {
   (chunk->previous != nullptr ? chunk->previous->next : first) = chunk->next;
-  if (chunk->next != nullptr) chunk->next->previous = chunk->previous;
+  (chunk->next != nullptr ? chunk->next->previous : last) = chunk->previous;
 }
 
 }  // namespace kvstore::table

@@ -2,9 +2,15 @@
 // makes a table of 10M entries 1.5 times faster), handed out in runs of 16 KiB units.
 //
 // The first unit of a chunk holds its bookkeeping, which is thereby found from any address inside by masking.
-// The first chunk of a pool does without huge pages: a small store touches, and so occupies, only what it uses.
 //
-// Not thread-safe but for held_bytes(). No call throws.
+// The first chunk of a pool does without huge pages: a small store touches, and so occupies, only what it uses.
+// It gets them once it is full. A chunk that is all but empty loses them again in release_idle(), and with them
+// the memory of its free units: otherwise a few small blocks would keep two megabytes each.
+//
+// The first touch of a chunk is the dearest thing a writer can meet here: 0.1 ms to zero it, several milliseconds on
+// a virtual machine whose host has to find the memory first. prepare() lets another thread have that trouble.
+//
+// Not thread-safe but for prepare() and held_bytes(). No call throws.
 #pragma once
 
 #include <array>
@@ -17,7 +23,7 @@ namespace kvstore::table {
 inline constexpr size_t kChunkBytes = size_t{2} << 20;
 inline constexpr size_t kUnitBytes = size_t{16} << 10;
 inline constexpr size_t kUnitCount = kChunkBytes / kUnitBytes;
-inline constexpr size_t kUnitRunMax = kUnitCount / 2;  // 1 MiB: what is larger takes whole chunks
+inline constexpr size_t kUnitRunMax = kUnitCount / 4 * 3;  // 1.5 MiB: what is larger gets a mapping of its own
 
 // A free block of a slab.
 struct FreeBlock {
@@ -35,13 +41,15 @@ struct Slab {
   uint8_t units_back = 0;  // in every unit: how many units before it its slab begins
 };
 
+using UnitMap = std::array<uint64_t, kUnitCount / 64>;
+
 struct Chunk {
   Chunk* previous = nullptr;
   Chunk* next = nullptr;
-  uint64_t held_bytes = 0;  // how much of it counts as taken from the system
   uint32_t free_count = 0;
-  bool huge = false;
-  std::array<uint64_t, kUnitCount / 64> free_map{};  // a set bit: a free unit
+  bool huge = false;      // asked for huge pages, so it counts as occupied as a whole
+  UnitMap free_map{};     // a set bit: a free unit
+  UnitMap touched_map{};  // ... a unit that occupies memory, or may; for chunks that are not huge
   std::array<Slab, kUnitCount> slabs{};
 
   static Chunk* of(const void* inside) noexcept {
@@ -64,28 +72,44 @@ class ChunkPool {
   // A run of `count` units, nullptr when memory has run out. Needs: 1 <= count <= kUnitRunMax.
   [[nodiscard]] char* take(size_t count) noexcept;
   void give_back(char* begin, size_t count) noexcept;
+  // Returns memory to the kernel: that of free units in chunks that are mostly free, and chunks that were prepared
+  // when none was needed since the last call.
+  void release_idle() noexcept;
 
-  // Memory of its own mapping, aligned to kChunkBytes, for arrays of whole chunks.
+  // Memory in a mapping of its own, aligned to kChunkBytes. Needs: a multiple of kUnitBytes.
   [[nodiscard]] char* map(size_t bytes) noexcept;
   void unmap(char* begin, size_t bytes) noexcept;
 
+  // Maps and touches one chunk ahead of its need. Returns false when enough are ready: the more chunks there are, the
+  // more, as long as the owner goes on taking them. Any thread; needs: the pool outlives the call.
+  bool prepare() noexcept;
+
   // Memory taken from the system. Any thread.
-  [[nodiscard]] uint64_t held_bytes() const noexcept { return held_bytes_.load(std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t held_bytes() const noexcept;
 
  private:
   struct ChunkList {
     Chunk* first = nullptr;
-    void push(Chunk* chunk) noexcept;
+    Chunk* last = nullptr;
+    void push_back(Chunk* chunk) noexcept;
     void remove(Chunk* chunk) noexcept;
   };
   Chunk* add_chunk() noexcept;
-  void note_touched(Chunk* chunk, size_t end_unit) noexcept;
+  char* take_ready() noexcept;
+  void drop_ready() noexcept;
+  void note_touched(Chunk* chunk, size_t begin, size_t count) noexcept;
   void add_held(int64_t bytes) noexcept;
 
-  ChunkList open_;  // with free units
+  // With free units. The front is used until it is full, so that the chunks behind it can run empty.
+  ChunkList open_;
   ChunkList full_;
   size_t empty_count_ = 0;  // chunks without a unit in use, at most one of which is kept
   std::atomic<uint64_t> held_bytes_{0};
+
+  static constexpr size_t kReadyMax = 8;
+  std::array<std::atomic<char*>, kReadyMax> ready_{};  // prepared chunks
+  std::atomic<uint64_t> chunk_count_{0};               // chunks of the owner's
+  std::atomic<bool> in_demand_{false};                 // the owner has added a chunk since release_idle()
 };
 
 }  // namespace kvstore::table

@@ -40,15 +40,15 @@ void Limbo::retire(ArrayNote* note, BucketArray array) noexcept {
   retired_since_advance_ += kAdvanceEvery;
 }
 
-void Limbo::turn(size_t entries_max) noexcept {
+void Limbo::turn(size_t entries_max, size_t arrays_max) noexcept {
   if (retired_since_advance_ >= kAdvanceEvery) advance();
   for (size_t count = 0; count < entries_max && free_.first != nullptr; ++count) free_one_entry();
-  if (free_.notes != nullptr) free_one_array();
+  for (size_t count = 0; count < arrays_max && free_.notes != nullptr; ++count) free_one_array();
 }
 
-bool Limbo::tidy(size_t entries_max) noexcept {
+bool Limbo::tidy(size_t entries_max, size_t arrays_max) noexcept {
   if (!empty()) retired_since_advance_ = kAdvanceEvery;
-  turn(entries_max);
+  turn(entries_max, arrays_max);
   return !empty();
 }
 

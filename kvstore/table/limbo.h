@@ -32,11 +32,11 @@ class Limbo {
   void retire(Entry* entry) noexcept;
   void retire(ArrayNote* note, BucketArray array) noexcept;
 
-  // Asks the epoch from time to time, and frees at most `entries_max` entries and one array that are safe to
-  // free, so that no call takes long even after a reader held everything back for minutes.
-  void turn(size_t entries_max) noexcept;
+  // Asks the epoch from time to time, and frees some of what is safe to free, no more than this many entries and
+  // arrays, so that no call takes long even after a reader held everything back for minutes.
+  void turn(size_t entries_max, size_t arrays_max) noexcept;
   // The same without waiting for enough to have come together. Returns whether more is left.
-  bool tidy(size_t entries_max) noexcept;
+  bool tidy(size_t entries_max, size_t arrays_max) noexcept;
   // Frees all it can, at any length. Returns whether nothing is left.
   bool settle() noexcept;
 

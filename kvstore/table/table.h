@@ -11,7 +11,8 @@
 // nobody can see any more (no Pin at or after them and before their successor) are unlinked by publish().
 //
 // Parts, each with its own head comment: entry.h (one version), buckets.h (the hash index), versions.h (who
-// still needs an old version), epoch.h and limbo.h (when memory may be freed), arena.h and chunks.h (memory).
+// still needs an old version), epoch.h and limbo.h (when memory may be freed), arena.h and chunks.h (memory),
+// table_sweep.cc (how expired entries leave beside readers and pins).
 #pragma once
 
 #include <cstddef>
@@ -36,10 +37,32 @@ struct TableStats {
   uint64_t value_bytes = 0;
   uint64_t memory_bytes = 0;   // taken from the system for buckets and entries
   uint64_t versions_held = 0;  // superseded versions some Pin can still see
+  uint64_t expiring = 0;       // ... of `entries`: those that carry an expiry, expired or not
+};
+
+// Which keys: those that begin with `prefix`, are not less than `from`, and are less than `to` when `to` is not empty.
+// Of these, entries that have expired by `now_us` are left out; 0 leaves none out.
+struct Filter {
+  std::string_view prefix{};
+  std::string_view from{};
+  std::string_view to{};
+  int64_t now_us = 0;
+  [[nodiscard]] bool matches(std::string_view key) const noexcept {
+    return key.starts_with(prefix) && key >= from && (to.empty() || key < to);
+  }
+};
+
+// What one call of Table::sweep_expired() did.
+struct Sweep {
+  uint64_t visited = 0;     // home buckets looked at
+  uint64_t dropped = 0;     // entries taken out
+  bool round_done = false;  // the end of the table was reached: the next call begins a new round
 };
 
 class Table {
  public:
+  static constexpr size_t kShards = 256;  // parts the table can be walked in, see collect_shard()
+
   // hash_seed: random per store, so that nobody can choose keys that collide.
   explicit Table(uint64_t hash_seed);
   ~Table();  // needs: no reader inside, no Pin left
@@ -73,6 +96,18 @@ class Table {
   // have gone and frees memory no reader can see, at most `versions_max` steps. Returns whether there is
   // more to do. Needs: nothing staged or linked since the last publish().
   bool tidy(size_t versions_max) noexcept;
+  // Takes out entries that have expired by now_us, looking at no more than `buckets_max` home buckets; the next call goes
+  // on where this one ended. Costs nothing when no entry carries an expiry, and says then that the round is done.
+  // An entry that a standing Pin may see as alive stays for a later round; so does one with older versions.
+  // Logs nothing: expiry times are absolute, so a replay finds the same entries expired.
+  // Needs: nothing staged or linked since the last publish(). Contract of the clock: whoever judges expiry takes its Pin
+  // (or enters its ReadGuard) first and reads the clock after, and that clock never shows a time before one that a
+  // finished or running sweep was given. So no reader misses an entry that is alive by its clock.
+  Sweep sweep_expired(int64_t now_us, size_t buckets_max) noexcept;
+  // Maps and touches 2 MiB ahead of the writer, who otherwise has to wait for the kernel to find and zero
+  // them (0.1 ms; several on a virtual machine), when a growing store is likely to need them soon. Returns whether it did.
+  // Unlike the rest any thread's, at any time, also beside load(): made to be called by a helper until it says no.
+  bool prepare_memory() noexcept;
   // The key's newest version, published or not; nullptr when absent or deleted. Expiry is the caller's.
   [[nodiscard]] const Entry* newest(std::string_view key, uint64_t hash) const noexcept;
 
@@ -95,16 +130,18 @@ class Table {
   // The newest published version, nullptr when absent or deleted. Needs: inside a ReadGuard.
   [[nodiscard]] const Entry* find(std::string_view key, uint64_t hash) const noexcept;
   // The same for many keys, with their cache misses overlapped. Needs: inside a ReadGuard; out.size() == keys.size().
-  void find_many(std::span<const std::string_view> keys, std::span<const Entry*> out) const;
+  void find_many(std::span<const std::string_view> keys, std::span<const Entry*> out) const noexcept;
 
-  // Holds one instant: every version visible at seq() stays, at a fixed address, while the Pin lives. May be
-  // made and destroyed by any thread. Destroying it frees nothing by itself: what only it held goes bit by bit
-  // with the publish() calls that follow, or with tidy(). Costs a mutex and an allocation: not for every read.
+  // Holds one instant: every version visible at seq() stays, at a fixed address, while the Pin or a copy of it lives.
+  // (An entry that had expired before may still be swept, unless it was found through the pin.) May be made, copied and
+  // destroyed by any thread. Destroying it frees nothing by itself: what only it held goes bit by bit with the
+  // publish() calls that follow, or with tidy(). Costs a mutex, a new one an allocation too: not for every read.
   class Pin {
    public:
-    explicit Pin(const Table& table);
+    explicit Pin(const Table& table);  // throws std::bad_alloc
+    Pin(const Pin& other) noexcept;    // the same instant
     Pin(Pin&& other) noexcept;
-    Pin& operator=(Pin&& other) noexcept;
+    Pin& operator=(Pin other) noexcept;
     ~Pin();
     [[nodiscard]] Seq seq() const noexcept { return seq_; }
 
@@ -114,9 +151,20 @@ class Table {
     PinRecord* record_ = nullptr;
     Seq seq_ = 0;
   };
-  // Appends every entry visible at the pin whose key starts with `prefix`, in no order; expired ones too.
-  // The pointers are good for as long as the pin. Throws std::bad_alloc.
-  void collect(const Pin& pin, std::string_view prefix, std::vector<const Entry*>& out) const;
+  // The version visible at the pin, nullptr when absent or deleted; expired ones too. Needs no ReadGuard; the pointer is
+  // good for as long as the pin.
+  [[nodiscard]] const Entry* find(const Pin& pin, std::string_view key, uint64_t hash) const noexcept;
+  // The same for many keys, with their cache misses overlapped. Needs: out.size() == keys.size().
+  void find_many(const Pin& pin, std::span<const std::string_view> keys, std::span<const Entry*> out) const noexcept;
+  // Appends every entry visible at the pin that the filter lets through, in no order. The pointers are good for as
+  // long as the pin. Returns the highest sequence number linked under any key the filter matches, 0 for none: expired
+  // entries, tombstones, and what came after the pin included. So a result that is not above pin.seq() says that
+  // nothing matching has changed since the pin. (A key that was absent at the pin and is so again, or that has
+  // expired since, may show no trace.) Beside a writer the number is of some instant during the call. Throws std::bad_alloc.
+  Seq collect(const Pin& pin, const Filter& filter, std::vector<const Entry*>& out) const;
+  // The same for all keys of one shard, 0 .. kShards - 1, for walks that cannot afford eight bytes for every entry at
+  // once: each key belongs to one shard for as long as the table lives.
+  void collect_shard(const Pin& pin, size_t shard, int64_t now_us, std::vector<const Entry*>& out) const;
 
   [[nodiscard]] TableStats stats() const noexcept;  // R
   // Walks everything and asserts every structural invariant, leaks included; for tests, O(n). W, with no reader

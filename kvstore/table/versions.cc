@@ -39,6 +39,12 @@ PinRecord* Versions::pin(const std::atomic<format::Seq>& published) {
   return record.release();
 }
 
+void Versions::pin_again(PinRecord* record) noexcept {
+  const std::lock_guard lock(mutex_);
+  KV_ASSERT(record->pins > 0);
+  ++record->pins;
+}
+
 void Versions::unpin(PinRecord* record) noexcept {
   const std::lock_guard lock(mutex_);
   KV_ASSERT(record->pins > 0);
@@ -70,6 +76,13 @@ PinRecord* Versions::newest_pin_below(format::Seq seq) noexcept {
   PinRecord* record = newest_;
   while (record != nullptr && (record->seq >= seq || record->pins == 0)) record = record->older;
   return record;
+}
+
+std::optional<format::Seq> Versions::newest_pinned() noexcept {
+  const std::lock_guard lock(mutex_);
+  const PinRecord* record = newest_;
+  while (record != nullptr && record->pins == 0) record = record->older;
+  return record == nullptr ? std::nullopt : std::optional(record->seq);
 }
 
 void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {

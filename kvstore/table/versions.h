@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 #include "kvstore/format/record.h"
 #include "kvstore/table/arena.h"
@@ -55,6 +56,8 @@ class Versions {
   // ---- any thread -----------------------------------------------------------------------------
   // Pins the published number as it is now. Throws std::bad_alloc.
   [[nodiscard]] PinRecord* pin(const std::atomic<format::Seq>& published);
+  // One more pin of the same instant. Needs: one that stands until this returns.
+  void pin_again(PinRecord* record) noexcept;
   void unpin(PinRecord* record) noexcept;
   [[nodiscard]] uint64_t held_count() const noexcept { return held_count_.load(std::memory_order_relaxed); }
 
@@ -64,6 +67,8 @@ class Versions {
   void trim_reserve(size_t count) noexcept;
   // To be called after `seq` was stored as the published number. nullptr: no pin below it.
   [[nodiscard]] PinRecord* newest_pin_below(format::Seq seq) noexcept;
+  // The latest instant that is pinned. Takes the mutex in every case: table_sweep.cc needs the order that this makes.
+  [[nodiscard]] std::optional<format::Seq> newest_pinned() noexcept;
   // Needs: pin = newest_pin_below(the number that superseded it), pin->seq >= version->seq().
   void hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept;
 

@@ -2,7 +2,7 @@
 
 namespace kvstore::wal {
 
-Status GroupSync::wait_for(format::Seq seq) {
+Status GroupSync::wait_for(format::Seq seq) noexcept {
   std::unique_lock lock(mutex_);
   bool led = false;
   while (log_.synced_seq() < seq) {

@@ -18,8 +18,8 @@ class GroupSync {
   explicit GroupSync(LogWriter& log) noexcept : log_(log) {}
 
   // Returns when the record `seq` survives a power cut, or with the failure that broke the log.
-  // Needs: seq has been appended.
-  Status wait_for(format::Seq seq);
+  // Needs: seq has been appended. Never throws: a leader that left that way would leave the others waiting for ever.
+  Status wait_for(format::Seq seq) noexcept;
   // How many calls found their record covered by somebody else's sync.
   [[nodiscard]] uint64_t shared() const;
 

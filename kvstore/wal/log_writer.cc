@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "kvstore/base/assert.h"
@@ -13,7 +14,7 @@
 #include "kvstore/format/encode.h"
 #include "kvstore/version.h"
 #include "kvstore/wal/copy_forward.h"
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 
 namespace kvstore::wal {
 
@@ -51,6 +52,7 @@ Body Body::of(std::string_view text) noexcept {
 struct LogWriter::ActiveSegment {
   std::string name;
   std::string path;
+  Seq first_seq = 0;                // of the first record in it, there already or still to come
   std::unique_ptr<env::File> file;
   char* mapping = nullptr;          // null under LogIo::kWrite
   uint64_t capacity = 0;            // of the mapping, or where the segment counts as full
@@ -92,6 +94,7 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
   }
   auto segment = std::make_shared<ActiveSegment>();
   segment->name = place.segment;
+  segment->first_seq = parse_segment_name(place.segment).value_or(0);
   segment->path = join_path(writer->settings_.dir, place.segment);
   Result<std::unique_ptr<env::File>> file = env.open(segment->path, env::OpenMode::kReadWrite);
   if (!file.ok()) return std::move(file).status();
@@ -117,6 +120,7 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
 Result<std::shared_ptr<LogWriter::ActiveSegment>> LogWriter::create_segment(Seq first_seq, uint64_t capacity) {
   auto segment = std::make_shared<ActiveSegment>();
   segment->name = segment_name(first_seq);
+  segment->first_seq = first_seq;
   segment->path = join_path(settings_.dir, segment->name);
   const std::string temporary = segment->path + std::string(kTemporarySuffix);
   const std::string header = format::encode_segment_header({.format = kFormatVersion,
@@ -244,6 +248,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
     Status undone = env_.remove((*created)->path);
     if (undone.ok()) undone = env_.sync_dir(settings_.dir);
     --counters_.segments;
+    counters_.log_bytes -= (*created)->tail;  // its header
     s = std::move(s).with("seal the log segment");
     return undone.ok() ? s : mark_broken(std::move(s));
   }
@@ -257,6 +262,18 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   ++counters_.rotations;
   settings_.on_low_room();
   return make_room(line_bytes_max - format::kStampBytesMax - format::kSealBytes - 1);
+}
+
+Status LogWriter::begin_segment() {
+  if (is_broken()) return broken();
+  if (closed_) return {Code::kClosed, "the store is closed"};
+  if (active_->first_seq == last_seq() + 1) return {};
+  return rotate(line_bytes_max(0));
+}
+
+void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
+  counters_.log_bytes -= bytes;
+  counters_.segments -= segments;
 }
 
 // ---- appending and syncing -----------------------------------------------------------------------
@@ -307,7 +324,7 @@ Status LogWriter::append(const format::Stamp& stamp, const Body& body) {
   return {};
 }
 
-Status LogWriter::sync() {
+Status LogWriter::sync() noexcept {
   // In this order: a record that is in an older segment than `segment` was synced by the rotation between.
   const Seq covers = last_seq();
   const std::shared_ptr<ActiveSegment> segment = active();
@@ -316,22 +333,32 @@ Status LogWriter::sync() {
 
 // One at a time: Linux tells each failed write-back to only one sync of an open file. A second sync beside the one
 // that fails would return OK for the same lost bytes, and might vouch for them before the writer is marked broken.
-Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) {
+Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) noexcept {
   const std::lock_guard lock(sync_mutex_);
   if (is_broken()) return broken();
-  if (Status s = segment.file->sync(); !s.ok()) return mark_broken(std::move(s).with("sync the log"));
+  Status s;
+  try {
+    s = segment.file->sync();
+  } catch (const std::bad_alloc&) {  // and whether the disk had already failed, nobody will ever tell us
+    s = Status(Code::kOutOfMemory, "out of memory");
+  }
+  if (!s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
   if (synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return {};
 }
 
-Status LogWriter::mark_broken(Status cause) {
+Status LogWriter::mark_broken(Status cause) noexcept {
   const std::lock_guard lock(broken_mutex_);
   if (broken_.ok()) {
-    broken_ = Status(Code::kBroken, fmt::format("the store refuses writes since an earlier failure ({}); which bytes are on "
-                                                "disk is unknown. try: close and reopen the store",
-                                                cause.message()))
-                  .at(cause.path());
+    std::string sentence = "the store is broken";  // short enough to need no memory
+    try {
+      sentence = fmt::format("the store refuses writes since an earlier failure ({}); which bytes are on disk is unknown. "
+                             "try: close and reopen the store",
+                             cause.message());
+    } catch (const std::bad_alloc&) {
+    }
+    broken_ = Status(Code::kBroken, std::move(sentence)).at(cause.path());
     is_broken_.store(true, std::memory_order_release);
   }
   return cause;

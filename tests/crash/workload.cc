@@ -24,7 +24,7 @@ std::string value_of(std::mt19937_64& random, uint64_t number) {
 std::string prefix_of(unsigned thread) { return fmt::format("t{}/", thread); }
 
 Operation operation(uint64_t seed, unsigned thread, uint64_t number) {
-  std::mt19937_64 random(seed * 1'000'003 + thread * 10'007 + number * 7'919);
+  std::mt19937_64 random(seed * 1'000'003 + uint64_t{thread} * 10'007 + number * 7'919);
   const auto key = [&] { return fmt::format("{}k{}", prefix_of(thread), random() % kKeysPerThread); };
   Operation op;
   op.durable = random() % 16 == 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -164,7 +165,7 @@ CrashEnv::CrashEnv(std::unique_ptr<MemEnv> start)
     : live_(start != nullptr ? std::move(start) : std::make_unique<MemEnv>()) {
   nodes_[kRootNode] = std::make_shared<CrashNode>();
   adopt("");
-  durable_names_ = live_names_;
+  durable_names_ = live_names_;  // NOLINT(cppcoreguidelines-prefer-member-initializer): adopt() fills live_names_
 }
 
 CrashEnv::~CrashEnv() = default;
@@ -305,8 +306,8 @@ std::unique_ptr<MemEnv> CrashEnv::crash_clone(const CrashChoice& choice, std::st
 
   // The newest file first: when its first line is seen, so is the last one of the file before it.
   std::map<NodeId, std::string> live;
-  for (auto it = nodes_.rbegin(); it != nodes_.rend(); ++it) {
-    if (it->second->file != nullptr) live[it->first] = it->second->content();
+  for (const auto& [id, node] : std::views::reverse(nodes_)) {
+    if (node->file != nullptr) live[id] = node->content();
   }
 
   const std::vector<NameOp> pending(pending_.begin(), pending_.end());

@@ -122,7 +122,7 @@ inline constexpr NodeId kRootNode = 1;
 struct NameKey {
   NodeId dir = kRootNode;
   std::string name;
-  auto operator<=>(const NameKey&) const = default;
+  auto operator<=>(const NameKey&) const = default;  // NOLINT(modernize-use-nullptr): sees the generated "< 0"
 };
 using NameMap = std::map<NameKey, NodeId>;
 

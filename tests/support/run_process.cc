@@ -70,7 +70,7 @@ Process::Process(const std::vector<std::string>& command, const ProcessOptions& 
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
 
-  pid_ = ::fork();
+  pid_ = ::fork();  // NOLINT(cppcoreguidelines-prefer-member-initializer): the pipes come first
   KV_ASSERT(pid_ >= 0);
   if (pid_ == 0) {
     ::dup2(in.read_end, STDIN_FILENO);
@@ -132,7 +132,7 @@ bool Process::read_some() {
 }
 
 std::string Process::read_line() {
-  size_t newline;
+  size_t newline = 0;
   while ((newline = out_text_.find('\n')) == std::string::npos) {
     if (out_ < 0 || !read_some()) return std::exchange(out_text_, {});
   }

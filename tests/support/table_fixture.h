@@ -58,7 +58,7 @@ struct TestTable {
   }
   [[nodiscard]] Contents contents(const table::Table::Pin& pin, std::string_view prefix = {}) const {
     std::vector<const table::Entry*> found;
-    table.collect(pin, prefix, found);
+    table.collect(pin, {.prefix = prefix}, found);
     Contents contents;
     for (const table::Entry* entry : found) {
       EXPECT_TRUE(contents.emplace(entry->key(), entry->value()).second) << "met twice: " << entry->key();

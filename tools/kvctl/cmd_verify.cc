@@ -71,6 +71,8 @@ std::string report_json(const VerifyReport& report, const Verdict& verdict) {
   }
   return JsonObject()
       .text("verdict", verdict.word)
+      .number("snapshots", report.snapshots)
+      .number("entries", report.entries)
       .number("segments", report.segments)
       .number("records", report.records)
       .number("operations", report.operations)
@@ -94,8 +96,12 @@ void print_text(const Args& args, const VerifyReport& report, const Verdict& ver
       if (!finding.advice.empty()) io.err.advise(finding.advice);
     }
   }
-  io.out.line(fmt::format("{}: {}: {}, {}, {} in {}, last sequence number {}, synced up to {}",
-                          escape_message(args.dir), verdict.word, count_of(report.records, "record"),
+  const std::string entries = report.snapshots == 0
+                                  ? ""
+                                  : fmt::format("{} in {}, ", count_of(report.entries, "entry", "entries"),
+                                                count_of(report.snapshots, "snapshot"));
+  io.out.line(fmt::format("{}: {}: {}{}, {}, {} in {}, last sequence number {}, synced up to {}",
+                          escape_message(args.dir), verdict.word, entries, count_of(report.records, "record"),
                           count_of(report.operations, "operation"), human_bytes(report.bytes),
                           count_of(report.segments, "segment"), report.last_seq, report.synced_seq));
 }
@@ -122,7 +128,8 @@ const Command kVerify = {
     .summary = "Checks every byte of the log against its checksums, its order and its promises",
     .details =
         "A torn tail, where a process died in the middle of a record that was never promised, is no damage: the next\n"
-        "writer cuts it. Exits 3 for damage, 6 for a log written by a newer version.\n",
+        "writer cuts it. Nor is a record that a running process is writing at this moment a torn tail. Exits 3 for\n"
+        "damage, 6 for a log written by a newer version.\n",
     .example = "  kvctl verify mydb",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();

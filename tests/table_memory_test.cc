@@ -1,0 +1,217 @@
+// What the table's memory costs, and that it comes back.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <cstring>
+#include <random>
+
+#include "kvstore/table/arena.h"
+#include "tests/support/seed.h"
+#include "tests/support/table_fixture.h"
+
+namespace kvstore::table {
+namespace {
+
+using testing::del_op;
+using testing::put_op;
+using testing::TableTest;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+TEST(Arena, BlocksKeepTheirBytesAndDoNotOverlap) {
+  std::mt19937_64 random(testing::seed());
+  Arena arena;
+  struct Block {
+    unsigned char* bytes;
+    size_t size;
+    unsigned char fill;
+  };
+  std::vector<Block> blocks;
+  auto random_size = [&]() -> size_t {
+    switch (random() % 4) {
+      case 0:
+        return 1 + random() % 64;
+      case 1:
+        return 1 + random() % 1024;
+      case 2:
+        return 1 + random() % 8192;
+      default:
+        return 1 + random() % 40000;  // some beyond what slabs are for
+    }
+  };
+  auto check = [](const Block& block) {
+    for (size_t i = 0; i < block.size; i += 1 + block.size / 50) ASSERT_EQ(block.bytes[i], block.fill);
+    ASSERT_EQ(block.bytes[block.size - 1], block.fill);
+  };
+  for (int step = 0; step < 30000; ++step) {
+    if (random() % 5 < 3 || blocks.empty()) {
+      const size_t size = random() % 10 == 0 ? 64 * (1 + random() % 100) : random_size();
+      Block block{static_cast<unsigned char*>(arena.allocate(size)), size, static_cast<unsigned char>(random())};
+      ASSERT_EQ(reinterpret_cast<uintptr_t>(block.bytes) % 8, 0U);
+      ASSERT_TRUE(size % 64 != 0 || size > 32768 || reinterpret_cast<uintptr_t>(block.bytes) % 64 == 0) << size;
+      std::memset(block.bytes, block.fill, size);
+      blocks.push_back(block);
+    } else {
+      std::swap(blocks[random() % blocks.size()], blocks.back());
+      check(blocks.back());
+      arena.free(blocks.back().bytes, blocks.back().size);
+      blocks.pop_back();
+    }
+    ASSERT_EQ(arena.live_count(), blocks.size());
+  }
+  for (const Block& block : blocks) {
+    check(block);
+    arena.free(block.bytes, block.size);
+  }
+  arena.trim();
+  EXPECT_EQ(arena.live_count(), 0U);
+  EXPECT_LE(arena.held_bytes(), 2 * kChunkBytes);
+}
+
+TEST(Arena, WastesLittle) {
+  for (size_t size = 24; size < 33000; size += 1 + size / 7) {
+    Arena arena;
+    const size_t count = 8'000'000 / size;
+    for (size_t i = 0; i < count; ++i) ASSERT_NE(arena.allocate(size), nullptr);
+    const double each = static_cast<double>(arena.held_bytes()) / static_cast<double>(count);
+    EXPECT_LT(each, (static_cast<double>(size) + 8) * 1.15 + 2.0 * kChunkBytes / static_cast<double>(count)) << size;
+  }
+}
+
+TEST(Arena, MemoryOfOneSizeServesAnother) {
+  Arena arena;
+  uint64_t most = 0;
+  for (const size_t size : {100U, 200U, 3000U, 64U, 20000U}) {
+    std::vector<void*> blocks;
+    for (size_t bytes = 0; bytes < 10'000'000; bytes += size) blocks.push_back(arena.allocate(size));
+    most = std::max(most, arena.held_bytes());
+    for (void* block : blocks) arena.free(block, size);
+  }
+  EXPECT_LT(most, 16'000'000U);
+}
+
+TEST(Arena, ArraysOfEverySizeAreAlignedAndComeBack) {
+  Arena arena;
+  for (size_t bytes = 64; bytes <= 8 * kChunkBytes; bytes *= 2) {
+    char* first = static_cast<char*>(arena.allocate_array(bytes));
+    char* second = static_cast<char*>(arena.allocate_array(bytes));
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(first) % 64, 0U);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(second) % 64, 0U);
+    std::memset(first, 1, bytes);
+    std::memset(second, 2, bytes);
+    EXPECT_EQ(first[bytes - 1], 1);
+    arena.free_array(first, bytes);
+    arena.free_array(second, bytes);
+  }
+  arena.trim();
+  EXPECT_EQ(arena.live_count(), 0U);
+  EXPECT_LE(arena.held_bytes(), 2 * kChunkBytes);
+}
+
+class TableMemory : public TableTest {
+ protected:
+  void TearDown() override {
+    if (!HasFatalFailure()) TableTest::TearDown();
+  }
+  void fill(uint64_t begin, uint64_t end, size_t value_size) {
+    const std::string value(value_size, 'v');
+    for (uint64_t i = begin; i < end; ++i) t.put(key_of(i), value);
+  }
+  // Writes with little address space until it is used up, then deletes. Returns whether all was well.
+  bool survives_running_out() {
+    const rlimit limit{.rlim_cur = 96U << 20, .rlim_max = 96U << 20};
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) return false;
+    const std::string value(100, 'v');
+    uint64_t written = 0;
+    try {
+      for (; written < 10'000'000; ++written) t.put(key_of(written), value);
+      return false;
+    } catch (const std::bad_alloc&) {
+    }
+    t.tidy_all();
+    t.table.check();
+    if (written < 50'000 || t.table.stats().entries != written) return false;
+    for (uint64_t i = 0; i < written; i += 7) {
+      if (t.get(key_of(i)) != value) return false;
+    }
+    try {
+      for (uint64_t i = 0; i < written; i += 2) t.del(key_of(i));  // makes room; a tombstone still finds some
+      for (uint64_t i = 0; i < written / 4; ++i) t.put(key_of(i), value);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    t.table.check();
+    return true;
+  }
+  static std::string key_of(uint64_t number) {
+    std::string key = std::to_string(number);
+    return key.insert(0, 16 - key.size(), 'k');
+  }
+  [[nodiscard]] uint64_t memory() const { return t.table.stats().memory_bytes; }
+};
+
+// kvctl opens a store for every command.
+TEST_F(TableMemory, ASmallStoreIsSmall) {
+  EXPECT_EQ(memory(), 0U);
+  fill(0, 10, 100);
+  EXPECT_LT(memory(), 128U << 10);
+  fill(10, 1000, 100);
+  EXPECT_LT(memory(), 512U << 10);
+}
+
+TEST_F(TableMemory, AMillionEntriesCostFortyBytesEachOverTheirKeysAndValues) {
+  if (kSanitized) GTEST_SKIP() << "nothing new for sanitizers, and a million of it";
+  const std::string value(100, 'v');
+  for (uint64_t i = 1; i <= 1'000'000; ++i) t.table.load(put_op(key_of(i), value), t.hash(key_of(i)), i);
+  t.table.finish_load(1'000'000);
+  const TableStats stats = t.table.stats();
+  EXPECT_EQ(stats.entries, 1'000'000U);
+  EXPECT_LE(stats.memory_bytes - stats.key_bytes - stats.value_bytes, 40'000'000U);
+}
+
+// What is left may keep a chunk each where it lies, but no more than that.
+TEST_F(TableMemory, DeletingEverythingGivesTheMemoryBack) {
+  fill(0, 200'000, 100);
+  EXPECT_GT(memory(), 30'000'000U);
+  for (uint64_t i = 0; i < 200'000; ++i) t.del(key_of(i));
+  t.tidy_all();
+  EXPECT_EQ(t.table.stats().entries, 0U);
+  EXPECT_LE(memory(), 6 * kChunkBytes);
+}
+
+TEST_F(TableMemory, ValuesThatChangeSizeLeaveNothingBehind) {
+  fill(0, 100'000, 50);
+  fill(0, 100'000, 300);
+  fill(0, 100'000, 50);
+  t.tidy_all();
+  EXPECT_LT(memory(), 20'000'000U);
+}
+
+TEST_F(TableMemory, AGiantBatchLeavesNothingBehind) {
+  t.put("key", "value");
+  std::vector<std::string> keys;
+  for (uint64_t i = 0; i < 200'000; ++i) keys.push_back(key_of(i));
+  std::vector<format::Op> ops;
+  for (const std::string& key : keys) ops.push_back(put_op(key, "v"));
+  t.commit(ops);
+  EXPECT_GT(memory(), 20'000'000U);
+  for (format::Op& op : ops) op = del_op(op.key);
+  t.commit(ops);
+  t.tidy_all();
+  EXPECT_EQ(t.table.stats().entries, 1U);
+  EXPECT_LE(memory(), 6 * kChunkBytes);
+}
+
+// In a child process, which alone is limited.
+TEST_F(TableMemory, RunsOutOfMemoryWithoutDamage) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers need address space without limit";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(std::_Exit(survives_running_out() ? 0 : 1), ::testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace kvstore::table
