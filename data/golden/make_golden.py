@@ -13,7 +13,6 @@ import pathlib
 import shutil
 
 HERE = pathlib.Path(__file__).resolve().parent
-SEGMENT = "wal-00000000000000000001.jsonl"
 STORE = "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20"
 CREATED = 1763800000000000  # 2025-11-22T08:26:40Z
 YEAR_2100 = 4102444800000000
@@ -85,8 +84,20 @@ class Evict(Del):
     OP = "evict"
 
 
-def header(format=1):
-    return compact({"kvstore": "wal", "format": format, "store": STORE, "first_seq": 1, "created": CREATED})
+def segment_name(first_seq):
+    return f"wal-{first_seq:020}.jsonl"
+
+
+def snapshot_name(last_seq):
+    return f"snapshot-{last_seq:020}.jsonl"
+
+
+def header(first_seq=1, format=1):
+    return compact({"kvstore": "wal", "format": format, "store": STORE, "first_seq": first_seq, "created": CREATED})
+
+
+def closing_line(last_seq):
+    return compact({"kvstore": "end", "last_seq": last_seq, "next": segment_name(last_seq + 1)})
 
 
 def record(seq, *ops, synced=0, by=None):
@@ -100,7 +111,41 @@ def record(seq, *ops, synced=0, by=None):
     return compact(members)
 
 
+def snapshot_header(last_seq, format=1):
+    return compact({"kvstore": "snapshot", "format": format, "store": STORE, "last_seq": last_seq,
+                    "created": CREATED + last_seq * 1000 + 500})
+
+
+def entry(seq, put):
+    return compact({"seq": seq, **put.members()})
+
+
+def snapshot_end(lines, last_seq):
+    """The footer for these lines, the header being the first of them."""
+    return compact({"kvstore": "snapshot_end", "entries": len(lines) - 1, "last_seq": last_seq,
+                    "next": segment_name(last_seq + 1), "whole": "%08x" % crc32c(b"".join(lines))})
+
+
+def snapshot_of(commits):
+    """The lines of a snapshot after these commits: header, entries in no particular order, footer."""
+    last_seq = commits[-1][0]
+    live = live_after(commits, CREATED + last_seq * 1000 + 500)
+    lines = [snapshot_header(last_seq)] + [entry(seq, put) for _, (seq, put) in sorted(live.items(), reverse=True)]
+    return lines + [snapshot_end(lines, last_seq)]
+
+
 # ---- what opening must give ------------------------------------------------------------------------
+
+
+def live_after(commits, now):
+    """{key: (version, Put)} after [(seq, [op, ...]), ...]"""
+    live = {}
+    for seq, ops in commits:
+        for op in ops:
+            live.pop(op.key, None)
+            if isinstance(op, Put) and (op.expires == 0 or op.expires > now):
+                live[op.key] = (seq, op)
+    return live
 
 
 def escape(data, also=b""):
@@ -108,27 +153,31 @@ def escape(data, also=b""):
 
 
 def state_of(commits):
-    """The lines of the state after [(seq, [op, ...]), ...], sorted by key bytes."""
-    live = {}
-    for seq, ops in commits:
-        for op in ops:
-            live.pop(op.key, None)
-            if isinstance(op, Put) and (op.expires == 0 or op.expires >= YEAR_2100):
-                live[op.key] = (seq, op)
+    """The lines of the state after these commits as somebody sees it today, sorted by key bytes."""
+    live = live_after(commits, now=YEAR_2100 - 1)
     return [
         f"{seq} {op.expires} {'json' if op.is_json else 'bytes'} {escape(op.key, b' =')}={escape(op.value)}"
         for _, (seq, op) in sorted(live.items())
     ]
 
 
-def write_case(name, data, outcome, why, commits=None, at=None):
-    """One case. `at`: the first byte concerned, an offset into `data`. `commits`: what counts, when it opens."""
+def write_case(name, data, outcome, why, commits=None, at=None, file=None, verify=None):
+    """One case. `data`: the bytes of the only segment, or {file name: bytes}. `file`: the one concerned, where there
+    are several; `at`: the first byte concerned, an offset into it. `commits`: what counts, when it opens.
+    `verify`: what verifying says, where opening says something else."""
+    files = data if isinstance(data, dict) else {segment_name(1): data}
     directory = HERE / name
     directory.mkdir()
-    (directory / SEGMENT).write_bytes(data)
+    for file_name, content in files.items():
+        (directory / file_name).write_bytes(content)
     lines = [f"# {why}", f"open: {outcome}"]
+    if verify is not None:
+        lines.append(f"verify: {verify}")
+    if file is not None:
+        lines.append(f"in: {file}")
     if at is not None:
-        lines.append(f"at: line {data[:at].count(10) + 1} byte {at}")
+        content = files[file or segment_name(1)]
+        lines.append(f"at: line {content[:at].count(10) + 1} byte {at}")
     if commits is not None:
         lines += [f"last_seq: {commits[-1][0]}", "state:", *state_of(commits)]
     (directory / "expected.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
@@ -261,6 +310,70 @@ def make_refused():
                "a log of a format that is yet to come", at=0)
 
 
+def make_compacted():
+    covered, later = WHOLE[:5], WHOLE[5:]
+    at_snapshot, at_log = snapshot_name(5), segment_name(6)
+    snapshot = snapshot_of(covered)
+    log = b"".join([header(6)] + [record(seq, *ops) for seq, ops in later])
+    old_log = b"".join(lines_of(covered) + [closing_line(5)])
+    offsets = [sum(len(line) for line in snapshot[:i]) for i in range(len(snapshot) + 1)]
+
+    def case(name, lines, outcome, why, commits=None, at=None, more=None, verify=None):
+        files = {at_snapshot: b"".join(lines), at_log: log, **(more or {})}
+        write_case(name, files, outcome, why, commits, at, at_snapshot if outcome != "ok" else None, verify)
+
+    def with_footer(lines):
+        return lines + [snapshot_end(lines, 5)]
+
+    case("compacted", snapshot, "ok", "a snapshot and the log behind it", WHOLE)
+    case("compacted-filler", [snapshot[0], b"\n \n"] + with_footer([snapshot[0] + b"\n \n"] + snapshot[1:-1])[1:]
+         + [b"\n\n"], "ok", "blank lines count for nothing in a snapshot too, but for its checksum", WHOLE)
+    foreign = [seal('{ "created":%d,"last_seq" : 5, "store":"%s","format":1,"why":[],"kvstore":"sn\\u0061pshot"'
+                    % (CREATED, STORE))]
+    foreign += [seal(' { "value64":"%s", "k\\u0065y" : "%s", "op":"p\\u0075t","seq":%d '
+                     % (base64.b64encode(put.value).decode(), put.key.decode(), seq))
+                for _, (seq, put) in live_after(covered, 0).items() if not put.is_json and not put.expires]
+    foreign += [entry(seq, put) for _, (seq, put) in live_after(covered, 0).items() if put.is_json or put.expires]
+    case("compacted-foreign-spelling", with_footer(foreign), "ok", "a snapshot in somebody else's spelling", WHOLE)
+    case("compacted-covered-left", snapshot, "ok", "the segment that the snapshot covers has not been removed yet",
+         WHOLE, more={segment_name(1): old_log})
+    case("compacted-covered-damaged", snapshot, "ok", "what the snapshot covers counts for nothing, damaged or not",
+         WHOLE, more={segment_name(1): flip(old_log, len(header()) + 40)}, verify="corrupt")
+    older = [header(4)] + [record(seq, *ops) for seq, ops in WHOLE[3:5]] + [closing_line(5)]
+    case("compacted-older-snapshot", snapshot, "ok", "history: an older snapshot and its segments", WHOLE,
+         more={snapshot_name(3): b"".join(snapshot_of(WHOLE[:3])), segment_name(4): b"".join(older)})
+    case("compacted-leftover", snapshot, "ok", "a snapshot that was never finished has no name that counts", WHOLE,
+         more={snapshot_name(7) + ".tmp": b"".join(snapshot)[:200]})
+
+    damaged = snapshot[:2] + [flip(snapshot[2], 20)] + snapshot[3:]
+    case("snapshot-flipped-byte", damaged, "corrupt", "one bit of an entry differs", at=offsets[2])
+    case("snapshot-flipped-byte-despite-history", damaged, "corrupt",
+         "one bit of an entry differs; that all of it stands in an older segment too is for a person to use",
+         at=offsets[2], more={segment_name(1): old_log})
+    case("snapshot-without-footer", snapshot[:-1], "corrupt", "a snapshot that ends before its footer")
+    case("snapshot-torn-footer", snapshot[:-1] + [snapshot[-1][:50]], "corrupt", "a snapshot that ends in its footer")
+    case("snapshot-missing-line", snapshot[:2] + snapshot[3:], "corrupt", "an entry is not there, and the footer knows")
+    case("snapshot-exchanged-lines", [snapshot[0], snapshot[2], snapshot[1]] + snapshot[3:], "corrupt",
+         "every line is intact and all are there, yet not as they were written: the checksum of the whole differs")
+    case("snapshot-entry-from-the-future", with_footer(snapshot[:-1] + [entry(6, Put("new", "1"))]), "corrupt",
+         "an entry with a version above that of the snapshot", at=offsets[-2])
+    case("snapshot-record-inside", with_footer(snapshot[:-1] + [record(5, Put("new", "1"))]), "corrupt",
+         "a record, with its time, among the entries", at=offsets[-2])
+    case("snapshot-line-behind-footer", snapshot + [entry(1, Put("late", "1"))], "corrupt",
+         "an intact entry behind the footer", at=offsets[-1])
+    case("snapshot-of-another-number", snapshot_of(WHOLE[:4]), "corrupt", "the file's name and its header disagree", at=0)
+    case("snapshot-newer-format", [snapshot_header(5, format=2)] + snapshot[1:], "unsupported",
+         "a snapshot of a format that is yet to come", at=0)
+    case("snapshot-unknown-op", with_footer(snapshot[:-1] + [seal('{"kvstore":"index","of":[]')]), "unsupported",
+         "an intact line of a kind that format 1 does not have", at=offsets[-2])
+    write_case("snapshot-next-missing", {at_snapshot: b"".join(snapshot)}, "corrupt",
+               "the segment that the snapshot names is not there")
+    write_case("snapshot-next-renamed", {at_snapshot: b"".join(snapshot), segment_name(7): log}, "corrupt",
+               "the log goes on, but not from where the snapshot ends")
+    write_case("snapshot-missing", {at_log: log}, "corrupt",
+               "the log does not begin with record 1, and no snapshot says why")
+
+
 def main():
     for entry in HERE.iterdir():
         if entry.is_dir():
@@ -271,6 +384,7 @@ def main():
     write_case("binary-keys", b"".join(lines_of(BINARY, {7: 6})), "ok", "keys and values that are no text", BINARY)
     write_case("evicted", b"".join(lines_of(EVICTED)), "ok", "keys that the store dropped by itself", EVICTED)
     make_refused()
+    make_compacted()
 
 
 if __name__ == "__main__":
