@@ -46,7 +46,8 @@ struct LogRecord {
   uint64_t offset = 0;          // byte offset of the line in its file
 };
 
-// Walks all records of a store in order. Stops at the end, at a torn tail (not an error: see
+// Walks all records of a store that are left, in order: from the first, or from where compaction has kept the log (what
+// lies before is in a snapshot, see Store::scan()). Stops at the end, at a torn tail (not an error: see
 // torn_tail()), or at damage (an error). Not thread-safe.
 class LogCursor {
  public:
@@ -57,7 +58,8 @@ class LogCursor {
   ~LogCursor();
 
   // The next record, nullptr at the end. Called again after the end it looks whether a writer has added
-  // more, also in newer segments: that is how `kvctl log --follow` works. kCorruption, kUnsupported, kIoError.
+  // more, also in newer segments: that is how `kvctl log --follow` works. kCorruption, kUnsupported, kIoError;
+  // kCompacted: a compaction has removed the records that would have come next.
   Result<const LogRecord*> next();
   // What stands behind the last intact record and would be cut by the next opening, if anything.
   [[nodiscard]] const std::optional<CutReport>& torn_tail() const noexcept;
@@ -87,17 +89,20 @@ struct Finding {
 };
 
 struct VerifyReport {
+  uint64_t snapshots = 0;
+  uint64_t entries = 0;    // in them
   uint64_t segments = 0;
   uint64_t records = 0;
   uint64_t operations = 0;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;        // of segments and snapshots
   uint64_t last_seq = 0;
   uint64_t synced_seq = 0;   // the highest voucher seen
   std::vector<Finding> findings{};
   [[nodiscard]] bool has(Finding::Severity severity) const noexcept;
 };
 
-// Checks every byte of every log file against its checksum, sequence and vouchers. Damage is a
+// Checks every byte of every segment and snapshot against its checksum, sequence and vouchers, those kept as history
+// included. Damage is a
 // finding, not an error; an error means it could not look (kNotAStore, kIoError).
 Result<VerifyReport> verify(const std::filesystem::path& dir,
                             const std::function<void(const Progress&)>& on_progress = {});
@@ -117,17 +122,26 @@ struct SegmentInfo {
   bool sealed = false;       // ends with a line that names the next
 };
 
+struct SnapshotInfo {
+  std::string file{};
+  uint64_t last_seq = 0;     // it holds the state after this record
+  uint64_t entries = 0;
+  uint64_t bytes = 0;
+  int64_t created_us = 0;
+};
+
 struct StoreInfo {
   std::string uuid{};
   uint32_t format = 0;
   int64_t created_us = 0;
   uint64_t closed_seq = 0;   // last synced sequence number at the last clean close
   OwnerInfo owner{};
-  std::vector<SegmentInfo> segments{};
+  std::vector<SnapshotInfo> snapshots{};  // oldest first; the state begins with the last
+  std::vector<SegmentInfo> segments{};    // oldest first
   uint64_t lost_and_found_files = 0;
 };
 
-// Reads headers and LOCK only: cheap for any size of store.
+// Reads headers, footers and LOCK only: cheap for any size of store.
 Result<StoreInfo> info(const std::filesystem::path& dir);
 
 }  // namespace kvstore::inline v1

@@ -56,9 +56,11 @@ struct CutReport {
 
 // What opening found and did.
 struct RecoveryReport {
+  uint64_t snapshot_seq = 0;   // the snapshot the replay began with holds all records up to this; 0: none
+  uint64_t snapshot_entries = 0;  // live keys in it
   uint64_t records = 0;        // log lines replayed
   uint64_t operations = 0;     // puts and deletes in them
-  uint64_t bytes = 0;          // log bytes read
+  uint64_t bytes = 0;          // log bytes read, those of the snapshot not counted
   uint64_t segments = 0;       // log files read
   uint64_t last_seq = 0;       // sequence number of the last record, 0 for an empty store
   uint64_t synced_seq = 0;     // highest sequence number some voucher promised
@@ -67,8 +69,26 @@ struct RecoveryReport {
   std::vector<CutReport> cuts{};  // empty: nothing was lost
 };
 
+// What a compaction did.
+struct CompactionReport {
+  uint64_t seq = 0;            // the snapshot holds the state after this record; 0: the store is empty, nothing was done
+  uint64_t entries = 0;        // live keys in it
+  uint64_t snapshot_bytes = 0;
+  uint64_t log_bytes = 0;      // of the log it replaces
+  uint64_t files_removed = 0;  // covered segments and older snapshots
+  std::chrono::microseconds duration{0};
+};
+
+// What a backup holds.
+struct BackupReport {
+  uint64_t seq = 0;            // the state after this record
+  uint64_t entries = 0;
+  uint64_t bytes = 0;
+  std::chrono::microseconds duration{0};
+};
+
 struct Progress {
-  std::string_view step{};     // "replay"
+  std::string_view step{};     // "replay", "compact", "backup", "verify"
   uint64_t done_bytes = 0;
   uint64_t total_bytes = 0;
 };
@@ -82,10 +102,21 @@ struct Options {
   bool read_only = false;                     // no lock, no change on disk; works beside a writer
   uint64_t segment_bytes = uint64_t{64} << 20;  // a log file is rotated at this size; >= 4096
   unsigned replay_threads = 0;                // 0: as many as there are cores
+
+  // Compaction: once snapshot and log together hold more than this share of what the live data needs, and the log at
+  // least compact_min_bytes. 0 percent: only by hand.
+  unsigned compact_at_percent = 200;
+  uint64_t compact_min_bytes = uint64_t{64} << 20;
+  // What compaction leaves of the log before it, for looking back: whole intervals between snapshots, the newest first,
+  // as far as they fit into so many bytes, or end no longer ago than this.
+  uint64_t keep_history_bytes = 0;
+  std::chrono::seconds keep_history_for{0};
+
   size_t pool_bytes_max = size_t{16} << 20;   // idle encode buffers kept, in bytes
   bool wipe_buffers = false;                  // overwrite encode buffers with zeros on return
 
-  // Called from the opening thread, about ten times a second while a replay runs.
+  // Called about ten times a second: from the opening thread while a replay runs, and from the thread that compacts or
+  // backs up while it does.
   std::function<void(const Progress&)> on_progress{};
   // Called once, from the opening thread, before open() returns, also when nothing was cut.
   std::function<void(const RecoveryReport&)> on_recovery{};

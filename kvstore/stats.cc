@@ -42,24 +42,34 @@ std::string to_json(const PoolStats& pool) {
 }  // namespace
 
 std::string to_json(const Stats& stats) {
-  const auto& [entries, key_bytes, value_bytes, table_bytes, versions_held, last_seq, synced_seq, log_bytes,
-               log_segments, commits, syncs, sync_waits, rotations, reserve_stalls, broken, encode_pool] = stats;
+  const auto& [entries, key_bytes, value_bytes, table_bytes, versions_held, expiring, expired, last_seq, synced_seq,
+               log_bytes, log_segments, live_bytes, commits, syncs, sync_waits, rotations, reserve_stalls, broken, snapshot_seq,
+               snapshot_entries, snapshot_bytes, compactions, compactions_failed, compaction_us, encode_pool] = stats;
   JsonObject json;
   json.add("entries", entries);
   json.add("key_bytes", key_bytes);
   json.add("value_bytes", value_bytes);
   json.add("table_bytes", table_bytes);
   json.add("versions_held", versions_held);
+  json.add("expiring", expiring);
+  json.add("expired", expired);
   json.add("last_seq", last_seq);
   json.add("synced_seq", synced_seq);
   json.add("log_bytes", log_bytes);
   json.add("log_segments", log_segments);
+  json.add("live_bytes", live_bytes);
   json.add("commits", commits);
   json.add("syncs", syncs);
   json.add("sync_waits", sync_waits);
   json.add("rotations", rotations);
   json.add("reserve_stalls", reserve_stalls);
   json.add("broken", broken);
+  json.add("snapshot_seq", snapshot_seq);
+  json.add("snapshot_entries", snapshot_entries);
+  json.add("snapshot_bytes", snapshot_bytes);
+  json.add("compactions", compactions);
+  json.add("compactions_failed", compactions_failed);
+  json.add("compaction_us", compaction_us);
   json.add_text("encode_pool", to_json(encode_pool));
   return json.finish();
 }

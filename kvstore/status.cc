@@ -9,7 +9,7 @@
 namespace kvstore::inline v1 {
 namespace {
 
-constexpr size_t kCodeCount = static_cast<size_t>(Code::kOutOfMemory) + 1;
+constexpr size_t kCodeCount = static_cast<size_t>(Code::kCancelled) + 1;
 
 // strerror_r has two signatures; overloading on what it returned takes whichever this C library has.
 [[maybe_unused]] const char* text_from(const char* result, const char*) noexcept { return result; }  // GNU
@@ -58,6 +58,10 @@ std::string_view code_name(Code code) noexcept {
       return "Broken";
     case Code::kOutOfMemory:
       return "OutOfMemory";
+    case Code::kCompacted:
+      return "Compacted";
+    case Code::kCancelled:
+      return "Cancelled";
   }
   return "Unknown";
 }

@@ -28,7 +28,9 @@ enum class Code : uint8_t {
   kReadOnly,         // a write on a store opened read-only
   kClosed,           // a write after close()
   kBroken,           // an earlier sync failed: writes are refused until the store is reopened (P8)
-  kOutOfMemory,      // memory ran out; nothing was written
+  kOutOfMemory,      // memory ran out, the machine's or the store's own limit; nothing was written
+  kCompacted,        // the part of the log that was asked for has been compacted away
+  kCancelled,        // the caller, or closing the store, ended it early; nothing has changed
 };
 
 // The code's name as it stands in the enum without the k: "InvalidArgument". Lives forever.

@@ -7,14 +7,6 @@
 
 namespace kvstore::inline v1 {
 
-Scan::Scan(std::unique_ptr<engine::ScanState> state) noexcept : state_(std::move(state)) {}
-Scan::Scan(Scan&&) noexcept = default;
-Scan& Scan::operator=(Scan&&) noexcept = default;
-Scan::~Scan() = default;
-size_t Scan::size() const noexcept { return state_->entries.size(); }
-uint64_t Scan::seq() const noexcept { return state_->pin.seq(); }
-EntryView Scan::operator[](size_t index) const noexcept { return engine::view_of(*state_->entries[index]); }
-
 Store::Store(std::unique_ptr<engine::Engine> engine) noexcept : engine_(std::move(engine)) {}
 Store::Store(Store&&) noexcept = default;
 Store& Store::operator=(Store&&) noexcept = default;
@@ -38,7 +30,15 @@ std::vector<std::optional<std::string>> Store::multi_get(std::span<const std::st
 std::optional<std::string> Store::get_field(std::string_view key, std::string_view pointer) const noexcept {
   return engine_->get_field(key, pointer);
 }
-Result<Scan> Store::scan(std::string_view prefix) const { return engine_->scan(prefix); }
+Result<Snapshot> Store::snapshot() const { return engine_->snapshot(); }
+Result<Scan> Store::scan(std::string_view prefix) const {
+  const Result<Snapshot> now = engine_->snapshot();
+  return now.ok() ? now->scan(prefix) : now.status();
+}
+Result<Scan> Store::scan(std::string_view from, std::string_view to) const {
+  const Result<Snapshot> now = engine_->snapshot();
+  return now.ok() ? now->scan(from, to) : now.status();
+}
 
 Status Store::put(std::string_view key, std::string_view value, const WriteOptions& options) {
   return engine_->put(key, value, /*is_json=*/false, options);
@@ -54,7 +54,16 @@ Result<int64_t> Store::increment(std::string_view key, int64_t delta, const Writ
 Result<uint64_t> Store::erase_prefix(std::string_view prefix, const WriteOptions& options) {
   return engine_->erase_prefix(prefix, options);
 }
+Result<bool> Store::expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options) {
+  return engine_->expire(key, ttl, options);
+}
+Result<bool> Store::persist(std::string_view key, const WriteOptions& options) { return engine_->persist(key, options); }
+std::optional<std::chrono::microseconds> Store::ttl(std::string_view key) const noexcept { return engine_->ttl(key); }
 Status Store::sync() { return engine_->sync(); }
+
+Result<CompactionReport> Store::compact() { return engine_->compact(); }
+void Store::cancel_compaction() noexcept { engine_->cancel_compaction(); }
+Result<BackupReport> Store::backup(const std::filesystem::path& dir) { return engine_->backup(dir.string()); }
 
 Stats Store::stats() const { return engine_->stats(); }
 const RecoveryReport& Store::recovery() const noexcept { return engine_->recovery(); }
@@ -64,6 +73,9 @@ const std::filesystem::path& Store::path() const noexcept { return engine_->path
 bool Store::read_raw(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const {
   return engine_->read(key, fn, arg);
 }
-Status Store::for_each_raw(void (*fn)(void*, const EntryView&), void* arg) const { return engine_->for_each(fn, arg); }
+Status Store::for_each_raw(void (*fn)(void*, const EntryView&), void* arg) const {
+  const Result<Snapshot> now = engine_->snapshot();
+  return now.ok() ? now->for_each([&](const EntryView& entry) { fn(arg, entry); }) : now.status();
+}
 
 }  // namespace kvstore::inline v1

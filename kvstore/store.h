@@ -10,7 +10,8 @@
 //
 // Thread-safety: every call may be made from any thread at any time, except open(), close(), the
 // moves and the destructor, which need the handle to themselves. Reads take no lock and never wait
-// for disk or writers (P6). A writable store owns one thread, which syncs and extends the log.
+// for disk or writers (P6). A writable store owns two threads: one syncs and extends the log, one compacts it and
+// clears away what has expired.
 //
 // A write that returned OK survives kill -9 of this process at once, and with Durability::kSync a
 // power cut. A write that returned an error changed nothing, but for kBroken and kIoError from a failed
@@ -31,71 +32,15 @@
 
 #include "kvstore/batch.h"
 #include "kvstore/options.h"
+#include "kvstore/snapshot.h"
 #include "kvstore/stats.h"
 #include "kvstore/status.h"
 
 namespace kvstore::engine {
 class Engine;
-class ScanState;
 }  // namespace kvstore::engine
 
 namespace kvstore::inline v1 {
-
-// One live key. The views live as long as the Scan, or the callback, they came from.
-struct EntryView {
-  std::string_view key{};
-  std::string_view value{};    // a JSON document's text when is_json
-  bool is_json = false;
-  uint64_t version = 0;      // sequence number of the write that put it
-  int64_t expires_us = 0;    // microseconds since the epoch, 0: never
-};
-
-// The same with its own bytes.
-struct Entry {
-  std::string key{};
-  std::string value{};
-  bool is_json = false;
-  uint64_t version = 0;
-  int64_t expires_us = 0;
-};
-
-// The live keys of one instant, sorted by key bytes; see Store::scan(). Overwritten values that it can
-// still see stay in memory until it is destroyed, so do not keep it for long. Movable; readable from
-// many threads. Needs: the Store outlives it.
-class Scan {
- public:
-  Scan(Scan&&) noexcept;
-  Scan& operator=(Scan&&) noexcept;
-  ~Scan();
-
-  [[nodiscard]] size_t size() const noexcept;
-  [[nodiscard]] uint64_t seq() const noexcept;  // the instant: every write up to it, none after
-  [[nodiscard]] EntryView operator[](size_t index) const noexcept;  // needs: index < size()
-
-  class Iterator {
-   public:
-    using value_type = EntryView;
-    using difference_type = std::ptrdiff_t;
-    Iterator() = default;
-    EntryView operator*() const noexcept { return (*scan_)[index_]; }
-    Iterator& operator++() noexcept { return ++index_, *this; }
-    Iterator operator++(int) noexcept { return {scan_, index_++}; }
-    bool operator==(const Iterator&) const = default;
-
-   private:
-    friend class Scan;
-    Iterator(const Scan* scan, size_t index) : scan_(scan), index_(index) {}
-    const Scan* scan_ = nullptr;
-    size_t index_ = 0;
-  };
-  [[nodiscard]] Iterator begin() const noexcept { return {this, 0}; }
-  [[nodiscard]] Iterator end() const noexcept { return {this, size()}; }
-
- private:
-  friend class engine::Engine;
-  explicit Scan(std::unique_ptr<engine::ScanState> state) noexcept;
-  std::unique_ptr<engine::ScanState> state_;
-};
 
 class Store {
  public:
@@ -138,9 +83,13 @@ class Store {
   // "\"Bob\"". nullopt when the key is absent, is no JSON document, or has no such member.
   [[nodiscard]] std::optional<std::string> get_field(std::string_view key, std::string_view pointer) const noexcept;
 
-  // All keys that start with `prefix`, as of now, sorted by key bytes. Cost: visits every key of the
-  // store once and sorts the matches; 8 bytes a match, nothing is copied. Fails only with kOutOfMemory.
+  // The state as of now, to read from for as long as you like: snapshot.h. Fails only with kOutOfMemory.
+  [[nodiscard]] Result<Snapshot> snapshot() const;
+  // All keys that start with `prefix`, or from `from` on and before `to` (empty: to the end), as of now, sorted by key
+  // bytes: the same as on a snapshot. Cost: visits every key of the store once and sorts the matches; 8 bytes a match,
+  // nothing is copied. Fails only with kOutOfMemory.
   [[nodiscard]] Result<Scan> scan(std::string_view prefix = {}) const;
+  [[nodiscard]] Result<Scan> scan(std::string_view from, std::string_view to) const;
   // Calls fn(const EntryView&) for every key as of now, in no particular order. fn may call the store.
   template <std::invocable<const EntryView&> Fn>
   Status for_each(Fn&& fn) const {
@@ -166,8 +115,28 @@ class Store {
   // Deletes every key with this prefix, as one atomic batch; returns how many. An empty prefix means all.
   Result<uint64_t> erase_prefix(std::string_view prefix, const WriteOptions& options = {});
 
+  // Lets the key expire `ttl` from now, or never again. False: it is absent, and nothing was written. The value is
+  // written anew, so the cost is that of a put. `options` may carry durability and `by`.
+  Result<bool> expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options = {});
+  Result<bool> persist(std::string_view key, const WriteOptions& options = {});
+  // The time the key has left: nullopt when it is absent, microseconds::max() when it never expires.
+  [[nodiscard]] std::optional<std::chrono::microseconds> ttl(std::string_view key) const noexcept;
+
   // Returns when every write acknowledged before the call survives a power cut.
   Status sync();
+
+  // ---- upkeep -----------------------------------------------------------------------------------
+  // Writes the state as of now to a snapshot file and drops the log before it (but for Options::keep_history_*), beside
+  // reads and writes. The store does this by itself as the log grows (Options::compact_at_percent). One runs at a time: a
+  // second call waits its turn. kCancelled, kNoSpace, kIoError: the store is as it was, but for a new log file.
+  // Cost: about the time to write the state once; memory for what is overwritten meanwhile, nothing else.
+  Result<CompactionReport> compact();
+  // Ends a compaction that is under way, soon. Any thread.
+  void cancel_compaction() noexcept;
+  // Writes the state as of now to `dir`, which must not exist or be empty, as a store of its own with the same sequence
+  // numbers and an identity of its own, reads it back, and returns once it survives a power cut. Beside reads and
+  // writes; not beside a compaction, which it waits for. On failure what was written is removed again.
+  Result<BackupReport> backup(const std::filesystem::path& dir);
 
   // ---- looking inside ---------------------------------------------------------------------------
   [[nodiscard]] Stats stats() const;

@@ -16,32 +16,44 @@ Stats numbered() {
   stats.value_bytes = 3;
   stats.table_bytes = 4;
   stats.versions_held = 5;
-  stats.last_seq = 6;
-  stats.synced_seq = 7;
-  stats.log_bytes = 8;
-  stats.log_segments = 9;
-  stats.commits = 10;
-  stats.syncs = 11;
-  stats.sync_waits = 12;
-  stats.rotations = 13;
-  stats.reserve_stalls = 14;
+  stats.expiring = 6;
+  stats.expired = 7;
+  stats.last_seq = 8;
+  stats.synced_seq = 9;
+  stats.log_bytes = 10;
+  stats.log_segments = 11;
+  stats.live_bytes = 12;
+  stats.commits = 13;
+  stats.syncs = 14;
+  stats.sync_waits = 15;
+  stats.rotations = 16;
+  stats.reserve_stalls = 17;
   stats.broken = true;
-  stats.encode_pool.leases = 15;
-  stats.encode_pool.hits = 16;
-  stats.encode_pool.misses = 17;
-  stats.encode_pool.grown = 18;
-  stats.encode_pool.dropped = 19;
-  stats.encode_pool.retained_bytes = 20;
+  stats.snapshot_seq = 18;
+  stats.snapshot_entries = 19;
+  stats.snapshot_bytes = 20;
+  stats.compactions = 21;
+  stats.compactions_failed = 22;
+  stats.compaction_us = 23;
+  stats.encode_pool.leases = 24;
+  stats.encode_pool.hits = 25;
+  stats.encode_pool.misses = 26;
+  stats.encode_pool.grown = 27;
+  stats.encode_pool.dropped = 28;
+  stats.encode_pool.retained_bytes = 29;
   stats.encode_pool.start_bytes = UINT64_MAX;
   return stats;
 }
 
 TEST(StatsJson, IsOneLineWithEveryFieldUnderItsName) {
   EXPECT_EQ(to_json(numbered()),
-            R"({"entries":1,"key_bytes":2,"value_bytes":3,"table_bytes":4,"versions_held":5,"last_seq":6,)"
-            R"("synced_seq":7,"log_bytes":8,"log_segments":9,"commits":10,"syncs":11,"sync_waits":12,)"
-            R"("rotations":13,"reserve_stalls":14,"broken":true,"encode_pool":{"leases":15,"hits":16,)"
-            R"("misses":17,"grown":18,"dropped":19,"retained_bytes":20,"start_bytes":18446744073709551615}})");
+            R"({"entries":1,"key_bytes":2,"value_bytes":3,"table_bytes":4,"versions_held":5,)"
+            R"("expiring":6,"expired":7,"last_seq":8,"synced_seq":9,"log_bytes":10,"log_segments":11,)"
+            R"("live_bytes":12,"commits":13,"syncs":14,"sync_waits":15,"rotations":16,)"
+            R"("reserve_stalls":17,"broken":true,"snapshot_seq":18,"snapshot_entries":19,)"
+            R"("snapshot_bytes":20,"compactions":21,"compactions_failed":22,"compaction_us":23,)"
+            R"("encode_pool":{"leases":24,"hits":25,"misses":26,"grown":27,"dropped":28,)"
+            R"("retained_bytes":29,"start_bytes":18446744073709551615}})");
 }
 
 TEST(StatsJson, IsJson) {

@@ -298,7 +298,7 @@ TEST_F(KvctlTest, HelpHasAPageWithAnExampleForEveryCommand) {
     EXPECT_EQ(kvctl({name, "--help"}).out, page.out);
     ++pages;
   }
-  EXPECT_EQ(pages, 14);
+  EXPECT_EQ(pages, 16);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ Options options_for(LogIo io) {
 
 State contents_of(const Engine& engine) {
   State state;
-  for (const EntryView entry : *engine.scan("")) state.emplace(entry.key, entry.value);
+  for (const EntryView entry : *engine.snapshot()->scan()) state.emplace(entry.key, entry.value);
   return state;
 }
 

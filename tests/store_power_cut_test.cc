@@ -44,7 +44,7 @@ Options options_for(LogIo io) {
 
 State contents_of(const Engine& engine) {
   State state;
-  Result<Scan> scan = engine.scan("");
+  Result<Scan> scan = engine.snapshot()->scan();
   EXPECT_TRUE(scan.ok());
   for (const EntryView entry : *scan) state.emplace(entry.key, entry.value);
   return state;

@@ -19,7 +19,7 @@
 #include "kvstore/wal/group_sync.h"
 #include "kvstore/wal/log_walk.h"
 #include "kvstore/wal/log_writer.h"
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 #include "tests/support/fault_env.h"
 
 namespace kvstore::testing {

@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -11,9 +9,9 @@
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/base/scratch.h"
+#include "kvstore/engine/arguments.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/format/encode.h"
-#include "kvstore/format/json_text.h"
 #include "kvstore/format/utf8.h"
 
 namespace kvstore::engine {
@@ -26,53 +24,6 @@ namespace {
 constexpr size_t kEntryOverheadBytes = 64;  // a line's members around key and value, for the size hint
 
 Status out_of_memory() { return {Code::kOutOfMemory, "out of memory; nothing was written"}; }
-
-Status check_key(std::string_view key) {
-  if (key.empty()) return {Code::kInvalidArgument, "the key is empty; keys have 1 to 65536 bytes"};
-  if (key.size() > kKeyBytesMax) {
-    return error(Code::kInvalidArgument, "the key has {} bytes; keys have 1 to {}", key.size(), kKeyBytesMax);
-  }
-  return {};
-}
-
-Status check_value(std::string_view value) {
-  if (value.size() <= kValueBytesMax) return {};
-  return error(Code::kInvalidArgument, "the value has {} bytes; values have at most {}", value.size(), kValueBytesMax);
-}
-
-Status check_expiry(int64_t expires_us) {
-  if (expires_us >= 0 && static_cast<uint64_t>(expires_us) <= format::kIntegerMax) return {};
-  return error(Code::kInvalidArgument, "the expiry {} is no time in microseconds since 1970, or is past the year 2255",
-               expires_us);
-}
-
-// When the key expires, 0 for never. A ttl counts from `now_us`.
-Result<int64_t> expiry_of(std::chrono::microseconds ttl, std::optional<int64_t> expires_us, int64_t now_us) {
-  if (ttl.count() < 0) return Status(Code::kInvalidArgument, "the ttl is negative");
-  if (ttl.count() > 0 && expires_us.has_value()) {
-    return Status(Code::kInvalidArgument, "both ttl and expires_us are given; give one");
-  }
-  int64_t expires = expires_us.value_or(0);
-  if (ttl.count() > 0 && __builtin_add_overflow(now_us, ttl.count(), &expires)) expires = INT64_MAX;
-  if (Status s = check_expiry(expires); !s.ok()) return s;
-  return expires;
-}
-
-// A document as it is stored: see json_on_one_line().
-Result<std::string_view> normal_json(std::string_view document, base::Scratch& scratch) {
-  if (Status s = check_value(document); !s.ok()) return s;
-  if (const std::optional<format::JsonError> wrong = format::check_json(document)) {
-    return error(Code::kInvalidArgument, "the value is no JSON document: {}", format::describe(document, *wrong));
-  }
-  return format::json_on_one_line(document, scratch);
-}
-
-std::optional<int64_t> parse_integer(std::string_view text) {
-  int64_t number = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (failure != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return number;
-}
 
 }  // namespace
 
@@ -200,7 +151,7 @@ Result<Seq> Engine::acknowledge(Seq seq, Durability durability) {
   return seq;
 }
 
-Result<Seq> Engine::commit(const Request& request) {
+Result<Seq> Engine::commit(const Request& request, Acknowledge when) {
   try {
     Prepared prepared(table_, request.ops.size());
     if (Status s = prepare(request, prepared); !s.ok()) return s;
@@ -209,7 +160,7 @@ Result<Seq> Engine::commit(const Request& request) {
       const std::lock_guard lock(commit_lock_);
       seq = commit_locked(request, prepared);
     }
-    if (!seq.ok()) return seq;
+    if (!seq.ok() || when == Acknowledge::kLater) return seq;
     return acknowledge(*seq, request.durability);
   } catch (const std::bad_alloc&) {
     return out_of_memory();
@@ -298,47 +249,6 @@ Status Engine::write(const Batch& batch, const WriteOptions& options) {
   }
 }
 
-// Optimistic: reads, adds, and commits on the condition that nothing changed in between. A conflict means
-// that another writer got ahead, so the store as a whole always makes progress.
-Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const WriteOptions& options) {
-  Result<Request> request = request_for(options, key);
-  if (!request.ok()) return std::move(request).status().with("increment");
-  if (request->condition.kind != Condition::Kind::kNone || options.ttl.count() != 0 || options.expires_us.has_value()) {
-    return Status(Code::kInvalidArgument, "increment: takes neither a condition nor an expiry");
-  }
-  for (;;) {
-    request->now_us = now_us();
-    int64_t sum = delta;
-    int64_t expires_us = 0;
-    Seq version = 0;
-    {
-      const table::Table::ReadGuard guard(table_);
-      if (const table::Entry* entry = find_live(key); entry != nullptr) {
-        const std::optional<int64_t> number = parse_integer(entry->value());
-        if (!number.has_value()) return Status(Code::kInvalidArgument, "increment: the value is no 64-bit integer");
-        if (__builtin_add_overflow(*number, delta, &sum)) {
-          return error(Code::kInvalidArgument, "increment: {} + {} leaves the range of 64-bit integers", *number, delta);
-        }
-        expires_us = entry->expires_us();
-        version = entry->seq();
-      }
-    }
-    std::array<char, 24> digits;
-    const auto [end, failure] = std::to_chars(digits.data(), digits.data() + digits.size(), sum);
-    KV_ASSERT(failure == std::errc());
-    const Op op{.kind = Op::Kind::kPut,
-                .is_json = false,
-                .key = key,
-                .value = {digits.data(), static_cast<size_t>(end - digits.data())},
-                .expires_us = expires_us};
-    request->ops = {&op, 1};
-    request->condition = {Condition::Kind::kVersion, version};
-    Result<Seq> seq = commit(*request);
-    if (seq.ok()) return sum;
-    if (seq.status().code() != Code::kConflict) return std::move(seq).status();
-  }
-}
-
 // Holds the commit lock while it looks for the keys: that, and nothing less, makes "every key" exact.
 Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOptions& options) {
   Result<Request> request = request_for(options, "any");
@@ -351,14 +261,15 @@ Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOption
     uint64_t count = 0;
     {
       const std::lock_guard lock(commit_lock_);
-      ScanState doomed(table_);
+      const table::Table::Pin pin(table_);
+      std::vector<const table::Entry*> doomed;
       // The clock after the pin: see Table::sweep_expired().
-      table_.collect(doomed.pin, {.prefix = prefix, .now_us = now_us()}, doomed.entries);
-      if (doomed.entries.empty()) return uint64_t{0};
-      count = doomed.entries.size();
+      table_.collect(pin, {.prefix = prefix, .now_us = now_us()}, doomed);
+      if (doomed.empty()) return uint64_t{0};
+      count = doomed.size();
       std::vector<Op> ops;
       ops.reserve(count);
-      for (const table::Entry* entry : doomed.entries) {
+      for (const table::Entry* entry : doomed) {
         ops.push_back({.kind = Op::Kind::kDel, .is_json = false, .key = entry->key(), .value = {}, .expires_us = 0});
       }
       request->ops = ops;

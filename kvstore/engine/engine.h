@@ -1,5 +1,6 @@
-// Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc), reads
-// (read.cc), and runs one background thread that syncs and extends the log (background.h).
+// Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc, update.cc), reads
+// (read.cc, snapshot.h), compacts and backs up (compaction.cc, backup.cc), and runs two threads of its own: one syncs and
+// extends the log (background.h), one compacts and clears away what has expired (upkeep.h).
 //
 // A commit, in order:
 //   check sizes -> hash and prefetch -> encode the body into a pooled buffer -> checksum it
@@ -9,9 +10,12 @@
 // order is the commit order, and the table's order per key follows it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +26,8 @@
 #include "kvstore/base/spin_park_lock.h"
 #include "kvstore/engine/background.h"
 #include "kvstore/engine/logging.h"
+#include "kvstore/engine/snapshot.h"
+#include "kvstore/engine/upkeep.h"
 #include "kvstore/env/env.h"
 #include "kvstore/format/record.h"
 #include "kvstore/store.h"
@@ -29,20 +35,11 @@
 #include "kvstore/wal/group_sync.h"
 #include "kvstore/wal/log_writer.h"
 #include "kvstore/wal/owner_file.h"
+#include "kvstore/wal/snapshot_writer.h"
 
 namespace kvstore::engine {
 
 using format::Seq;
-
-// What a Scan holds on to.
-class ScanState {
- public:
-  explicit ScanState(const table::Table& table) : pin(table) {}
-  table::Table::Pin pin;
-  std::vector<const table::Entry*> entries;  // live at pin.seq(), sorted by key; stable while pinned
-};
-
-[[nodiscard]] EntryView view_of(const table::Entry& entry) noexcept;
 
 class Engine {
  public:
@@ -60,16 +57,23 @@ class Engine {
   [[nodiscard]] bool contains(std::string_view key) const;
   [[nodiscard]] std::vector<std::optional<std::string>> multi_get(std::span<const std::string_view> keys) const;
   [[nodiscard]] std::optional<std::string> get_field(std::string_view key, std::string_view pointer) const;
-  [[nodiscard]] Result<Scan> scan(std::string_view prefix) const;
-  Status for_each(void (*fn)(void*, const EntryView&), void* arg) const;
+  [[nodiscard]] std::optional<std::chrono::microseconds> ttl(std::string_view key) const;
+  [[nodiscard]] Result<Snapshot> snapshot() const;
 
-  // Writing: commit.cc.
+  // Writing: commit.cc, update.cc.
   Status put(std::string_view key, std::string_view value, bool is_json, const WriteOptions& options);
   Result<bool> del(std::string_view key, const WriteOptions& options);
   Status write(const Batch& batch, const WriteOptions& options);
   Result<int64_t> increment(std::string_view key, int64_t delta, const WriteOptions& options);
   Result<uint64_t> erase_prefix(std::string_view prefix, const WriteOptions& options);
+  Result<bool> expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options);
+  Result<bool> persist(std::string_view key, const WriteOptions& options);
   Status sync();
+
+  // Upkeep: compaction.cc, backup.cc.
+  Result<CompactionReport> compact();
+  void cancel_compaction() noexcept { compaction_.cancelled.store(true, std::memory_order_relaxed); }
+  Result<BackupReport> backup(std::string dir);
 
   [[nodiscard]] Stats stats() const;
   [[nodiscard]] const RecoveryReport& recovery() const noexcept { return recovery_; }
@@ -98,18 +102,42 @@ class Engine {
   Engine(env::Env& env, std::string dir, Options options);
 
   // open.cc
+  static Result<std::unique_ptr<Engine>> try_open(env::Env& env, const std::string& dir, const Options& options);
   Status start();
   Status take_lock();
   Status replay(wal::LogWriter::Place* place);
 
   // commit.cc
-  Result<Seq> commit(const Request& request);
+  enum class Acknowledge : uint8_t { kNow, kLater };  // kLater: the caller calls acknowledge() itself
+  Result<Seq> commit(const Request& request, Acknowledge when = Acknowledge::kNow);
   Status prepare(const Request& request, Prepared& out);
   Result<Seq> commit_locked(const Request& request, Prepared& prepared);
   Status check_condition(const Request& request, const Prepared& prepared) const;
   Result<Seq> acknowledge(Seq seq, Durability durability);
   Result<Request> request_for(const WriteOptions& options, std::string_view key) const;
 
+  // update.cc
+  using Change = std::function<Result<std::optional<format::Op>>(const table::Entry* current, int64_t now_us)>;
+  Result<bool> update(std::string_view key, const WriteOptions& options, const char* what, const Change& change);
+
+  // compaction.cc
+  // An instant to write out: the state after record `seq`.
+  struct Instant {
+    table::Table::Pin pin;
+    int64_t taken_us;
+    [[nodiscard]] Seq seq() const noexcept { return pin.seq(); }
+  };
+  Result<Instant> begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments);
+  Status write_entries(const Instant& instant, std::string_view step, wal::SnapshotWriter& out);
+  Result<uint64_t> remove_covered();
+  [[nodiscard]] bool wants_compaction() const noexcept;
+  [[nodiscard]] uint64_t live_bytes() const noexcept;
+
+  void clear_away();
+  // What the upkeep thread does when it wakes; returns how long it may sleep.
+  std::chrono::milliseconds keep_up();
+
+  // Microseconds since the epoch; never behind the time by which something was dropped as expired.
   [[nodiscard]] int64_t now_us() const;
   [[nodiscard]] const table::Entry* find_live(std::string_view key) const;  // inside a ReadGuard
 
@@ -131,10 +159,29 @@ class Engine {
   Seq vouched_ = 0;                          // the last voucher written
   bool closed_ = false;
 
+  std::atomic<int64_t> clock_floor_us_{0};   // now_us() never says less
+  std::atomic<bool> closing_{false};         // ends what the upkeep thread is at
+
+  struct Compaction {
+    std::mutex one_at_a_time;                // held while one runs, and by backups
+    std::atomic<bool> cancelled{false};
+    std::atomic<uint64_t> snapshot_seq{0};   // of the newest snapshot
+    std::atomic<uint64_t> snapshot_bytes{0};
+    std::atomic<uint64_t> snapshot_entries{0};
+    std::atomic<uint64_t> done{0};
+    std::atomic<uint64_t> failed{0};
+    std::atomic<uint64_t> last_us{0};        // how long the last one took
+    std::atomic<uint64_t> expired{0};        // entries taken out of memory since opening
+    std::atomic<uint64_t> retry_log_bytes{0};  // after a failure: not before the log has grown to this
+  };
+  mutable Compaction compaction_;
+
   std::unique_ptr<wal::LogWriter> writer_;   // null: read-only
   std::unique_ptr<wal::GroupSync> group_;
-  std::unique_ptr<Background> background_;   // last: its thread uses all of the above
   std::optional<Status> close_result_;
+  Seq seq_at_last_upkeep_ = 0;               // the upkeep thread's own
+  std::unique_ptr<Background> background_;   // these two last: their threads use all of the above
+  std::unique_ptr<Upkeep> upkeep_;
 };
 
 }  // namespace kvstore::engine

@@ -18,7 +18,7 @@
 #include "kvstore/engine/recover.h"
 #include "kvstore/engine/replay.h"
 #include "kvstore/wal/log_walk.h"
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 
 namespace kvstore::engine {
 
@@ -31,11 +31,6 @@ constexpr uint64_t kSegmentBytesMin = 4096;
 uint64_t random_seed() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
-}
-
-std::string parent_of(const std::string& dir) {
-  const std::filesystem::path parent = std::filesystem::path(dir).parent_path();
-  return parent.empty() ? "." : parent.string();
 }
 
 Status check_options(const Options& options) {
@@ -64,8 +59,16 @@ Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Opt
   if (Status s = check_options(options); !s.ok()) return s;
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
   if (dir.empty()) return Status(Code::kInvalidArgument, "open: the store's directory has no name");
+  for (;;) {
+    Result<std::unique_ptr<Engine>> engine = try_open(env, dir, options);
+    // Read-only, beside a writer whose compaction was faster than our reading: its snapshot is there now.
+    if (engine.ok() || engine.status().code() != Code::kCompacted) return engine;
+  }
+}
+
+Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::string& dir, const Options& options) {
   try {
-    std::unique_ptr<Engine> engine(new Engine(env, std::move(dir), std::move(options)));
+    std::unique_ptr<Engine> engine(new Engine(env, dir, options));
     if (Status s = engine->start(); !s.ok()) {
       engine->log_->error("open: {}", s.message());
       return s;
@@ -83,10 +86,10 @@ Status Engine::take_lock() {
   if (!names.ok()) {
     if (!options_.create_if_missing) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
     if (Status s = env_.create_dir(dir_); !s.ok()) return std::move(s).with("create the store");
-    if (Status s = env_.sync_dir(parent_of(dir_)); !s.ok()) return std::move(s).with("create the store");
+    if (Status s = env_.sync_dir(wal::parent_path(dir_)); !s.ok()) return std::move(s).with("create the store");
   } else if (!options_.create_if_missing) {
     const bool is_store = std::any_of(names->begin(), names->end(), [](const std::string& name) {
-      return name == wal::kLockName || wal::parse_segment_name(name).has_value();
+      return name == wal::kLockName || wal::parse_segment_name(name) || wal::parse_snapshot_name(name);
     });
     if (!is_store) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
   }
@@ -122,6 +125,13 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) return s;
   const wal::WalkEnd& end = walk->end();
 
+  last_ts_us_ = walk->last_ts_us();
+  if (walk->base().has_value()) {
+    clock_floor_us_ = walk->base()->created_us;
+    compaction_.snapshot_seq = walk->base()->last_seq;
+    compaction_.snapshot_bytes = walk->base()->bytes;
+    compaction_.snapshot_entries = walk->base()->entries;
+  }
   if (options_.read_only) previous_owner_ = walk->owner();
   recovery_.clean_close =
       previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.kind == wal::WalkEnd::Kind::kClean;
@@ -144,7 +154,6 @@ Status Engine::replay(wal::LogWriter::Place* place) {
               .last_seq = walk->last_seq(),
               .sealed_bytes = recovery_.bytes - std::min(recovery_.bytes, *length),
               .segments = walk->segments().size()};
-    last_ts_us_ = walk->last_ts_us();
     recovery_.synced_seq = walk->last_seq();
     if (owner_.store.empty()) {  // a new store, or LOCK was lost
       owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
@@ -176,6 +185,7 @@ Status Engine::start() {
   }
   if (!options_.read_only) {
     background_ = std::make_unique<Background>();
+    upkeep_ = std::make_unique<Upkeep>();
     Result<std::unique_ptr<wal::LogWriter>> writer =
         wal::LogWriter::open(env_,
                              {.dir = dir_,
@@ -183,12 +193,21 @@ Status Engine::start() {
                               .io = options_.log_io,
                               .segment_bytes = options_.segment_bytes,
                               .now_us = [this] { return now_us(); },
-                              .on_low_room = [this] { background_->want_room(); }},
+                              .on_low_room =
+                                  [this] {
+                                    background_->want_room();
+                                    if (wants_compaction()) upkeep_->wake();
+                                  }},
                              place);
     if (!writer.ok()) return std::move(writer).status();
     writer_ = *std::move(writer);
     group_ = std::make_unique<wal::GroupSync>(*writer_);
+    // What a crash in the middle of a compaction has left. Whether it can be removed now does not matter.
+    if (Result<uint64_t> removed = remove_covered(); !removed.ok()) {
+      log_->warn("remove covered files: {}", removed.status().message());
+    }
     background_->start(*writer_, *group_, options_.sync_interval, options_.on_background_error, log_);
+    upkeep_->start([this] { return keep_up(); });
   }
   if (options_.on_recovery) options_.on_recovery(recovery_);
   return {};
@@ -196,6 +215,8 @@ Status Engine::start() {
 
 Status Engine::close() {
   if (close_result_.has_value()) return *close_result_;
+  closing_ = true;
+  if (upkeep_ != nullptr) upkeep_->stop();
   if (background_ != nullptr) background_->stop();
   Status result;
   {
@@ -217,9 +238,10 @@ Status Engine::close() {
 }
 
 int64_t Engine::now_us() const {
-  if (options_.now_us) return options_.now_us();
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
+  const int64_t floor_us = clock_floor_us_.load();
+  if (options_.now_us) return std::max(floor_us, options_.now_us());
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::max<int64_t>(floor_us, std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
 void Engine::check() const {

@@ -8,14 +8,6 @@ namespace kvstore::engine {
 
 using table::Table;
 
-EntryView view_of(const table::Entry& entry) noexcept {
-  return {.key = entry.key(),
-          .value = entry.value(),
-          .is_json = entry.is_json(),
-          .version = entry.seq(),
-          .expires_us = entry.expires_us()};
-}
-
 const table::Entry* Engine::find_live(std::string_view key) const {
   const table::Entry* entry = table_.find(key, table_.hash(key));
   if (entry == nullptr) return nullptr;
@@ -34,11 +26,7 @@ std::optional<Entry> Engine::get_entry(std::string_view key) const {
   const Table::ReadGuard guard(table_);
   const table::Entry* entry = find_live(key);
   if (entry == nullptr) return std::nullopt;
-  return Entry{.key = std::string(entry->key()),
-               .value = std::string(entry->value()),
-               .is_json = entry->is_json(),
-               .version = entry->seq(),
-               .expires_us = entry->expires_us()};
+  return copy_of(*entry);
 }
 
 bool Engine::read(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const {
@@ -75,28 +63,12 @@ std::optional<std::string> Engine::get_field(std::string_view key, std::string_v
   return std::string(*field);
 }
 
-Result<Scan> Engine::scan(std::string_view prefix) const {
+Result<Snapshot> Engine::snapshot() const {
   try {
-    auto state = std::make_unique<ScanState>(table_);
-    // The clock after the pin: see Table::sweep_expired().
-    table_.collect(state->pin, {.prefix = prefix, .now_us = now_us()}, state->entries);
-    std::sort(state->entries.begin(), state->entries.end(),
-              [](const table::Entry* a, const table::Entry* b) { return a->key() < b->key(); });
-    return Scan(std::move(state));
+    return Snapshot(std::make_unique<SnapshotState>(table_, [this] { return now_us(); }));
   } catch (const std::bad_alloc&) {
-    return Status(Code::kOutOfMemory, "scan: out of memory");
+    return Status(Code::kOutOfMemory, "snapshot: out of memory");
   }
-}
-
-Status Engine::for_each(void (*fn)(void*, const EntryView&), void* arg) const {
-  ScanState state(table_);
-  try {
-    table_.collect(state.pin, {.now_us = now_us()}, state.entries);
-  } catch (const std::bad_alloc&) {
-    return {Code::kOutOfMemory, "for_each: out of memory"};
-  }
-  for (const table::Entry* entry : state.entries) fn(arg, view_of(*entry));
-  return {};
 }
 
 Stats Engine::stats() const {
@@ -107,8 +79,17 @@ Stats Engine::stats() const {
   stats.value_bytes = table.value_bytes;
   stats.table_bytes = table.memory_bytes;
   stats.versions_held = table.versions_held;
+  stats.expiring = table.expiring;
+  stats.expired = compaction_.expired;
   stats.last_seq = table_.published();
   stats.encode_pool = pool_.stats();
+  stats.live_bytes = live_bytes();
+  stats.snapshot_seq = compaction_.snapshot_seq;
+  stats.snapshot_entries = compaction_.snapshot_entries;
+  stats.snapshot_bytes = compaction_.snapshot_bytes;
+  stats.compactions = compaction_.done;
+  stats.compactions_failed = compaction_.failed;
+  stats.compaction_us = compaction_.last_us;
   if (writer_ == nullptr) {
     stats.synced_seq = recovery_.synced_seq;
     stats.log_bytes = recovery_.bytes;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kvstore/format/encode.h"
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 
 namespace kvstore::engine {
 
@@ -45,9 +45,7 @@ Result<size_t> remove_leftovers(env::Env& env, const std::string& dir) {
   if (!names.ok()) return std::move(names).status();
   size_t removed = 0;
   for (const std::string& name : *names) {
-    if (!name.ends_with(wal::kTemporarySuffix)) continue;
-    const std::string_view stem = std::string_view(name).substr(0, name.size() - wal::kTemporarySuffix.size());
-    if (!wal::parse_segment_name(stem)) continue;  // not ours
+    if (!wal::is_temporary_name(name)) continue;
     if (Status s = env.remove(wal::join_path(dir, name)); !s.ok()) return s;
     ++removed;
   }

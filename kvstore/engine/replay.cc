@@ -3,7 +3,7 @@
 #include <array>
 #include <chrono>
 
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 
 namespace kvstore::engine {
 
@@ -38,9 +38,9 @@ class WindowedLoader {
   size_t count_ = 0;
 };
 
-Result<uint64_t> bytes_of(env::Env& env, const std::string& dir, const std::vector<wal::Segment>& segments) {
-  uint64_t total = 0;
-  for (const wal::Segment& segment : segments) {
+Result<uint64_t> bytes_to_read(env::Env& env, const std::string& dir, const wal::LogWalk& walk) {
+  uint64_t total = walk.base().has_value() ? walk.base()->bytes : 0;
+  for (const wal::Segment& segment : walk.segments()) {
     Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, segment.name), env::OpenMode::kRead);
     if (!file.ok()) return std::move(file).status();
     Result<uint64_t> size = (*file)->size();
@@ -58,12 +58,17 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
   constexpr auto kProgressInterval = std::chrono::milliseconds(100);
   uint64_t total_bytes = 0;
   if (on_progress) {
-    Result<uint64_t> total = bytes_of(env, dir, walk.segments());
+    Result<uint64_t> total = bytes_to_read(env, dir, walk);
     if (!total.ok()) return std::move(total).status();
     total_bytes = *total;
   }
   SteadyClock::time_point next_progress = SteadyClock::now() + kProgressInterval;
 
+  if (walk.base().has_value()) {
+    table.expect(walk.base()->entries);
+    report.snapshot_seq = walk.base()->last_seq;
+    report.snapshot_entries = walk.base()->entries;
+  }
   WindowedLoader loader(table);
   for (;;) {
     Result<std::optional<wal::Records>> records = walk.next();
@@ -72,12 +77,12 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
     const wal::Chunk& chunk = *(*records)->chunk;
     for (const wal::LineRef& line : (*records)->lines) {
       for (uint32_t i = 0; i < line.op_count; ++i) loader.add(chunk.ops[line.op_begin + i], line.stamp.seq);
-      report.operations += line.op_count;
+      if (line.kind == format::LineKind::kRecord) report.operations += line.op_count;
     }
     loader.flush();  // the views die with the chunk
-    report.records += (*records)->lines.size();
+    if ((*records)->lines.front().kind == format::LineKind::kRecord) report.records += (*records)->lines.size();
     if (on_progress && SteadyClock::now() >= next_progress) {
-      on_progress({.step = "replay", .done_bytes = walk.bytes_accepted(), .total_bytes = total_bytes});
+      on_progress({.step = "replay", .done_bytes = walk.bytes_read(), .total_bytes = total_bytes});
       next_progress = SteadyClock::now() + kProgressInterval;
     }
   }

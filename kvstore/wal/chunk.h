@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -46,6 +47,14 @@ struct Chunk {
   [[nodiscard]] uint64_t end_of(const LineRef& line) const noexcept {
     return offset_of(line) + line.size + (line.newline ? 1 : 0);
   }
+};
+
+// Accepted lines of one chunk, all of one kind: records of a segment, or entries of a snapshot. Good until the
+// next call of the reader that handed them out.
+struct Records {
+  const Chunk* chunk = nullptr;
+  std::span<const LineRef> lines{};
+  std::string_view path{};  // of the file they stand in
 };
 
 // Fills `lines` and `ops` from `bytes`. Throws std::bad_alloc.

@@ -1,6 +1,6 @@
-// LogWalk: the one reader of a store's log. It goes through the segments in order, decodes, judges every
-// line by the recovery table (format/verdict.h), and hands out accepted records; opening, verifying and
-// `kvctl log` differ only in what they do with them and with the place where the walk stops.
+// LogWalk: the one reader of a store. It goes through the snapshot, if there is one, and the segments in order,
+// decodes, judges every line by the recovery table (format/verdict.h), and hands out what it accepts; opening, verifying
+// and `kvctl log` differ only in what they do with it and with the place where the walk stops.
 //
 // It never writes and needs no lock. Beside a live writer a line may be under way while it is read, and
 // blocks are read one after the other while the writer goes on; so nothing is called torn or damaged
@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -21,20 +20,10 @@
 #include "kvstore/status.h"
 #include "kvstore/wal/chunk.h"
 #include "kvstore/wal/owner_file.h"
+#include "kvstore/wal/snapshot_reader.h"
+#include "kvstore/wal/store_files.h"
 
 namespace kvstore::wal {
-
-struct Segment {
-  std::string name{};               // in the store's directory
-  format::Seq first_seq = 0;      // from the name; the header must agree
-};
-
-// Accepted records of one chunk. Good until the next call of the walk.
-struct Records {
-  const Chunk* chunk = nullptr;
-  std::span<const LineRef> lines{};  // kRecord only, in sequence
-  std::string_view path{};           // of the file they stand in
-};
 
 // Where the walk stands: behind everything it accepted.
 struct WalkEnd {
@@ -55,15 +44,22 @@ struct WalkEnd {
 
 class LogWalk {
  public:
-  // Fails with kNotAStore when `dir` has neither segment nor LOCK, kCorruption when the first segment is gone
-  // or the log is, though LOCK vouches for records. threads: see ChunkPipeline.
-  static Result<LogWalk> open(env::Env& env, const std::string& dir, unsigned threads);
+  enum class Start : uint8_t {
+    kState,    // the newest snapshot, then the segments behind it: what the state is made of
+    kHistory,  // the oldest segment that is left: all records there are
+  };
+
+  // Fails with kNotAStore when `dir` has neither segment nor LOCK, kCorruption when files are missing at the beginning,
+  // or the log is, though LOCK or a snapshot vouches for records. threads: see ChunkPipeline.
+  static Result<LogWalk> open(env::Env& env, const std::string& dir, unsigned threads, Start start = Start::kState);
   LogWalk(LogWalk&&) noexcept;
   LogWalk& operator=(LogWalk&&) noexcept;
   ~LogWalk();
 
-  // The next accepted records, or nullopt at the end, described by end(). kCorruption and kUnsupported name file,
-  // line, byte, cause and next step; the walk then stays there. Called again after the end it looks for more.
+  // The next accepted entries or records, or nullopt at the end, described by end(). kCorruption and kUnsupported name
+  // file, line, byte, cause and next step; the walk then stays there. kCompacted: beside a live writer, whose compaction
+  // has removed files before the walk came to them; a new walk finds the new snapshot. Called again after
+  // the end it looks for more.
   Result<std::optional<Records>> next();
   // Needs: next() has returned nullopt.
   [[nodiscard]] const WalkEnd& end() const noexcept;
@@ -71,21 +67,19 @@ class LogWalk {
   [[nodiscard]] const std::string& store_uuid() const noexcept;  // empty before the first header
   [[nodiscard]] const Owner& owner() const noexcept;             // as LOCK says; empty when there is none
   [[nodiscard]] const std::vector<Segment>& segments() const noexcept;
+  // The snapshot the walk began with, nullopt without one and under kHistory.
+  [[nodiscard]] const std::optional<SnapshotReader::Summary>& base() const noexcept;
   [[nodiscard]] format::Seq last_seq() const noexcept;     // of the last accepted record
   [[nodiscard]] int64_t last_ts_us() const noexcept;
   [[nodiscard]] format::Seq synced_seq() const noexcept;   // highest voucher seen, LOCK's included
-  [[nodiscard]] uint64_t bytes_accepted() const noexcept;  // bytes of accepted lines of every kind
+  [[nodiscard]] uint64_t bytes_accepted() const noexcept;  // bytes of accepted lines of every kind, in segments
+  [[nodiscard]] uint64_t bytes_read() const noexcept;      // the same with those of the snapshot, for progress
+
+  struct Impl;  // log_walk_impl.h
 
  private:
-  struct Impl;
   explicit LogWalk(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };
-
-// The segments in `dir`, in order. kNotAStore when the directory does not exist.
-Result<std::vector<Segment>> list_segments(env::Env& env, const std::string& dir);
-
-// The 1-based number of the line that starts at `offset`.
-Result<uint64_t> line_number_at(env::File& file, uint64_t offset);
 
 }  // namespace kvstore::wal

@@ -14,7 +14,7 @@
 #include "kvstore/format/encode.h"
 #include "kvstore/version.h"
 #include "kvstore/wal/copy_forward.h"
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 
 namespace kvstore::wal {
 
@@ -52,6 +52,7 @@ Body Body::of(std::string_view text) noexcept {
 struct LogWriter::ActiveSegment {
   std::string name;
   std::string path;
+  Seq first_seq = 0;                // of the first record in it, there already or still to come
   std::unique_ptr<env::File> file;
   char* mapping = nullptr;          // null under LogIo::kWrite
   uint64_t capacity = 0;            // of the mapping, or where the segment counts as full
@@ -93,6 +94,7 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
   }
   auto segment = std::make_shared<ActiveSegment>();
   segment->name = place.segment;
+  segment->first_seq = parse_segment_name(place.segment).value_or(0);
   segment->path = join_path(writer->settings_.dir, place.segment);
   Result<std::unique_ptr<env::File>> file = env.open(segment->path, env::OpenMode::kReadWrite);
   if (!file.ok()) return std::move(file).status();
@@ -118,6 +120,7 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
 Result<std::shared_ptr<LogWriter::ActiveSegment>> LogWriter::create_segment(Seq first_seq, uint64_t capacity) {
   auto segment = std::make_shared<ActiveSegment>();
   segment->name = segment_name(first_seq);
+  segment->first_seq = first_seq;
   segment->path = join_path(settings_.dir, segment->name);
   const std::string temporary = segment->path + std::string(kTemporarySuffix);
   const std::string header = format::encode_segment_header({.format = kFormatVersion,
@@ -259,6 +262,18 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   ++counters_.rotations;
   settings_.on_low_room();
   return make_room(line_bytes_max - format::kStampBytesMax - format::kSealBytes - 1);
+}
+
+Status LogWriter::begin_segment() {
+  if (is_broken()) return broken();
+  if (closed_) return {Code::kClosed, "the store is closed"};
+  if (active_->first_seq == last_seq() + 1) return {};
+  return rotate(line_bytes_max(0));
+}
+
+void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
+  counters_.log_bytes -= bytes;
+  counters_.segments -= segments;
 }
 
 // ---- appending and syncing -----------------------------------------------------------------------

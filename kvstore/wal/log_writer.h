@@ -74,6 +74,12 @@ class LogWriter {
   // kMapped cannot fail; kWrite removes a partial line again (kNoSpace, kIoError). Throws std::bad_alloc (kWrite).
   Status append(const format::Stamp& stamp, const Body& body);
 
+  // Ends the active segment, so that the next record is the first of its file; does nothing when it would be anyway.
+  // Fails as make_room() does. Needs the commit lock.
+  Status begin_segment();
+  // Takes `bytes` and `segments` out of the counters: a snapshot covers them now. Needs the commit lock.
+  void forget(uint64_t bytes, uint64_t segments) noexcept;
+
   // Returns when every record appended before the call survives a power cut. May be called concurrently. Reports
   // a lack of memory like any other failure (kOutOfMemory).
   Status sync() noexcept;
@@ -89,8 +95,8 @@ class LogWriter {
   [[nodiscard]] bool is_broken() const noexcept { return is_broken_.load(std::memory_order_acquire); }
 
   struct Counters {
-    std::atomic<uint64_t> log_bytes{0};      // lines in all segments
-    std::atomic<uint64_t> segments{0};
+    std::atomic<uint64_t> log_bytes{0};      // lines in the segments that no snapshot covers
+    std::atomic<uint64_t> segments{0};       // ... which are so many
     std::atomic<uint64_t> syncs{0};
     std::atomic<uint64_t> rotations{0};
     std::atomic<uint64_t> reserve_stalls{0};

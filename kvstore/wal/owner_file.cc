@@ -14,7 +14,7 @@
 #include "kvstore/format/decode.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/version.h"
-#include "kvstore/wal/segment_name.h"
+#include "kvstore/wal/file_names.h"
 
 namespace kvstore::wal {
 

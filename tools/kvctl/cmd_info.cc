@@ -14,6 +14,7 @@ namespace {
 using kvstore::OwnerInfo;
 using kvstore::Result;
 using kvstore::SegmentInfo;
+using kvstore::SnapshotInfo;
 using kvstore::StoreInfo;
 
 struct Args {
@@ -43,12 +44,24 @@ std::string info_json(const StoreInfo& info) {
                     .boolean("sealed", segment.sealed)
                     .finish();
   }
+  std::string snapshots;
+  for (const SnapshotInfo& snapshot : info.snapshots) {
+    snapshots += snapshots.empty() ? "[" : ",";
+    snapshots += JsonObject()
+                     .bytes("file", snapshot.file)
+                     .number("last_seq", snapshot.last_seq)
+                     .number("entries", snapshot.entries)
+                     .number("bytes", snapshot.bytes)
+                     .number("created", snapshot.created_us)
+                     .finish();
+  }
   return JsonObject()
       .text("store", info.uuid)
       .number("format", uint64_t{info.format})
       .number("created", info.created_us)
       .number("closed_seq", info.closed_seq)
       .raw("owner", owner.finish())
+      .raw("snapshots", snapshots.empty() ? "[]" : snapshots + "]")
       .raw("segments", segments.empty() ? "[]" : segments + "]")
       .number("lost_and_found_files", info.lost_and_found_files)
       .finish();
@@ -61,6 +74,10 @@ void print_text(const StoreInfo& info, Output& out) {
   out.line(fmt::format("format      {}", info.format));
   out.line(fmt::format("created     {}", format_time(info.created_us)));
   out.line(fmt::format("owner       {}", owner_sentence(info)));
+  for (const SnapshotInfo& snapshot : info.snapshots) {
+    out.line(fmt::format("snapshot    {}  {:>9}  {} as of sequence number {}, {}", escape(snapshot.file), human_bytes(snapshot.bytes),
+                         count_of(snapshot.entries, "entry", "entries"), snapshot.last_seq, format_time(snapshot.created_us)));
+  }
   out.line(fmt::format("log         {}, {}", count_of(info.segments.size(), "segment"), human_bytes(bytes)));
   for (const SegmentInfo& segment : info.segments) {
     out.line(fmt::format("            {}  {:>9}  from sequence number {}{}", escape(segment.file),

@@ -71,6 +71,8 @@ std::string report_json(const VerifyReport& report, const Verdict& verdict) {
   }
   return JsonObject()
       .text("verdict", verdict.word)
+      .number("snapshots", report.snapshots)
+      .number("entries", report.entries)
       .number("segments", report.segments)
       .number("records", report.records)
       .number("operations", report.operations)
@@ -94,8 +96,12 @@ void print_text(const Args& args, const VerifyReport& report, const Verdict& ver
       if (!finding.advice.empty()) io.err.advise(finding.advice);
     }
   }
-  io.out.line(fmt::format("{}: {}: {}, {}, {} in {}, last sequence number {}, synced up to {}",
-                          escape_message(args.dir), verdict.word, count_of(report.records, "record"),
+  const std::string entries = report.snapshots == 0
+                                  ? ""
+                                  : fmt::format("{} in {}, ", count_of(report.entries, "entry", "entries"),
+                                                count_of(report.snapshots, "snapshot"));
+  io.out.line(fmt::format("{}: {}: {}{}, {}, {} in {}, last sequence number {}, synced up to {}",
+                          escape_message(args.dir), verdict.word, entries, count_of(report.records, "record"),
                           count_of(report.operations, "operation"), human_bytes(report.bytes),
                           count_of(report.segments, "segment"), report.last_seq, report.synced_seq));
 }

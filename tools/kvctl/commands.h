@@ -5,7 +5,9 @@
 
 namespace kvctl {
 
+extern const Command kBackup;
 extern const Command kBatch;
+extern const Command kCompact;
 extern const Command kDel;
 extern const Command kExport;
 extern const Command kGet;

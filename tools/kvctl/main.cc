@@ -16,10 +16,12 @@ namespace {
 
 constexpr const Command* kDataCommands[] = {&kGet, &kPut, &kDel, &kIncr, &kLs, &kBatch, &kImport, &kExport};
 constexpr const Command* kInspectCommands[] = {&kLog, &kInfo, &kStats, &kVerify};
+constexpr const Command* kUpkeepCommands[] = {&kCompact, &kBackup};
 constexpr const Command* kOtherCommands[] = {&kHelp, &kVersion};
 constexpr CommandGroup kGroups[] = {
     {"data", kDataCommands},
     {"looking inside (no lock taken, nothing changed, works beside the owner)", kInspectCommands},
+    {"upkeep", kUpkeepCommands},
     {"kvctl itself", kOtherCommands},
 };
 

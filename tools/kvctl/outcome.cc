@@ -14,6 +14,7 @@ Exit exit_for(Code code) noexcept {
     case Code::kOk:
       return Exit::kOk;
     case Code::kConflict:
+    case Code::kCancelled:
       return Exit::kNo;
     case Code::kInvalidArgument:
       return Exit::kUsage;
@@ -23,6 +24,8 @@ Exit exit_for(Code code) noexcept {
       return Exit::kLocked;
     case Code::kUnsupported:
       return Exit::kNewerFormat;
+    case Code::kCompacted:
+      return Exit::kCompacted;
     case Code::kNotAStore:
     case Code::kIoError:
     case Code::kNoSpace:

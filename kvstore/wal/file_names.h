@@ -1,5 +1,6 @@
 // The names of the files in a store's directory. A segment is named by the sequence number of its first
-// record, in 20 digits, so that names sort as numbers do.
+// record, a snapshot by that of the last record it holds the state after; both in 20 digits, so that names sort as
+// numbers do.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,16 @@ inline constexpr std::string_view kTemporarySuffix = ".tmp";
 
 // "wal-00000000000000000001.jsonl" for 1.
 [[nodiscard]] std::string segment_name(format::Seq first_seq);
-// The number in a segment's name; nullopt for every other name.
+// "snapshot-00000000000000094210.jsonl" for 94210.
+[[nodiscard]] std::string snapshot_name(format::Seq last_seq);
+// The number in a segment's or a snapshot's name; nullopt for every other name.
 [[nodiscard]] std::optional<format::Seq> parse_segment_name(std::string_view name) noexcept;
+[[nodiscard]] std::optional<format::Seq> parse_snapshot_name(std::string_view name) noexcept;
+// A segment or snapshot that never got its name: one of ours that may be removed.
+[[nodiscard]] bool is_temporary_name(std::string_view name) noexcept;
 
 [[nodiscard]] std::string join_path(std::string_view dir, std::string_view name);
+// The directory that `path` is an entry of: "." for a single name.
+[[nodiscard]] std::string parent_path(const std::string& path);
 
 }  // namespace kvstore::wal

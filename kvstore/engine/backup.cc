@@ -1,0 +1,102 @@
+// Backup: the state of one instant as a store of its own in another directory. It consists of a snapshot and an empty
+// segment behind it, which is made first: a backup that is cut short is a directory that refuses to open, because its
+// log begins in the middle, and never one that opens as less.
+#include <chrono>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "kvstore/base/error.h"
+#include "kvstore/engine/engine.h"
+#include "kvstore/wal/file_names.h"
+#include "kvstore/wal/log_walk.h"
+
+namespace kvstore::engine {
+
+using base::error;
+
+namespace {
+
+// Reads every byte back. Returns how many entries are there.
+Result<uint64_t> count_entries(env::Env& env, const std::string& dir) {
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, dir, 1);
+  if (!walk.ok()) return std::move(walk).status();
+  uint64_t count = 0;
+  for (;;) {
+    Result<std::optional<wal::Records>> records = walk->next();
+    if (!records.ok()) return std::move(records).status();
+    if (!records->has_value()) return count;
+    count += (*records)->lines.size();
+  }
+}
+
+}  // namespace
+
+Result<BackupReport> Engine::backup(std::string dir) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
+  const std::lock_guard one(compaction_.one_at_a_time);
+  compaction_.cancelled = false;
+  BackupReport report;
+  std::string segment;
+  const auto run = [&]() -> Status {
+    if (dir.empty()) return {Code::kInvalidArgument, "the directory has no name"};
+    if (Status s = env_.create_dir(dir); !s.ok()) return s;
+    Result<std::vector<std::string>> names = env_.list(dir);
+    if (!names.ok()) return std::move(names).status();
+    if (!names->empty()) {
+      return error(Code::kInvalidArgument, "{}: the directory is not empty. try: another one", dir).at(dir);
+    }
+    // The pin first, then the clock: table.h, sweep_expired().
+    table::Table::Pin pin(table_);
+    const Instant instant{.pin = std::move(pin), .taken_us = now_us()};
+    report.seq = instant.seq();
+    const std::string uuid = env_.new_uuid();
+    Result<std::unique_ptr<wal::LogWriter>> log =
+        wal::LogWriter::open(env_,
+                             {.dir = dir,
+                              .store = uuid,
+                              .io = LogIo::kWrite,
+                              .segment_bytes = options_.segment_bytes,
+                              .now_us = [&] { return instant.taken_us; },
+                              .on_low_room = [] {}},
+                             {.last_seq = report.seq});
+    if (!log.ok()) return std::move(log).status();
+    segment = wal::join_path(dir, wal::segment_name(report.seq + 1));
+    if (Status s = (*log)->close(); !s.ok()) return s;
+    if (report.seq > 0) {
+      Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
+          env_, {.dir = dir, .store = uuid, .last_seq = report.seq, .created_us = instant.taken_us});
+      if (!out.ok()) return std::move(out).status();
+      if (Status s = write_entries(instant, "backup", **out); !s.ok()) return s;
+      if (Status s = (*out)->finish(); !s.ok()) return s;
+      report.entries = (*out)->entries();
+      report.bytes = (*out)->bytes();
+    }
+    if (Status s = env_.sync_dir(wal::parent_path(dir)); !s.ok()) return s;
+    Result<uint64_t> read_back = count_entries(env_, dir);
+    if (!read_back.ok()) return std::move(read_back).status().with("read it back");
+    if (*read_back != report.entries) {
+      return error(Code::kIoError, "{} entries were written, {} came back", report.entries, *read_back).at(dir);
+    }
+    return {};
+  };
+  Status result;
+  try {
+    result = run();
+  } catch (const std::bad_alloc&) {
+    result = Status(Code::kOutOfMemory, "out of memory");
+  }
+  if (!result.ok()) {
+    if (!segment.empty()) {
+      (void)env_.remove(wal::join_path(dir, wal::snapshot_name(report.seq + (report.seq == 0)))).ok();
+      (void)env_.remove(segment).ok();
+    }
+    return std::move(result).with("backup");
+  }
+  report.duration =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  return report;
+}
+
+}  // namespace kvstore::engine

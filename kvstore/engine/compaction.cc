@@ -1,0 +1,257 @@
+// Compaction: write the state out, then drop the log it covers. In this order, so that a crash at any instant leaves
+// either the old files or the new ones, both complete:
+//   begin a new segment -> write the snapshot of the record before it as .tmp -> sync, rename, sync directory
+//   -> remove what it covers, oldest first, one name at a time
+// Writers go on all the while. A pin keeps what they overwrite until it has been written out; nothing is copied.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "kvstore/base/error.h"
+#include "kvstore/engine/engine.h"
+#include "kvstore/wal/file_names.h"
+#include "kvstore/wal/snapshot_reader.h"
+#include "kvstore/wal/store_files.h"
+
+namespace kvstore::engine {
+
+using base::error;
+using SteadyClock = std::chrono::steady_clock;
+
+namespace {
+
+// What a line has around a key and a value, on average: for estimating, nothing hangs on it.
+constexpr uint64_t kLineOverheadBytes = 70;
+
+std::chrono::microseconds since(SteadyClock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - begin);
+}
+
+format::Op put_of(const table::Entry& entry) {
+  return {.kind = format::Op::Kind::kPut,
+          .is_json = entry.is_json(),
+          .key = entry.key(),
+          .value = entry.value(),
+          .expires_us = entry.expires_us()};
+}
+
+}  // namespace
+
+// ---- when ----------------------------------------------------------------------------------------
+
+uint64_t Engine::live_bytes() const noexcept {
+  const table::TableStats live = table_.stats();
+  return live.key_bytes + live.value_bytes + kLineOverheadBytes * live.entries;
+}
+
+bool Engine::wants_compaction() const noexcept {
+  if (options_.compact_at_percent == 0 || writer_->is_broken()) return false;
+  const uint64_t log_bytes = writer_->counters().log_bytes;
+  if (log_bytes < std::max(options_.compact_min_bytes, compaction_.retry_log_bytes.load())) return false;
+  return log_bytes + compaction_.snapshot_bytes > live_bytes() / 100 * options_.compact_at_percent;
+}
+
+// ---- writing -------------------------------------------------------------------------------------
+
+// Makes the record after the newest the first of a segment, and pins the state before it.
+Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments) {
+  const std::lock_guard lock(commit_lock_);
+  if (closed_) return Status(Code::kClosed, "the store is closed");
+  const wal::LogWriter::Counters& log = writer_->counters();
+  const uint64_t bytes_before = log.log_bytes;
+  if (Status s = writer_->begin_segment(); !s.ok()) return s;
+  *covered_bytes = std::min<uint64_t>(bytes_before, log.log_bytes);
+  *covered_segments = log.segments - 1;
+  table::Table::Pin pin(table_);
+  const int64_t taken_us = std::max(now_us(), last_ts_us_);
+  // What had expired by now is left out, so no clock may ever say again that it has not.
+  clock_floor_us_.store(std::max(clock_floor_us_.load(), taken_us));
+  return Instant{.pin = std::move(pin), .taken_us = taken_us};
+}
+
+// Shard by shard, so that only a small part of the entries' addresses is at hand at a time.
+Status Engine::write_entries(const Instant& instant, std::string_view step, wal::SnapshotWriter& out) {
+  constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+  SteadyClock::time_point next_progress = SteadyClock::now() + kProgressInterval;
+  const uint64_t total_bytes = live_bytes();
+  std::vector<const table::Entry*> entries;
+  for (size_t shard = 0; shard < table::Table::kShards; ++shard) {
+    entries.clear();
+    table_.collect_shard(instant.pin, shard, instant.taken_us, entries);
+    for (const table::Entry* entry : entries) {
+      if (Status s = out.add(put_of(*entry), entry->seq()); !s.ok()) return s;
+    }
+    if (compaction_.cancelled || closing_) return error(Code::kCancelled, "{}: cancelled", step);
+    if (options_.on_progress && SteadyClock::now() >= next_progress) {
+      options_.on_progress({.step = step, .done_bytes = out.bytes(), .total_bytes = std::max(total_bytes, out.bytes())});
+      next_progress = SteadyClock::now() + kProgressInterval;
+    }
+  }
+  return {};
+}
+
+Result<CompactionReport> Engine::compact() {
+  if (options_.read_only) return Status(Code::kReadOnly, "compact: the store was opened read-only");
+  const std::lock_guard one(compaction_.one_at_a_time);
+  compaction_.cancelled = false;
+  const SteadyClock::time_point begin = SteadyClock::now();
+  CompactionReport report;
+  const auto run = [&]() -> Status {
+    uint64_t covered_segments = 0;
+    Result<Instant> instant = begin_interval(&report.log_bytes, &covered_segments);
+    if (!instant.ok()) return std::move(instant).status();
+    report.seq = instant->seq();
+    if (report.seq == compaction_.snapshot_seq) {  // nothing was written since
+      report.log_bytes = 0;
+      report.entries = compaction_.snapshot_entries;
+      report.snapshot_bytes = compaction_.snapshot_bytes;
+      return {};
+    }
+    Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
+        env_, {.dir = dir_, .store = owner_.store, .last_seq = report.seq, .created_us = instant->taken_us});
+    if (!out.ok()) return std::move(out).status();
+    if (Status s = write_entries(*instant, "compact", **out); !s.ok()) return s;
+    if (Status s = (*out)->finish(); !s.ok()) return s;
+    report.entries = (*out)->entries();
+    report.snapshot_bytes = (*out)->bytes();
+    compaction_.snapshot_seq = report.seq;
+    compaction_.snapshot_entries = report.entries;
+    compaction_.snapshot_bytes = report.snapshot_bytes;
+    {
+      const std::lock_guard lock(commit_lock_);
+      writer_->forget(report.log_bytes, covered_segments);
+    }
+    Result<uint64_t> removed = remove_covered();
+    if (!removed.ok()) return std::move(removed).status().with("remove the files it covers");
+    report.files_removed = *removed;
+    return {};
+  };
+  Status result;
+  try {
+    result = run();
+  } catch (const std::bad_alloc&) {
+    result = Status(Code::kOutOfMemory, "out of memory");
+  }
+  if (!result.ok()) {
+    ++compaction_.failed;
+    compaction_.retry_log_bytes = writer_->counters().log_bytes + options_.compact_min_bytes / 4;
+    return std::move(result).with("compact");
+  }
+  report.duration = since(begin);
+  ++compaction_.done;
+  compaction_.retry_log_bytes = 0;
+  compaction_.last_us = static_cast<uint64_t>(report.duration.count());
+  log_->info("compacted {} bytes of log into a snapshot of {} entries, {} bytes, in {} us", report.log_bytes, report.entries,
+             report.snapshot_bytes, report.duration.count());
+  return report;
+}
+
+// ---- removing ------------------------------------------------------------------------------------
+
+namespace {
+
+// What lies between two snapshots: its base, and the segments behind it.
+struct Interval {
+  format::Seq base = 0;
+  uint64_t bytes = 0;
+  bool complete = false;  // nothing in it has been removed yet
+};
+
+}  // namespace
+
+// Decides, from the names alone, from which record on the log is kept; then removes all that is older.
+Result<uint64_t> Engine::remove_covered() {
+  Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
+  if (!files.ok()) return std::move(files).status();
+  const auto path_of = [this](const std::string& name) { return wal::join_path(dir_, name); };
+  const auto size_of = [&](const std::string& name) -> Result<uint64_t> {
+    Result<std::unique_ptr<env::File>> file = env_.open(path_of(name), env::OpenMode::kRead);
+    if (!file.ok()) return std::move(file).status();
+    return (*file)->size();
+  };
+
+  Seq keep_from = files->base_seq();
+  uint64_t kept_bytes = 0;
+  const bool keeps_history = options_.keep_history_bytes != 0 || options_.keep_history_for.count() != 0;
+  for (size_t i = files->snapshots.size(); keeps_history && i-- > 0;) {
+    const wal::SnapshotFile& upper = files->snapshots[i];
+    Interval interval{.base = i > 0 ? files->snapshots[i - 1].last_seq : 0};
+    for (const wal::Segment& segment : files->segments) {
+      if (segment.first_seq <= interval.base || segment.first_seq > upper.last_seq) continue;
+      interval.complete |= segment.first_seq == interval.base + 1;
+      Result<uint64_t> size = size_of(segment.name);
+      if (!size.ok()) return size;
+      interval.bytes += *size;
+    }
+    if (i > 0) {
+      Result<uint64_t> size = size_of(files->snapshots[i - 1].name);
+      if (!size.ok()) return size;
+      interval.bytes += *size;
+    }
+    Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env_, dir_, upper, 1);
+    if (!reader.ok()) return std::move(reader).status();
+    const int64_t ended_us = reader->summary().created_us;
+    kept_bytes += interval.bytes;
+    const bool fits = kept_bytes <= options_.keep_history_bytes;
+    const bool young = ended_us + std::chrono::microseconds(options_.keep_history_for).count() > now_us();
+    if (!interval.complete || !(fits || (options_.keep_history_for.count() != 0 && young))) break;
+    keep_from = interval.base;
+  }
+
+  uint64_t removed = 0;
+  const auto remove = [&](const std::string& name) -> Status {
+    if (Status s = env_.remove(path_of(name)); !s.ok()) return s;
+    ++removed;
+    // Each by itself: were several lost and kept at random by a power cut, the history would have holes.
+    return env_.sync_dir(dir_);
+  };
+  for (const wal::SnapshotFile& snapshot : files->snapshots) {
+    if (snapshot.last_seq >= keep_from) break;
+    if (Status s = remove(snapshot.name); !s.ok()) return s;
+  }
+  for (const wal::Segment& segment : files->segments) {
+    if (segment.first_seq > keep_from) break;
+    if (Status s = remove(segment.name); !s.ok()) return s;
+  }
+  return removed;
+}
+
+// ---- the thread ----------------------------------------------------------------------------------
+
+// Takes expired entries out of memory, and in a store that has fallen silent gives back what nobody sees any more
+// (otherwise that rides on the commits). In slices so short that no commit waits for long, and for no longer than a
+// hundredth of the time in all.
+void Engine::clear_away() {
+  constexpr auto kShare = std::chrono::milliseconds(10);  // of every kPause
+  constexpr size_t kBucketsMax = 32;
+  constexpr size_t kVersionsMax = 64;
+  const SteadyClock::time_point end = SteadyClock::now() + kShare;
+  const bool silent = std::exchange(seq_at_last_upkeep_, table_.published()) == table_.published();
+  for (bool more = true; more && !closing_ && SteadyClock::now() < end;) {
+    const std::lock_guard lock(commit_lock_);
+    const int64_t now = now_us();
+    clock_floor_us_ = now;  // before the sweep: its contract
+    const table::Sweep sweep = table_.sweep_expired(now, kBucketsMax);
+    compaction_.expired += sweep.dropped;
+    more = !sweep.round_done;
+    if (silent) more |= table_.tidy(kVersionsMax);
+  }
+}
+
+std::chrono::milliseconds Engine::keep_up() {
+  constexpr auto kPause = std::chrono::milliseconds(1000);
+  if (wants_compaction()) {
+    Result<CompactionReport> report = compact();
+    if (!report.ok() && report.status().code() != Code::kCancelled && report.status().code() != Code::kClosed) {
+      log_->error("{}", report.status().message());
+    }
+  }
+  clear_away();
+  return kPause;
+}
+
+}  // namespace kvstore::engine

@@ -1,0 +1,40 @@
+// What a Snapshot and a Scan hold on to: a pin of the table and a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "kvstore/snapshot.h"
+#include "kvstore/table/table.h"
+
+namespace kvstore::engine {
+
+[[nodiscard]] EntryView view_of(const table::Entry& entry) noexcept;
+[[nodiscard]] Entry copy_of(const table::Entry& entry);
+
+class SnapshotState {
+ public:
+  // `clock` is read once, after the pin stands: a sweep of expired entries relies on that order (table.h).
+  SnapshotState(const table::Table& t, const std::function<int64_t()>& clock) : table(t), pin(t), taken_us(clock()) {}
+
+  // nullptr when absent; good for as long as the pin.
+  [[nodiscard]] const table::Entry* find(std::string_view key) const noexcept;
+  // Throws std::bad_alloc, like for_each().
+  [[nodiscard]] Scan scan(const table::Filter& filter) const;
+  void for_each(void (*fn)(void*, const EntryView&), void* arg) const;
+
+  const table::Table& table;
+  const table::Table::Pin pin;
+  const int64_t taken_us;
+};
+
+class ScanState {
+ public:
+  explicit ScanState(const table::Table::Pin& p) : pin(p) {}
+  table::Table::Pin pin;
+  std::vector<const table::Entry*> entries;  // sorted by key; stable while pinned
+};
+
+}  // namespace kvstore::engine

@@ -1,0 +1,118 @@
+// Writes that depend on what is there: read, decide, and commit on the condition that nothing changed in between. A
+// conflict means that another writer got ahead, so the store as a whole always makes progress.
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include "kvstore/base/assert.h"
+#include "kvstore/base/error.h"
+#include "kvstore/engine/arguments.h"
+#include "kvstore/engine/engine.h"
+
+namespace kvstore::engine {
+
+using base::error;
+using format::Op;
+
+namespace {
+
+std::optional<int64_t> parse_integer(std::string_view text) {
+  int64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+// Commits what `change` makes of the current entry (nullptr: absent) until it goes through. False: `change` wanted
+// nothing written. Its Op may point into the entry, which stays while it is encoded.
+Result<bool> Engine::update(std::string_view key, const WriteOptions& options, const char* what, const Change& change) {
+  Result<Request> request = request_for(options, key);
+  if (!request.ok()) return std::move(request).status().with(what);
+  if (request->condition.kind != Condition::Kind::kNone || options.ttl.count() != 0 || options.expires_us.has_value()) {
+    return error(Code::kInvalidArgument, "{}: takes neither a condition nor an expiry in its options", what);
+  }
+  for (;;) {
+    request->now_us = now_us();
+    Result<Seq> seq = Seq{0};
+    {
+      const table::Table::ReadGuard guard(table_);
+      const table::Entry* current = find_live(key);
+      Result<std::optional<Op>> op = change(current, request->now_us);
+      if (!op.ok()) return std::move(op).status().with(what);
+      if (!op->has_value()) return false;
+      request->ops = {&**op, 1};
+      request->condition = {Condition::Kind::kVersion, current != nullptr ? current->seq() : 0};
+      seq = commit(*request, Acknowledge::kLater);
+    }
+    if (seq.ok()) seq = acknowledge(*seq, request->durability);
+    if (seq.ok()) return true;
+    if (seq.status().code() != Code::kConflict) return std::move(seq).status().with(what);
+  }
+}
+
+Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const WriteOptions& options) {
+  int64_t sum = 0;
+  std::array<char, 24> digits;
+  const Change add = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
+    sum = delta;
+    if (current != nullptr) {
+      const std::optional<int64_t> number = parse_integer(current->value());
+      if (!number.has_value()) return Status(Code::kInvalidArgument, "the value is no 64-bit integer");
+      if (__builtin_add_overflow(*number, delta, &sum)) {
+        return error(Code::kInvalidArgument, "{} + {} leaves the range of 64-bit integers", *number, delta);
+      }
+    }
+    const auto [end, failure] = std::to_chars(digits.data(), digits.data() + digits.size(), sum);
+    KV_ASSERT(failure == std::errc());
+    return std::optional(Op{.kind = Op::Kind::kPut,
+                            .is_json = false,
+                            .key = key,
+                            .value = {digits.data(), static_cast<size_t>(end - digits.data())},
+                            .expires_us = current != nullptr ? current->expires_us() : 0});
+  };
+  Result<bool> done = update(key, options, "increment", add);
+  if (!done.ok()) return std::move(done).status();
+  return sum;
+}
+
+namespace {
+
+Op with_expiry(const table::Entry& entry, int64_t expires_us) {
+  return {.kind = Op::Kind::kPut, .is_json = entry.is_json(), .key = entry.key(), .value = entry.value(), .expires_us = expires_us};
+}
+
+}  // namespace
+
+Result<bool> Engine::expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options) {
+  if (ttl.count() <= 0) return Status(Code::kInvalidArgument, "expire: the ttl must be positive");
+  return update(key, options, "expire", [&](const table::Entry* current, int64_t now) -> Result<std::optional<Op>> {
+    if (current == nullptr) return std::optional<Op>();
+    const Result<int64_t> expires = expiry_of(ttl, std::nullopt, now);
+    if (!expires.ok()) return expires.status();
+    return std::optional(with_expiry(*current, *expires));
+  });
+}
+
+Result<bool> Engine::persist(std::string_view key, const WriteOptions& options) {
+  bool found = false;
+  const Change change = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
+    found = current != nullptr;
+    if (!found || current->expires_us() == 0) return std::optional<Op>();
+    return std::optional(with_expiry(*current, 0));
+  };
+  Result<bool> written = update(key, options, "persist", change);
+  if (!written.ok()) return written;
+  return found;
+}
+
+std::optional<std::chrono::microseconds> Engine::ttl(std::string_view key) const {
+  const table::Table::ReadGuard guard(table_);
+  const table::Entry* entry = find_live(key);
+  if (entry == nullptr) return std::nullopt;
+  if (entry->expires_us() == 0) return std::chrono::microseconds::max();
+  return std::chrono::microseconds(entry->expires_us() - now_us());
+}
+
+}  // namespace kvstore::engine

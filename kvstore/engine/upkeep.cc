@@ -1,0 +1,42 @@
+#include "kvstore/engine/upkeep.h"
+
+#include <utility>
+
+namespace kvstore::engine {
+
+void Upkeep::start(std::function<std::chrono::milliseconds()> work) {
+  work_ = std::move(work);
+  thread_ = std::thread([this] { run(); });
+}
+
+void Upkeep::wake() {
+  {
+    const std::lock_guard lock(mutex_);
+    awake_ = true;
+  }
+  woken_.notify_one();
+}
+
+void Upkeep::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  woken_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Upkeep::run() {
+  std::chrono::milliseconds pause{0};
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    woken_.wait_for(lock, pause, [this] { return stopping_ || awake_; });
+    if (stopping_) return;
+    awake_ = false;
+    lock.unlock();
+    pause = work_();
+    lock.lock();
+  }
+}
+
+}  // namespace kvstore::engine

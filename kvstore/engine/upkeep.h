@@ -1,0 +1,36 @@
+// The store's second thread. It calls one function again and again, and sleeps in between for as long as that function
+// says, or until somebody wakes it.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace kvstore::engine {
+
+class Upkeep {
+ public:
+  Upkeep() = default;
+  ~Upkeep() { stop(); }
+
+  // `work` must not throw. Throws std::system_error when the thread cannot be started.
+  void start(std::function<std::chrono::milliseconds()> work);
+  // Any thread; cheap.
+  void wake();
+  // Returns once `work` has returned for the last time.
+  void stop();
+
+ private:
+  void run();
+
+  std::function<std::chrono::milliseconds()> work_;
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  bool awake_ = true;  // the first call comes at once
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace kvstore::engine

@@ -1,0 +1,230 @@
+// verify(): reads every byte that a store has on disk, and turns refusals into findings.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "kvstore/engine/inspect.h"
+#include "kvstore/wal/file_names.h"
+#include "kvstore/wal/log_walk.h"
+
+namespace kvstore::engine {
+
+namespace {
+
+using Severity = Finding::Severity;
+
+// A refusal of the walk, as a finding. The sentence ends in ". try: ..." where there is advice.
+Finding finding_of(const Status& status, Severity severity, uint64_t line, const std::string& dir) {
+  constexpr std::string_view kTry = ". try: ";
+  const std::string_view sentence = status.message();
+  const size_t end = sentence.rfind(kTry);
+  std::string_view advice = end == std::string_view::npos ? "" : sentence.substr(end + kTry.size());
+  // Right for whoever met the damage while opening; here it has just been done.
+  const std::string verify_first = fmt::format("kvctl verify {}, then ", dir);
+  if (advice.starts_with(verify_first)) advice.remove_prefix(verify_first.size());
+  return {.severity = severity,
+          .file = std::string(status.path()),
+          .line = line,
+          .offset = status.offset().value_or(0),
+          .bytes = 0,
+          .message = std::string(sentence.substr(0, end)),
+          .advice = std::string(advice)};
+}
+
+// What stands behind the last record. An owner cuts a torn tail before it writes anything, so what looks like one
+// beside an owner is the record that it is writing.
+Finding finding_of(const CutReport& torn, bool is_owned) {
+  const std::string place = fmt::format("{}:{} (byte {})", torn.file, torn.line, torn.offset);
+  Finding finding{.severity = is_owned ? Severity::kNote : Severity::kTornTail,
+                  .file = torn.file,
+                  .line = torn.line,
+                  .offset = torn.offset,
+                  .bytes = torn.bytes,
+                  .message = {},
+                  .advice = {}};
+  if (is_owned) {
+    finding.message = fmt::format("{}: {} bytes of a record that the process which has the store open is writing just now",
+                                  place, torn.bytes);
+  } else {
+    finding.message = fmt::format("{}: {} bytes: {}", place, torn.bytes, torn.reason);
+    finding.advice = "opening the store for writing, which cuts these bytes and keeps them in lost+found/";
+  }
+  return finding;
+}
+
+// How the rest of a damaged file looks: how many of the lines behind `offset` are intact.
+std::string look_behind(env::File& file, uint64_t offset) {
+  wal::ChunkReader reader(file, offset);
+  wal::Chunk chunk;
+  uint64_t intact = 0;
+  uint64_t damaged = 0;
+  for (;;) {
+    Result<bool> more = reader.next(chunk);
+    if (!more.ok() || !*more) break;
+    wal::decode_chunk(chunk);
+    for (const wal::LineRef& line : chunk.lines) {
+      const bool is_bad = line.kind == format::LineKind::kUnsealed || line.kind == format::LineKind::kBadCrc ||
+                          line.kind == format::LineKind::kMalformed;
+      ++(is_bad ? damaged : intact);
+    }
+  }
+  return fmt::format("from there on this file has {} intact and {} damaged lines", intact, damaged);
+}
+
+class Verifier {
+ public:
+  Verifier(env::Env& env, const std::string& dir, const std::function<void(const Progress&)>& on_progress)
+      : env_(env), dir_(dir), on_progress_(on_progress) {}
+
+  // kCompacted: a writer's compaction came in between; begin again.
+  Status run();
+  VerifyReport report;
+
+ private:
+  Status check_state();
+  Status check_history(const wal::StoreFiles& files);
+  void count(const wal::Records& records);
+  Status add_refusal(const Status& refusal);
+
+  env::Env& env_;
+  const std::string& dir_;
+  const std::function<void(const Progress&)>& on_progress_;
+  uint64_t total_bytes_ = 0;
+  uint64_t done_bytes_ = 0;
+  uint64_t next_progress_ = 0;
+};
+
+// OK: it is a finding now. Otherwise the reason why verifying cannot go on.
+Status Verifier::add_refusal(const Status& refusal) {
+  if (refusal.code() != Code::kCorruption && refusal.code() != Code::kUnsupported) return refusal;
+  uint64_t number = 0;
+  std::string behind;
+  Result<std::unique_ptr<env::File>> file = env_.open(std::string(refusal.path()), env::OpenMode::kRead);
+  if (file.ok() && refusal.offset().has_value()) {
+    Result<uint64_t> counted = wal::line_number_at(**file, *refusal.offset());
+    if (counted.ok()) number = *counted;
+    behind = look_behind(**file, *refusal.offset());
+  }
+  const bool newer = refusal.code() == Code::kUnsupported;
+  report.findings.push_back(finding_of(refusal, newer ? Severity::kUnsupported : Severity::kDamage, number, dir_));
+  if (!behind.empty()) {
+    report.findings.push_back({.severity = Severity::kNote,
+                               .file = std::string(refusal.path()),
+                               .line = number,
+                               .offset = refusal.offset().value_or(0),
+                               .bytes = 0,
+                               .message = std::move(behind),
+                               .advice = {}});
+  }
+  return {};
+}
+
+void Verifier::count(const wal::Records& records) {
+  constexpr uint64_t kProgressBytes = uint64_t{16} << 20;
+  if (records.lines.front().kind == format::LineKind::kEntry) {
+    report.entries += records.lines.size();
+  } else {
+    report.records += records.lines.size();
+    for (const wal::LineRef& line : records.lines) report.operations += line.op_count;
+  }
+  done_bytes_ += records.chunk->bytes.size();
+  if (on_progress_ && done_bytes_ >= next_progress_) {
+    on_progress_({.step = "verify", .done_bytes = done_bytes_, .total_bytes = std::max(done_bytes_, total_bytes_)});
+    next_progress_ = done_bytes_ + kProgressBytes;
+  }
+}
+
+// What an opening would read: the newest snapshot and the segments behind it.
+Status Verifier::check_state() {
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1);
+  if (!walk.ok()) return add_refusal(walk.status());
+  if (walk->base().has_value()) {
+    ++report.snapshots;
+    report.bytes += walk->base()->bytes;
+  }
+  bool looked_again = false;
+  for (;;) {
+    Result<std::optional<wal::Records>> records = walk->next();
+    if (!records.ok()) {
+      if (Status s = add_refusal(records.status()); !s.ok()) return s;
+      break;
+    }
+    if (records->has_value()) {
+      count(**records);
+      continue;
+    }
+    if (walk->end().kind != wal::WalkEnd::Kind::kTorn) break;
+    const bool is_owned = env_.is_locked(wal::join_path(dir_, wal::kLockName));
+    if (!is_owned && !std::exchange(looked_again, true)) continue;  // an owner may have finished the record and gone
+    report.findings.push_back(finding_of(walk->end().torn, is_owned));
+    break;
+  }
+  report.segments += walk->segments().size();
+  report.bytes += walk->bytes_accepted();
+  report.last_seq = walk->last_seq();
+  report.synced_seq = walk->synced_seq();
+  return {};
+}
+
+// What compaction has left for looking back.
+Status Verifier::check_history(const wal::StoreFiles& files) {
+  const format::Seq base = files.base_seq();
+  for (const wal::SnapshotFile& snapshot : files.snapshots) {
+    if (snapshot.last_seq == base) break;
+    Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env_, dir_, snapshot, 1);
+    Status refusal = reader.ok() ? Status() : reader.status();
+    while (refusal.ok()) {
+      Result<std::optional<wal::Records>> entries = reader->next();
+      if (!entries.ok()) refusal = std::move(entries).status();
+      if (!entries.ok() || !entries->has_value()) break;
+      count(**entries);
+    }
+    if (refusal.sys_errno() == ENOENT) return {Code::kCompacted, "a snapshot was removed"};
+    if (!refusal.ok()) {
+      if (Status s = add_refusal(refusal); !s.ok()) return s;
+    }
+    ++report.snapshots;
+    if (reader.ok()) report.bytes += reader->summary().bytes;
+  }
+  if (files.segments.empty() || files.segments.front().first_seq > base) return {};
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1, wal::LogWalk::Start::kHistory);
+  if (!walk.ok()) return add_refusal(walk.status());
+  while (walk->last_seq() < base) {  // then it comes to the live segments
+    Result<std::optional<wal::Records>> records = walk->next();
+    if (!records.ok()) return add_refusal(records.status());
+    if (!records->has_value()) break;
+    count(**records);
+  }
+  report.segments += files.segments.size() - files.live_segments().size();
+  report.bytes += walk->bytes_accepted();
+  return {};
+}
+
+Status Verifier::run() {
+  if (on_progress_) {
+    Result<StoreInfo> summary = info(env_, dir_);
+    if (!summary.ok()) return std::move(summary).status();
+    for (const SegmentInfo& segment : summary->segments) total_bytes_ += segment.bytes;
+    for (const SnapshotInfo& snapshot : summary->snapshots) total_bytes_ += snapshot.bytes;
+  }
+  if (Status s = check_state(); !s.ok()) return s;
+  Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
+  if (!files.ok()) return std::move(files).status();
+  return check_history(*files);
+}
+
+}  // namespace
+
+Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::function<void(const Progress&)>& on_progress) {
+  for (;;) {
+    Verifier verifier(env, dir, on_progress);
+    Status done = verifier.run();
+    if (done.ok()) return std::move(verifier.report);
+    if (done.code() != Code::kCompacted) return done;
+  }
+}
+
+}  // namespace kvstore::engine

@@ -1,0 +1,131 @@
+// LogCursor: the public face of wal::LogWalk. Read-only by construction: like verify.cc and info.cc it never opens a
+// file for writing or touches the lock.
+#include "kvstore/inspect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cerrno>
+#include <utility>
+
+#include "kvstore/engine/inspect.h"
+#include "kvstore/format/decode.h"
+#include "kvstore/wal/file_names.h"
+
+namespace kvstore::inline v1 {
+
+// ---- LogCursor -----------------------------------------------------------------------------------
+
+namespace {
+
+LogOp::Kind kind_of(const format::Op& op) {
+  switch (op.kind) {
+    case format::Op::Kind::kPut:
+      break;
+    case format::Op::Kind::kDel:
+      return LogOp::Kind::kDel;
+    case format::Op::Kind::kEvict:
+      return LogOp::Kind::kEvict;
+  }
+  return LogOp::Kind::kPut;
+}
+
+}  // namespace
+
+struct LogCursor::Impl {
+  explicit Impl(wal::LogWalk w) : walk(std::move(w)) {}
+
+  wal::LogWalk walk;
+  std::optional<wal::Records> records;   // the chunk at hand
+  size_t next_line = 0;                  // in it
+  std::vector<format::Op> ops;
+  base::Scratch scratch;
+  LogRecord record;
+  std::optional<CutReport> torn;
+
+  // Line numbers are counted along the way: `counted` bytes of `counted_file` hold `newlines` newlines.
+  std::string counted_file;
+  uint64_t counted = 0;
+  uint64_t newlines = 0;
+
+  uint64_t number_of(const wal::Chunk& chunk, const wal::LineRef& line, std::string_view path) {
+    if (path != counted_file) {
+      counted_file = path;
+      counted = newlines = 0;
+    }
+    // Everything before the chunk was in an earlier chunk, or is filler between two readings of a growing file.
+    const std::string_view text = chunk.bytes.view();
+    const uint64_t from = std::max(counted, chunk.offset) - chunk.offset;
+    newlines += static_cast<uint64_t>(std::count(text.begin() + static_cast<ptrdiff_t>(from), text.begin() + line.begin, '\n'));
+    counted = chunk.offset_of(line);
+    return newlines + 1;
+  }
+};
+
+LogCursor::LogCursor(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+LogCursor::LogCursor(LogCursor&&) noexcept = default;
+LogCursor& LogCursor::operator=(LogCursor&&) noexcept = default;
+LogCursor::~LogCursor() = default;
+
+Result<LogCursor> LogCursor::open(const std::filesystem::path& dir) {
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env::posix_env(), dir.string(), 1, wal::LogWalk::Start::kHistory);
+  if (!walk.ok()) return std::move(walk).status();
+  return LogCursor(std::make_unique<Impl>(*std::move(walk)));
+}
+
+Result<const LogRecord*> LogCursor::next() {
+  Impl& c = *impl_;
+  if (!c.records.has_value() || c.next_line == c.records->lines.size()) {
+    Result<std::optional<wal::Records>> records = c.walk.next();
+    if (!records.ok()) return std::move(records).status();
+    c.records = *std::move(records);
+    c.next_line = 0;
+    c.torn.reset();
+    if (!c.records.has_value()) {
+      if (c.walk.end().kind == wal::WalkEnd::Kind::kTorn) c.torn = c.walk.end().torn;
+      return static_cast<const LogRecord*>(nullptr);
+    }
+  }
+  const wal::Chunk& chunk = *c.records->chunk;
+  const wal::LineRef& ref = c.records->lines[c.next_line++];
+  c.ops.clear();
+  c.scratch.clear();
+  const format::Line line = format::decode(chunk.text(ref), c.ops, c.scratch);
+
+  LogRecord& record = c.record;
+  record.seq = line.stamp.seq;
+  record.ts_us = line.stamp.ts_us;
+  record.synced = line.stamp.synced;
+  record.by = line.by;
+  record.is_batch = line.is_batch;
+  record.ops.clear();
+  for (const format::Op& op : c.ops) {
+    record.ops.push_back({.kind = kind_of(op),
+                          .key = op.key,
+                          .value = op.value,
+                          .is_json = op.is_json,
+                          .expires_us = op.expires_us});
+  }
+  record.line = chunk.text(ref);
+  record.file = c.records->path;
+  record.line_number = c.number_of(chunk, ref, c.records->path);
+  record.offset = chunk.offset_of(ref);
+  return &record;
+}
+
+const std::optional<CutReport>& LogCursor::torn_tail() const noexcept { return impl_->torn; }
+
+// ---- verify --------------------------------------------------------------------------------------
+
+bool VerifyReport::has(Finding::Severity severity) const noexcept {
+  return std::any_of(findings.begin(), findings.end(), [severity](const Finding& f) { return f.severity == severity; });
+}
+
+Result<VerifyReport> verify(const std::filesystem::path& dir, const std::function<void(const Progress&)>& on_progress) {
+  return engine::verify(env::posix_env(), dir.string(), on_progress);
+}
+
+Result<StoreInfo> info(const std::filesystem::path& dir) { return engine::info(env::posix_env(), dir.string()); }
+
+}  // namespace kvstore::inline v1

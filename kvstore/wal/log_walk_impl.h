@@ -1,0 +1,78 @@
+// The inside of LogWalk. log_walk.cc goes forward through what is well, log_walk_stop.cc decides what a line means
+// that is not, and what the end of a file does.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kvstore/wal/log_walk.h"
+
+namespace kvstore::wal {
+
+struct LogWalk::Impl {
+  env::Env& env;
+  std::string dir;
+  unsigned threads;
+
+  std::vector<Segment> segments;
+  Owner owner;
+  std::string uuid;
+  std::optional<SnapshotReader> snapshot;            // being read, before the first segment
+  std::optional<SnapshotReader::Summary> base;       // what it says
+  format::Seq covered = 0;                           // the newest snapshot holds all records up to here
+
+  // The place: segments[index], behind everything accepted.
+  size_t index = 0;
+  uint64_t offset = 0;
+  bool newline = true;
+  bool in_segment = false;  // its header has been accepted
+  bool sealed = false;      // its closing line has been accepted
+  std::unique_ptr<env::File> file;
+  std::unique_ptr<ChunkPipeline> pipeline;  // null: to be opened at `offset`
+  std::unique_ptr<ChunkPipeline> lent;      // keeps the handed-out chunk alive when `pipeline` is done with
+  std::string path;
+
+  // The second look (log_walk.h): the place where reading has already been done twice.
+  std::optional<std::pair<size_t, uint64_t>> looked_twice;
+
+  format::Seq expected = 1;
+  int64_t last_ts_us = 0;
+  format::Seq synced = 0;
+  uint64_t bytes_accepted = 0;
+  uint64_t snapshot_bytes = 0;  // read so far
+  Status failure;               // once set, every next() repeats it
+  WalkEnd end;
+
+  Impl(env::Env& e, std::string d, unsigned t) : env(e), dir(std::move(d)), threads(t) {}
+
+  [[nodiscard]] bool is_last() const { return index + 1 == segments.size(); }
+
+  // log_walk.cc
+  Status begin(const StoreFiles& files, Start start);
+  Status begin_with_snapshot(const SnapshotFile& newest);
+  Result<std::optional<Records>> next();
+  Result<std::optional<Records>> next_entries();
+  Status open_segment();
+  bool accept(const Chunk& chunk, const LineRef& line);
+  bool accept_header(std::string_view text);
+
+  // log_walk_stop.cc
+  bool second_look();
+  Result<bool> finish_segment();
+  Result<bool> finish_bad_line(const Chunk& chunk, const LineRef& line);
+  Result<bool> rotation_was_cut_short();
+  void move_on();
+  void leave_unsettled();
+  Result<format::Seq> highest_voucher_behind(uint64_t from);
+  Result<uint64_t> end_of_content(uint64_t from);
+  Status damage(Code code, uint64_t at, std::string_view what);
+  Status refuse(Status status);
+  Result<bool> was_compacted();
+  Status compacted();
+};
+
+}  // namespace kvstore::wal

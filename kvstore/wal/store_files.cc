@@ -1,0 +1,65 @@
+#include "kvstore/wal/store_files.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <iterator>
+#include <utility>
+
+#include "kvstore/base/error.h"
+#include "kvstore/wal/file_names.h"
+
+namespace kvstore::wal {
+
+using base::error;
+using format::Seq;
+
+std::vector<Segment> StoreFiles::live_segments() const {
+  std::vector<Segment> live;
+  std::copy_if(segments.begin(), segments.end(), std::back_inserter(live),
+               [base = base_seq()](const Segment& segment) { return segment.first_seq > base; });
+  return live;
+}
+
+Result<StoreFiles> list_store_files(env::Env& env, const std::string& dir) {
+  Result<std::vector<std::string>> names = env.list(dir);
+  if (!names.ok()) {
+    const int cause = names.status().sys_errno();
+    if (cause == ENOENT) return error(Code::kNotAStore, "{}: no such directory", dir).at(dir);
+    if (cause == ENOTDIR) return error(Code::kNotAStore, "{}: not a directory, so not a store", dir).at(dir);
+    return std::move(names).status();
+  }
+  StoreFiles files;
+  for (std::string& name : *names) {  // sorted, and so are the numbers in names of one kind
+    if (const std::optional<Seq> first = parse_segment_name(name)) {
+      files.segments.push_back({std::move(name), *first});
+    } else if (const std::optional<Seq> last = parse_snapshot_name(name)) {
+      files.snapshots.push_back({std::move(name), *last});
+    }
+  }
+  return files;
+}
+
+Result<uint64_t> line_number_at(env::File& file, uint64_t offset) {
+  std::array<char, size_t{64} << 10> block;
+  uint64_t line = 1;
+  for (uint64_t at = 0; at < offset;) {
+    const size_t want = std::min<uint64_t>(block.size(), offset - at);
+    Result<size_t> got = file.read_at(at, {block.data(), want});
+    if (!got.ok()) return std::move(got).status();
+    line += static_cast<uint64_t>(std::count(block.data(), block.data() + *got, '\n'));
+    if (*got < want) break;
+    at += *got;
+  }
+  return line;
+}
+
+Status damage_at(env::File* file, const std::string& path, uint64_t at, Code code, std::string_view what) {
+  uint64_t number = 0;
+  if (file != nullptr) {
+    if (Result<uint64_t> counted = line_number_at(*file, at); counted.ok()) number = *counted;
+  }
+  return error(code, "{}:{} (byte {}): {}", path, number, at, what).at(path, at);
+}
+
+}  // namespace kvstore::wal

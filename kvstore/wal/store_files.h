@@ -1,0 +1,45 @@
+// Which files a store consists of. There is no manifest: the directory listing decides. The state is the newest
+// snapshot plus the segments behind it; whatever is older is history, or was about to be removed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvstore/env/env.h"
+#include "kvstore/format/record.h"
+#include "kvstore/status.h"
+
+namespace kvstore::wal {
+
+struct Segment {
+  std::string name{};         // in the store's directory
+  format::Seq first_seq = 0;  // from the name; the header must agree
+};
+
+struct SnapshotFile {
+  std::string name{};
+  format::Seq last_seq = 0;
+};
+
+struct StoreFiles {
+  std::vector<SnapshotFile> snapshots{};  // oldest first
+  std::vector<Segment> segments{};        // oldest first
+
+  // The record behind which the live segments begin: 0 without a snapshot.
+  [[nodiscard]] format::Seq base_seq() const noexcept { return snapshots.empty() ? 0 : snapshots.back().last_seq; }
+  // The segments that count for the state.
+  [[nodiscard]] std::vector<Segment> live_segments() const;
+};
+
+// kNotAStore when the directory does not exist.
+Result<StoreFiles> list_store_files(env::Env& env, const std::string& dir);
+
+// The 1-based number of the line that starts at `offset`.
+Result<uint64_t> line_number_at(env::File& file, uint64_t offset);
+
+// "path:line (byte at): what", with path() and offset() set. `file` may be null: then the line is 0.
+Status damage_at(env::File* file, const std::string& path, uint64_t at, Code code, std::string_view what);
+
+}  // namespace kvstore::wal

@@ -1,0 +1,377 @@
+// Compaction and backup: what they leave on disk, and that no state is ever lost or changed by them. Crashes in the
+// middle are store_power_cut_test.cc's and crash_runner's.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kvstore/kvstore.h"
+#include "tests/support/seed.h"
+#include "tests/support/store_test.h"
+
+namespace kvstore::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CompactionTest : public StoreTest {
+ protected:
+  // The names in the store's directory, without LOCK.
+  std::vector<std::string> files() {
+    std::vector<std::string> names;
+    for (const auto& item : fs::directory_iterator(dir())) {
+      if (item.path().filename() != "LOCK") names.push_back(item.path().filename());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  void put(const std::string& key, const std::string& value, const WriteOptions& options = {}) {
+    const Status s = store_->put(key, value, options);
+    ASSERT_TRUE(s.ok()) << s.message();
+  }
+  CompactionReport compact() {
+    Result<CompactionReport> report = store_->compact();
+    EXPECT_TRUE(report.ok()) << report.status().message();
+    return report.ok() ? *report : CompactionReport();
+  }
+  std::string refusal() {
+    expects_damage_ = true;
+    Result<Store> store = Store::open(dir());
+    if (store.ok()) return "opened";
+    Result<VerifyReport> report = verify(dir());
+    EXPECT_TRUE(report.ok() && !report->findings.empty());
+    return std::string(code_name(store.status().code())) + ": " + std::string(store.status().message());
+  }
+};
+
+using Names = std::vector<std::string>;
+
+TEST_F(CompactionTest, LeavesOneSnapshotAndOneSegmentWithTheSameState) {
+  open({.segment_bytes = 4096});
+  for (int i = 0; i < 100; ++i) put("k" + std::to_string(i % 10), std::string(200, 'v') + std::to_string(i));
+  ASSERT_TRUE(store_->put_json("doc", R"({"a": [1, 2]})").ok());
+  ASSERT_TRUE(*store_->del("k3"));
+  const auto before = contents_of(*store_);
+  const CompactionReport report = compact();
+  EXPECT_EQ(report.seq, 102U);
+  EXPECT_EQ(report.entries, 10U);
+  EXPECT_GT(report.files_removed, 4U);
+  EXPECT_EQ(files(), (Names{"snapshot-00000000000000000102.jsonl", "wal-00000000000000000103.jsonl"}));
+  EXPECT_EQ(contents_of(*store_), before);
+  put("later", "1");
+  EXPECT_EQ(store_->last_seq(), 103U);
+}
+
+TEST_F(CompactionTest, KeepsVersionsSoThatCompareAndSetSurvivesIt) {
+  open();
+  put("a", "1");
+  put("b", "1");
+  put("a", "2");
+  compact();
+  open({.create_if_missing = false});
+  EXPECT_EQ(store_->get_entry("a")->version, 3U);
+  EXPECT_EQ(store_->get_entry("b")->version, 2U);
+  EXPECT_EQ(store_->recovery().snapshot_seq, 3U);
+  EXPECT_EQ(store_->recovery().snapshot_entries, 2U);
+  EXPECT_EQ(store_->recovery().records, 0U);
+  EXPECT_TRUE(store_->put("a", "3", {.if_version = 3}).ok());
+  EXPECT_EQ(store_->put("b", "3", {.if_version = 3}).code(), Code::kConflict);
+}
+
+TEST_F(CompactionTest, OfAnEmptyOrAnUnchangedStoreDoesNothing) {
+  open();
+  EXPECT_EQ(compact().seq, 0U);
+  EXPECT_EQ(files(), (Names{"wal-00000000000000000001.jsonl"}));
+  put("a", "1");
+  EXPECT_EQ(compact().seq, 1U);
+  const Names after = files();
+  const CompactionReport again = compact();
+  EXPECT_EQ(again.entries, 1U);
+  EXPECT_EQ(again.files_removed, 0U);
+  EXPECT_EQ(files(), after);
+}
+
+TEST_F(CompactionTest, WhatHadExpiredStaysGoneAlsoWhenTheClockJumpsBack) {
+  open(clocked());
+  put("short", "1", {.ttl = std::chrono::seconds(10)});
+  put("long", "1", {.ttl = std::chrono::hours(10)});
+  now_us += 20'000'000;
+  compact();
+  now_us -= 15'000'000;  // "short" would be alive by this clock
+  EXPECT_FALSE(store_->contains("short"));
+  EXPECT_TRUE(store_->contains("long"));
+  open(clocked());
+  EXPECT_FALSE(store_->contains("short"));
+  EXPECT_TRUE(store_->contains("long"));
+  put("new", "1", {.ttl = std::chrono::seconds(1)});
+  EXPECT_TRUE(store_->contains("new"));
+}
+
+TEST_F(CompactionTest, RunsByItselfWhenTheLogHasOutgrownTheState) {
+  open({.segment_bytes = uint64_t{256} << 10, .compact_min_bytes = uint64_t{512} << 10});
+  for (int i = 0; i < 20'000; ++i) put("k" + std::to_string(i % 10), std::string(100, 'v'));
+  for (int wait = 0; wait < 100 && store_->stats().compactions == 0; ++wait) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_GT(store_->stats().compactions, 0U);
+  EXPECT_LT(store_->stats().log_bytes, uint64_t{3} << 20);
+  EXPECT_EQ(store_->stats().entries, 10U);
+}
+
+TEST_F(CompactionTest, KeepsWholeIntervalsOfHistoryAsFarAsTheyFit) {
+  open({.keep_history_bytes = 1'000'000});
+  put("a", "1");
+  compact();
+  put("a", "2");
+  compact();
+  put("a", "3");
+  EXPECT_EQ(files(), (Names{"snapshot-00000000000000000001.jsonl", "snapshot-00000000000000000002.jsonl",
+                            "wal-00000000000000000001.jsonl", "wal-00000000000000000002.jsonl",
+                            "wal-00000000000000000003.jsonl"}));
+  Result<LogCursor> log = LogCursor::open(dir());
+  ASSERT_TRUE(log.ok());
+  std::string values;
+  for (Result<const LogRecord*> record = log->next(); record.ok() && *record != nullptr; record = log->next()) {
+    values += (*record)->ops[0].value;
+  }
+  EXPECT_EQ(values, "123");
+  open({.keep_history_bytes = 800});  // room for one interval
+  compact();
+  EXPECT_EQ(files(), (Names{"snapshot-00000000000000000002.jsonl", "snapshot-00000000000000000003.jsonl",
+                            "wal-00000000000000000003.jsonl", "wal-00000000000000000004.jsonl"}));
+  open();
+  put("b", "1");
+  compact();
+  EXPECT_EQ(files(), (Names{"snapshot-00000000000000000004.jsonl", "wal-00000000000000000005.jsonl"}));
+}
+
+TEST_F(CompactionTest, KeepsHistoryByAge) {
+  open(clocked({.keep_history_for = std::chrono::seconds(100)}));
+  put("a", "1");
+  compact();
+  now_us += 60'000'000;
+  put("a", "2");
+  compact();
+  EXPECT_EQ(files().size(), 5U);
+  now_us += 60'000'000;  // the first interval ended 120 s ago, the second 60 s
+  put("a", "3");
+  compact();
+  EXPECT_EQ(files(), (Names{"snapshot-00000000000000000001.jsonl", "snapshot-00000000000000000002.jsonl",
+                            "snapshot-00000000000000000003.jsonl", "wal-00000000000000000002.jsonl",
+                            "wal-00000000000000000003.jsonl", "wal-00000000000000000004.jsonl"}));
+}
+
+TEST_F(CompactionTest, BesideWritersLosesNothingAndChangesNothing) {
+  std::mt19937_64 random(seed());
+  open({.segment_bytes = uint64_t{64} << 10});
+  std::atomic<bool> done{false};
+  std::thread compactor([&] {
+    while (!done.load()) ASSERT_TRUE(store_->compact().ok());
+  });
+  std::map<std::string, std::string> expected;
+  for (int i = 0; i < 30'000 || store_->stats().compactions < 3; ++i) {
+    const std::string key = "k" + std::to_string(random() % 500);
+    if (random() % 5 == 0) {
+      ASSERT_EQ(*store_->del(key), expected.erase(key) == 1);
+    } else {
+      expected[key] = std::to_string(i);
+      put(key, expected[key]);
+    }
+  }
+  done = true;
+  compactor.join();
+  EXPECT_EQ(contents_of(*store_), expected);
+  open({.create_if_missing = false});
+  EXPECT_EQ(contents_of(*store_), expected);
+}
+
+TEST_F(CompactionTest, ReadersFromOutsideWorkBesideIt) {
+  open({.segment_bytes = 4096});
+  for (int i = 0; i < 100; ++i) put("k" + std::to_string(i), std::string(100, 'v'));
+  std::atomic<bool> done{false};
+  std::thread compactor([&] {
+    for (int i = 0; !done.load(); ++i) {
+      ASSERT_TRUE(store_->put("k" + std::to_string(i % 100), std::string(100, 'w')).ok());
+      if (i % 3 == 0) {
+        ASSERT_TRUE(store_->compact().ok());
+      }
+    }
+  });
+  for (int i = 0; i < 60; ++i) {
+    Result<Store> reader = Store::open(dir(), {.read_only = true});
+    ASSERT_TRUE(reader.ok()) << reader.status().message();
+    ASSERT_EQ(reader->scan()->size(), 100U);
+    Result<VerifyReport> report = verify(dir());
+    ASSERT_TRUE(report.ok()) << report.status().message();
+    ASSERT_FALSE(report->has(Finding::Severity::kDamage)) << report->findings[0].message;
+    ASSERT_TRUE(info(dir()).ok());
+  }
+  done = true;
+  compactor.join();
+}
+
+TEST_F(CompactionTest, CanBeCancelledAndLeavesEverythingAsItWas) {
+  open();
+  for (int i = 0; i < 5000; ++i) put("k" + std::to_string(i), std::string(100, 'v'));
+  store_->cancel_compaction();  // none is under way: says nothing about the next one
+  std::atomic<bool> done{false};
+  std::thread canceller([&] {
+    while (!done.load()) store_->cancel_compaction();
+  });
+  Result<CompactionReport> report = store_->compact();
+  done = true;
+  canceller.join();
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().code(), Code::kCancelled);
+  EXPECT_EQ(files(), (Names{"wal-00000000000000000001.jsonl", "wal-00000000000000005001.jsonl"}));
+  EXPECT_EQ(compact().entries, 5000U);
+}
+
+// ---- damage --------------------------------------------------------------------------------------
+
+TEST_F(CompactionTest, ADamagedSnapshotIsRefusedWhereverTheDamageIs) {
+  open();
+  for (int i = 0; i < 5; ++i) put("k" + std::to_string(i), "value");
+  compact();
+  close();
+  const fs::path snapshot = dir() / "snapshot-00000000000000000005.jsonl";
+  const std::string whole = bytes_of(snapshot);
+  for (size_t at = 0; at < whole.size(); ++at) {
+    std::string bytes = whole;
+    bytes[at] ^= 1;
+    write_bytes(snapshot, bytes);
+    ASSERT_TRUE(refusal().starts_with("Corruption: " + snapshot.string() + ":")) << at << ": " << refusal();
+  }
+  for (size_t size = 0; size + 1 < whole.size(); ++size) {  // without its last newline it is whole
+    write_bytes(snapshot, whole.substr(0, size));
+    ASSERT_TRUE(refusal().starts_with("Corruption: " + snapshot.string() + ":")) << size << ": " << refusal();
+  }
+  write_bytes(snapshot, whole);
+  EXPECT_EQ(refusal(), "opened");
+}
+
+TEST_F(CompactionTest, LinesOfASnapshotThatWereExchangedOrRepeatedAreNoticed) {
+  open();
+  for (int i = 0; i < 3; ++i) put("k" + std::to_string(i), "value");
+  compact();
+  close();
+  const fs::path snapshot = dir() / "snapshot-00000000000000000003.jsonl";
+  const std::vector<std::string> lines = lines_of(snapshot);
+  ASSERT_EQ(lines.size(), 5U);
+  const auto refused_with = [&](std::vector<std::string> order, const std::string& reason) {
+    std::string text;
+    for (const std::string& line : order) text += line + "\n";
+    write_bytes(snapshot, text);
+    EXPECT_NE(refusal().find(reason), std::string::npos) << refusal();
+  };
+  refused_with({lines[0], lines[2], lines[1], lines[3], lines[4]}, "not as a whole");
+  refused_with({lines[0], lines[1], lines[1], lines[3], lines[4]}, "not as a whole");
+  refused_with({lines[0], lines[1], lines[2], lines[4]}, "the footer counts 3 entries, but 2 stand in the file");
+  refused_with({lines[0], lines[1], lines[2], lines[3], lines[4], lines[4]}, "a line stands behind the footer");
+  refused_with({lines[1], lines[2], lines[3], lines[4]}, "the header of a snapshot should stand here");
+}
+
+TEST_F(CompactionTest, AMissingSnapshotOrTheSegmentBehindItIsNoticed) {
+  open();
+  put("a", "1");
+  compact();
+  put("a", "2");
+  close();
+  const fs::path snapshot = dir() / "snapshot-00000000000000000001.jsonl";
+  const fs::path segment = dir() / "wal-00000000000000000002.jsonl";
+  fs::rename(snapshot, dir() / "away");
+  EXPECT_NE(refusal().find("the log begins with wal-00000000000000000002.jsonl, so the files with the 1 records before it are missing"),
+            std::string::npos)
+      << refusal();
+  fs::rename(dir() / "away", snapshot);
+  fs::rename(segment, dir() / "away");
+  EXPECT_NE(refusal().find("names wal-00000000000000000002.jsonl as the next segment, but that file is missing"), std::string::npos)
+      << refusal();
+  fs::rename(dir() / "away", segment);
+  EXPECT_EQ(refusal(), "opened");
+}
+
+TEST_F(CompactionTest, ASnapshotOfAnotherStoreOrAnotherPlaceIsRefused) {
+  open();
+  put("a", "1");
+  compact();
+  close();
+  const fs::path snapshot = dir() / "snapshot-00000000000000000001.jsonl";
+  const std::string foreign = bytes_of(snapshot);
+  fs::remove_all(dir());
+  open();
+  put("a", "1");
+  compact();
+  put("a", "2");
+  close();
+  const std::string own = bytes_of(snapshot);
+  write_bytes(snapshot, foreign);
+  EXPECT_NE(refusal().find("a snapshot of store"), std::string::npos) << refusal();
+  write_bytes(snapshot, own);
+  write_bytes(dir() / "snapshot-00000000000000000002.jsonl", own);
+  EXPECT_TRUE(refusal().starts_with("Corruption: ")) << refusal();
+}
+
+TEST_F(CompactionTest, WhatACrashLeftBehindIsClearedAwayByTheNextOpening) {
+  open({.keep_history_bytes = 1'000'000});
+  put("a", "1");
+  compact();
+  put("a", "2");
+  compact();
+  close();
+  write_bytes(dir() / "snapshot-00000000000000000009.jsonl.tmp", "half");
+  EXPECT_EQ(files().size(), 6U);
+  open();
+  EXPECT_EQ(files(), (Names{"snapshot-00000000000000000002.jsonl", "wal-00000000000000000003.jsonl"}));
+  EXPECT_EQ(store_->get("a"), "2");
+}
+
+// ---- backup --------------------------------------------------------------------------------------
+
+TEST_F(CompactionTest, ABackupIsAStoreOfItsOwn) {
+  open();
+  for (int i = 0; i < 100; ++i) put("k" + std::to_string(i), std::to_string(i));
+  const fs::path copy = dir().parent_path() / "copy";
+  Result<BackupReport> report = store_->backup(copy);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(report->seq, 100U);
+  EXPECT_EQ(report->entries, 100U);
+  put("k0", "changed");
+  Result<Store> backup = Store::open(copy, {.create_if_missing = false});
+  ASSERT_TRUE(backup.ok()) << backup.status().message();
+  EXPECT_EQ(backup->get("k0"), "0");
+  EXPECT_EQ(backup->scan()->size(), 100U);
+  EXPECT_EQ(backup->last_seq(), 100U);
+  EXPECT_TRUE(backup->put("k0", "other").ok());
+  ASSERT_TRUE(backup->close().ok());
+  EXPECT_TRUE(verify(copy)->findings.empty());
+  EXPECT_NE(info(copy)->uuid, info(dir())->uuid);
+}
+
+TEST_F(CompactionTest, ABackupOfAnEmptyStoreOpensEmpty) {
+  open();
+  const fs::path copy = dir().parent_path() / "copy";
+  ASSERT_TRUE(store_->backup(copy).ok());
+  Result<Store> backup = Store::open(copy, {.create_if_missing = false});
+  ASSERT_TRUE(backup.ok()) << backup.status().message();
+  EXPECT_EQ(backup->scan()->size(), 0U);
+}
+
+TEST_F(CompactionTest, ABackupNeverOverwritesAnything) {
+  open();
+  put("a", "1");
+  const fs::path copy = dir().parent_path() / "copy";
+  fs::create_directory(copy);
+  write_bytes(copy / "precious", "bytes");
+  Result<BackupReport> report = store_->backup(copy);
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(store_->backup(dir()).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(bytes_of(copy / "precious"), "bytes");
+}
+
+}  // namespace
+}  // namespace kvstore::testing

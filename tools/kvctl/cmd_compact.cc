@@ -1,0 +1,100 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <vector>
+
+#include "kvstore/inspect.h"
+#include "tools/kvctl/access.h"
+#include "tools/kvctl/commands.h"
+#include "tools/kvctl/text.h"
+
+namespace kvctl {
+namespace {
+
+using kvstore::CompactionReport;
+using kvstore::Result;
+using kvstore::Store;
+
+struct Args {
+  std::string dir;
+  bool dry_run = false;
+  Format format = Format::kText;
+};
+
+// What would be written and removed. Takes no lock and changes nothing.
+Outcome plan(const Args& args, Stdio& io) {
+  const Result<kvstore::StoreInfo> info = kvstore::info(args.dir);
+  if (!info.ok()) return info.status();
+  const Result<Store> store = open_for_reading(args.dir, io);
+  if (!store.ok()) return store.status();
+  const kvstore::Stats stats = store->stats();
+  uint64_t bytes = 0;
+  uint64_t files = 0;
+  std::vector<std::string> lines;
+  const auto covered = [&](const std::string& file, uint64_t size) {
+    lines.push_back(fmt::format("remove     {}  {}", escape(file), human_bytes(size)));
+    bytes += size;
+    ++files;
+  };
+  for (const kvstore::SnapshotInfo& snapshot : info->snapshots) covered(snapshot.file, snapshot.bytes);
+  for (const kvstore::SegmentInfo& segment : info->segments) covered(segment.file, segment.bytes);
+  if (args.format == Format::kJson) {
+    io.out.line(JsonObject()
+                    .number("seq", store->last_seq())
+                    .number("entries", stats.entries)
+                    .number("files_covered", files)
+                    .number("bytes_covered", bytes)
+                    .finish());
+    return Exit::kOk;
+  }
+  io.out.line(fmt::format("write      a snapshot of {}, as of sequence number {}, about {}", count_of(stats.entries, "entry", "entries"),
+                          store->last_seq(), human_bytes(stats.live_bytes)));
+  for (const std::string& line : lines) io.out.line(line);
+  io.out.line(fmt::format("nothing was changed: {} in {} would give way", human_bytes(bytes), count_of(files, "file")));
+  return Exit::kOk;
+}
+
+Outcome compact(const Args& args, Stdio& io) {
+  if (args.dry_run) return plan(args, io);
+  Result<Store> store = open_for_writing(args.dir, IfMissing::kFail, io);
+  if (!store.ok()) return store.status();
+  const Result<CompactionReport> report = store->compact();
+  if (!report.ok()) return report.status();
+  if (args.format == Format::kJson) {
+    io.out.line(JsonObject()
+                    .number("seq", report->seq)
+                    .number("entries", report->entries)
+                    .number("snapshot_bytes", report->snapshot_bytes)
+                    .number("log_bytes", report->log_bytes)
+                    .number("files_removed", report->files_removed)
+                    .finish());
+  } else {
+    io.out.line(fmt::format("{}: {} of log became a snapshot of {}, {}; {} removed", escape_message(args.dir),
+                            human_bytes(report->log_bytes), count_of(report->entries, "entry", "entries"),
+                            human_bytes(report->snapshot_bytes), count_of(report->files_removed, "file")));
+  }
+  return store->close();
+}
+
+}  // namespace
+
+const Command kCompact = {
+    .name = "compact",
+    .arguments = "DIR",
+    .summary = "Writes the state to a snapshot and drops the log that it covers",
+    .details =
+        "The state and all sequence numbers stay as they are; the history before them goes. A store that is in use does\n"
+        "this by itself as its log grows.\n",
+    .example =
+        "  kvctl compact mydb --dry-run\n"
+        "  kvctl compact mydb",
+    .declare = [](Cli& cli) -> Run {
+      auto args = std::make_shared<Args>();
+      cli.dir(args->dir);
+      cli.flag("--dry-run", args->dry_run, "only tell what would be written and removed");
+      cli.format(args->format, {Format::kText, Format::kJson});
+      return [args](Stdio& io) { return compact(*args, io); };
+    },
+};
+
+}  // namespace kvctl
