@@ -286,6 +286,20 @@ TEST_F(KvctlTest, VerifyAndReadingJudgeEveryGoldenLogAsExpected) {
   EXPECT_GE(judged, 19);
 }
 
+TEST_F(KvctlTest, LogTellsWhatTheStoreEvictedFromWhatSomebodyDeleted) {
+  const std::string evicted = std::string(KVSTORE_SOURCE_DIR) + "/data/golden/evicted";
+  EXPECT_EQ(kvctl({"log", evicted, "--op", "evict"}).out,
+            "       2 2025-11-22T08:26:40.002000Z evict a\n"
+            "       3 2025-11-22T08:26:40.003000Z evict \\xff  batch=1/3\n"
+            "       3 2025-11-22T08:26:40.003000Z evict absent  batch=3/3\n");
+  EXPECT_EQ(kvctl({"log", evicted, "--op", "del"}).out, "");
+  EXPECT_EQ(kvctl({"batch", "db"}, R"({"op":"evict","key":"a"})"
+                                   "\n")
+                .exit_code,
+            2)
+      << "only the store itself evicts";
+}
+
 TEST_F(KvctlTest, HelpHasAPageWithAnExampleForEveryCommand) {
   int pages = 0;
   for (const std::string& line : lines_of_text(kvctl({"help"}).out)) {

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kvstore/engine/engine.h"
@@ -39,7 +40,8 @@ Options options_for(LogIo io) {
   return {.sync_interval = std::chrono::hours(1),  // all syncs are the workload's own
           .log_io = io,
           .segment_bytes = 4096,
-          .replay_threads = 1};
+          .replay_threads = 1,
+          .compact_at_percent = 0};  // all compactions too
 }
 
 State contents_of(const Engine& engine) {
@@ -135,6 +137,24 @@ class Plug {
     ASSERT_TRUE(report.ok()) << where;
     for (const Finding& finding : report->findings) FAIL() << where << "\n" << finding.message;
     ASSERT_EQ(report->last_seq, seq + 1) << where;
+    if (++reopened_ % 8 == 0) compact_what_is_left(left, where);
+  }
+
+  // Leftovers of the crash are in nobody's way: not a compaction's, not those of the store behind it.
+  void compact_what_is_left(env::Env& left, const std::string& where) {
+    Result<std::unique_ptr<Engine>> engine = Engine::open(left, "db", options_for(io_));
+    ASSERT_TRUE(engine.ok()) << where << "\n" << engine.status().message();
+    const State before = contents_of(**engine);
+    Result<CompactionReport> compacted = (*engine)->compact();
+    ASSERT_TRUE(compacted.ok()) << where << "\n" << compacted.status().message();
+    ASSERT_TRUE((*engine)->close().ok()) << where;
+    Result<std::vector<std::string>> names = left.list("db");
+    ASSERT_TRUE(names.ok());
+    std::erase_if(*names, [](const std::string& name) { return name == "LOCK" || name == "lost+found"; });
+    ASSERT_EQ(names->size(), 2U) << where << ": a snapshot and a segment should be left";
+    engine = Engine::open(left, "db", options_for(io_));
+    ASSERT_TRUE(engine.ok()) << where << "\n" << engine.status().message();
+    ASSERT_EQ(contents_of(**engine), before) << where;
   }
 
   // The plug is pulled a second time, at every operation of the opening that follows the first.
@@ -155,6 +175,7 @@ class Plug {
   LogIo io_;
   std::atomic<uint64_t> crashes_{0};
   std::atomic<uint64_t> cuts_{0};
+  std::atomic<uint64_t> reopened_{0};
 };
 
 // One random operation against engine and ledger.
@@ -237,6 +258,10 @@ TEST_P(PowerCut, LeavesAPrefixWithAllThatWasPromised) {
       step(**engine, ledger, random);
       // Puts into the mapping are no I/O operations: crash between them too.
       if (i % (4 * static_cast<int>(kEveryNth)) == 0) plug.pull(env, ledger, fmt::format("after step {}", i), 1'000'000 + ++moments, false);
+      if (i % 60 == 30) {
+        Result<CompactionReport> compacted = (*engine)->compact();
+        ASSERT_TRUE(compacted.ok()) << compacted.status().message();
+      }
       if (i % 150 == 149) {  // a clean close and a reopening are part of the workload
         ASSERT_TRUE((*engine)->close().ok());
         engine->reset();
@@ -250,6 +275,37 @@ TEST_P(PowerCut, LeavesAPrefixWithAllThatWasPromised) {
     EXPECT_GT(plug.cuts(), 20U / kEveryNth) << "the crashes should leave torn tails";
     RecordProperty("crashes", static_cast<int>(plug.crashes()));
   }
+}
+
+// Compactions and backups on one thread, writes on another: the plug is pulled at every I/O operation of either.
+TEST_P(PowerCut, DuringCompactionBesideWritersLeavesAPrefixToo) {
+  std::mt19937_64 random(seed() + 7);
+  Plug plug(seed() + 7, GetParam());
+  Ledger ledger;
+  CrashEnv env;
+  env.set_hook([&](const CrashEnv::OpInfo& op) {
+    if (op.number % (2 * kEveryNth) == 0) plug.pull(env, ledger, op.describe(), op.number, /*again=*/op.number % (64 * kEveryNth) == 0);
+  });
+  Options options = options_for(GetParam());
+  options.keep_history_bytes = 20'000;  // history goes bit by bit
+  Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options);
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  std::atomic<bool> done{false};
+  std::thread compactor([&] {
+    for (int i = 0; !done.load() && !HasFatalFailure(); ++i) {
+      Result<CompactionReport> compacted = (*engine)->compact();
+      ASSERT_TRUE(compacted.ok()) << compacted.status().message();
+      if (i == 2) {
+        ASSERT_TRUE((*engine)->backup("copy").ok());
+      }
+    }
+  });
+  for (int i = 0; i < kOperations / 2 && !HasFatalFailure(); ++i) step(**engine, ledger, random);
+  done = true;
+  compactor.join();
+  ASSERT_TRUE((*engine)->close().ok());
+  EXPECT_GT((*engine)->stats().compactions, 0U);
+  EXPECT_GT(plug.crashes(), 100U / kEveryNth);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothLogs, PowerCut, ::testing::Values(LogIo::kMapped, LogIo::kWrite),

@@ -3,6 +3,8 @@
 #include <sys/resource.h>
 
 #include <cstring>
+#include <fstream>
+#include <optional>
 #include <random>
 
 #include "kvstore/table/arena.h"
@@ -112,6 +114,16 @@ TEST(Arena, ArraysOfEverySizeAreAlignedAndComeBack) {
   EXPECT_LE(arena.held_bytes(), 2 * kChunkBytes);
 }
 
+// Anonymous memory of this process in bytes, where the system tells.
+std::optional<uint64_t> rss_anon() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    uint64_t kilobytes = 0;
+    if (word == "RssAnon:" && status >> kilobytes) return kilobytes * 1024;
+  }
+  return std::nullopt;
+}
+
 class TableMemory : public TableTest {
  protected:
   void TearDown() override {
@@ -171,6 +183,46 @@ TEST_F(TableMemory, AMillionEntriesCostFortyBytesEachOverTheirKeysAndValues) {
   const TableStats stats = t.table.stats();
   EXPECT_EQ(stats.entries, 1'000'000U);
   EXPECT_LE(stats.memory_bytes - stats.key_bytes - stats.value_bytes, 40'000'000U);
+}
+
+// What the table says it has taken is what the kernel has given.
+TEST_F(TableMemory, SaysWhatTheKernelSees) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory drowns the table's";
+  if (!rss_anon().has_value()) GTEST_SKIP() << "no RssAnon in /proc/self/status here";
+  std::mt19937_64 random(testing::seed());
+  const uint64_t before = *rss_anon();
+  const auto expect_agreement = [&](const char* when) {
+    for (int turn = 0; turn < 10000 && t.table.tidy(1 << 12); ++turn) {
+    }
+    const auto grown = static_cast<double>(*rss_anon() - before);
+    EXPECT_NEAR(static_cast<double>(memory()), grown, grown / 20) << when;
+    EXPECT_LE(t.table.stats().used_bytes, memory()) << when;
+  };
+  fill(0, 1'000'000, 84);
+  expect_agreement("filled");
+  EXPECT_GT(static_cast<double>(t.table.stats().used_bytes), 0.9 * static_cast<double>(memory()));
+  const std::string value(500, 'v');
+  for (uint64_t i = 0; i < 1'000'000; ++i) t.put(key_of(i), std::string_view(value).substr(0, random() % 300));
+  expect_agreement("overwritten with other sizes");
+  for (uint64_t i = 0; i < 1'000'000; ++i) {
+    if (random() % 2 == 0) t.del(key_of(i));
+  }
+  expect_agreement("half deleted");
+  fill(0, 1'000'000, 10);
+  for (int turn = 0; turn < 100 && t.table.prepare_memory(); ++turn) {
+  }
+  const auto grown = static_cast<double>(*rss_anon() - before);
+  EXPECT_NEAR(static_cast<double>(memory()), grown, grown / 20) << "with memory prepared";
+}
+
+TEST_F(TableMemory, BigValuesCount) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory drowns the table's";
+  if (!rss_anon().has_value()) GTEST_SKIP() << "no RssAnon in /proc/self/status here";
+  const uint64_t before = *rss_anon();
+  fill(0, 1000, 100'000);
+  t.tidy_all();
+  const auto grown = static_cast<double>(*rss_anon() - before);
+  EXPECT_NEAR(static_cast<double>(memory()), grown, grown / 20);
 }
 
 // What is left may keep a chunk each where it lies, but no more than that.

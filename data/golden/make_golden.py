@@ -72,11 +72,17 @@ class Put:
 
 
 class Del:
+    OP = "del"
+
     def __init__(self, key):
         self.key = key.encode() if isinstance(key, str) else key
 
     def members(self):
-        return {"op": "del", **bytes_member("key", self.key)}
+        return {"op": self.OP, **bytes_member("key", self.key)}
+
+
+class Evict(Del):
+    OP = "evict"
 
 
 def header(format=1):
@@ -148,6 +154,12 @@ BINARY = [
     (5, [Put("image", b"\x89PNG\r\n\x1a\n")]),
     (6, [Put(b"\xf5", "1"), Put(b"\xf6", "2"), Del(b"\xc0\xaf")]),
     (7, [Del(b"\xf5")]),
+]
+EVICTED = [
+    (1, [Put("a", "1"), Put("b", "2"), Put(b"\xff", "3")]),
+    (2, [Evict("a")]),
+    (3, [Evict(b"\xff"), Put("c", "4"), Evict("absent")]),
+    (4, [Put("a", "back")]),
 ]
 
 
@@ -241,6 +253,8 @@ def make_refused():
            "an intact record with an operation that format 1 does not have")
     refuse("duplicate-member", seal(stamp + '"op":"put","key":"a","key":"b","value":"1"'), "corrupt",
            "an intact line that names its key twice")
+    refuse("entry-in-log", seal('{"seq":3,"op":"put","key":"a","value":"1"'), "corrupt",
+           "an intact line without a time: an entry, which stands in snapshots only")
     refuse("no-json", seal(stamp + '"op":"put","key":"a","value":nonsense'), "corrupt",
            "an intact line that is no JSON")
     write_case("newer-format", header(format=2) + record(1, Put("a", "1")), "unsupported",
@@ -255,6 +269,7 @@ def main():
     make_damaged()
     make_foreign()
     write_case("binary-keys", b"".join(lines_of(BINARY, {7: 6})), "ok", "keys and values that are no text", BINARY)
+    write_case("evicted", b"".join(lines_of(EVICTED)), "ok", "keys that the store dropped by itself", EVICTED)
     make_refused()
 
 

@@ -61,7 +61,7 @@ void* Arena::allocate(size_t bytes) noexcept {
     block = take_from_slab(class_index);
     if (block == nullptr) return nullptr;
   }
-  ++live_count_;
+  note_taken(class_bytes(class_index));
   unpoison(block, bytes);
   return block;
 }
@@ -86,15 +86,15 @@ void* Arena::allocate_array(size_t bytes) noexcept {
   if (bytes <= kSmallBytesMax) return allocate(bytes);
   const size_t units = (bytes + kUnitBytes - 1) / kUnitBytes;
   void* array = units <= kUnitRunMax ? chunks_.take(units) : chunks_.map(units * kUnitBytes);
-  if (array != nullptr) ++live_count_;
+  if (array != nullptr) note_taken(units * kUnitBytes);
   return array;
 }
 
 // Past the cache: every shard will soon want its next larger array, and nobody one of this size.
 void Arena::free_array(void* array, size_t bytes) noexcept {
   if (bytes <= kSmallBytesMax) return return_to_slab(take_back(array, class_of(bytes)));
-  --live_count_;
   const size_t units = (bytes + kUnitBytes - 1) / kUnitBytes;
+  note_back(units * kUnitBytes);
   auto* begin = static_cast<char*>(array);
   units <= kUnitRunMax ? chunks_.give_back(begin, units) : chunks_.unmap(begin, units * kUnitBytes);
 }
@@ -113,9 +113,20 @@ size_t Arena::class_bytes(size_t class_index) noexcept {
   return base + ((class_index - kFineClasses) % kSteps + 1) * (base / kSteps);
 }
 
+// Written by one thread at a time, hence no read-modify-write.
+void Arena::note_taken(size_t bytes) noexcept {
+  ++live_count_;
+  used_bytes_.store(used_bytes_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+}
+
+void Arena::note_back(size_t bytes) noexcept {
+  --live_count_;
+  used_bytes_.store(used_bytes_.load(std::memory_order_relaxed) - bytes, std::memory_order_relaxed);
+}
+
 FreeBlock* Arena::take_back(void* block, size_t class_index) noexcept {
   KV_DASSERT(slab_of(block)->class_index == class_index);
-  --live_count_;
+  note_back(class_bytes(class_index));
   unpoison(block, sizeof(FreeBlock));  // a block may be smaller
   poison(static_cast<char*>(block) + sizeof(FreeBlock), class_bytes(class_index) - sizeof(FreeBlock));
   return new (block) FreeBlock{nullptr};
@@ -193,7 +204,7 @@ void* Arena::allocate_big(size_t bytes) noexcept {
   if (bigs_ != nullptr) bigs_->previous = big;
   bigs_ = big;
   big_bytes_.store(big_bytes_.load(std::memory_order_relaxed) + sizeof(Big) + bytes, std::memory_order_relaxed);
-  ++live_count_;
+  note_taken(sizeof(Big) + bytes);
   return big + 1;
 }
 
@@ -202,7 +213,7 @@ void Arena::free_big(void* block, size_t bytes) noexcept {
   (big->previous != nullptr ? big->previous->next : bigs_) = big->next;
   if (big->next != nullptr) big->next->previous = big->previous;
   big_bytes_.store(big_bytes_.load(std::memory_order_relaxed) - sizeof(Big) - bytes, std::memory_order_relaxed);
-  --live_count_;
+  note_back(sizeof(Big) + bytes);
   std::free(big);
 }
 

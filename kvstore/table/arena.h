@@ -45,6 +45,8 @@ class Arena {
   [[nodiscard]] uint64_t held_bytes() const noexcept {
     return chunks_.held_bytes() + big_bytes_.load(std::memory_order_relaxed);
   }
+  // ... of it what is handed out, rounded up as it is. Any thread.
+  [[nodiscard]] uint64_t used_bytes() const noexcept { return used_bytes_.load(std::memory_order_relaxed); }
   // Blocks and arrays handed out and not back yet: finds leaks.
   [[nodiscard]] uint64_t live_count() const noexcept { return live_count_; }
 
@@ -71,6 +73,8 @@ class Arena {
   static size_t class_of(size_t bytes) noexcept;
   static size_t class_bytes(size_t class_index) noexcept;
 
+  void note_taken(size_t bytes) noexcept;
+  void note_back(size_t bytes) noexcept;
   FreeBlock* take_back(void* block, size_t class_index) noexcept;
   void* take_from_slab(size_t class_index) noexcept;
   void return_to_slab(FreeBlock* block) noexcept;
@@ -84,6 +88,7 @@ class Arena {
   ChunkPool chunks_;
   Big* bigs_ = nullptr;
   std::atomic<uint64_t> big_bytes_{0};
+  std::atomic<uint64_t> used_bytes_{0};
   uint64_t live_count_ = 0;
 };
 

@@ -67,6 +67,18 @@ class Buckets {
     }
     return {};
   }
+  // The first entry with the tag of this hash, in its bucket, that satisfies the predicate; nullptr: none.
+  template <typename Predicate>
+  [[nodiscard]] Entry* find_if(uint64_t hash, Predicate predicate) const noexcept {
+    const uint64_t tag = SlotWord::tag_of(hash);
+    for (Bucket* bucket = home(hash); bucket != nullptr; bucket = bucket->overflow.load(std::memory_order_acquire)) {
+      for (const Slot& slot : bucket->slots) {
+        const SlotWord word = slot.load();
+        if (word.matches(tag) && predicate(word.entry())) return word.entry();
+      }
+    }
+    return nullptr;
+  }
   void prefetch_home(uint64_t hash) const noexcept { __builtin_prefetch(home(hash)); }
   // Needs the home bucket, so prefetch that first, some time before.
   void prefetch_entry(uint64_t hash) const noexcept;

@@ -11,7 +11,10 @@
 // key's size. So every entry can carry its link to the older version, staging need not know what it
 // will replace, and 16 + 100 bytes still fit in 136.
 //
-// Once linked an entry never changes, but for the `older` word, which only the writer stores to.
+// Once linked an entry never changes, but for the `older` word. Only the writer stores to it; readers may set one bit
+// of it, the mark that says "read since the eviction's hand came by" (sieve.h). They do so by fetch_or, which puts the bit on
+// top of whatever the writer has stored last, so no store of the writer's can be undone by it. The writer loads and
+// stores: a mark that is set in between is lost, as if the read had come a moment earlier.
 #pragma once
 
 #include <atomic>
@@ -61,6 +64,20 @@ class Entry {
     seq_flags_ = (seq << kFlagBits) | (seq_flags_ & kFlagMask);
   }
 
+  // ---- eviction (sieve.h) ----------------------------------------------------------------------------
+  void mark_visited() const noexcept {  // any reader, inside an epoch; writes once, not with every read
+    if ((link_.load(std::memory_order_relaxed) & kVisited) == 0) link_.fetch_or(kVisited, std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool is_visited() const noexcept { return (link_.load(std::memory_order_relaxed) & kVisited) != 0; }
+  void clear_visited() noexcept {  // W
+    link_.store(link_.load(std::memory_order_relaxed) & ~kVisited, std::memory_order_release);
+  }
+  [[nodiscard]] uint8_t generation() const noexcept { return static_cast<uint8_t>(seq_flags_ >> kGenerationShift); }
+  // Needs: not linked yet.
+  void set_generation(uint8_t generation) noexcept {
+    seq_flags_ = (seq_flags_ & ~(uint64_t{0xff} << kGenerationShift)) | uint64_t{generation} << kGenerationShift;
+  }
+
   // The link to the version this one replaced. An entry that the writer has unlinked is marked, so that a
   // reader still standing on it knows to start over, and the same word then strings it into the writer's
   // list of what is to be freed: retiring an entry needs no memory.
@@ -74,7 +91,7 @@ class Entry {
     friend class Entry;
     explicit Link(uint64_t bits) noexcept : bits_(bits) {}
     [[nodiscard]] Entry* pointer() const noexcept {
-      return reinterpret_cast<Entry*>(bits_ & kPointerMask & ~uint64_t{kUnlinked});
+      return reinterpret_cast<Entry*>(bits_ & kPointerMask & ~(kUnlinked | kVisited));
     }
     uint64_t bits_;
   };
@@ -87,9 +104,10 @@ class Entry {
   static constexpr unsigned kFlagBits = 11;  // 64 - 53, kIntegerMax
   static constexpr uint64_t kFlagMask = (uint64_t{1} << kFlagBits) - 1;
   static constexpr uint64_t kJson = 1, kTombstone = 2, kExpires = 4;
+  static constexpr unsigned kGenerationShift = 3;  // the 8 bits that are left
   static constexpr unsigned kPointerBits = 48;
   static constexpr uint64_t kPointerMask = (uint64_t{1} << kPointerBits) - 1;
-  static constexpr uint64_t kUnlinked = 1;  // entries are aligned to 8, so the low bits of a pointer are free
+  static constexpr uint64_t kUnlinked = 1, kVisited = 2;  // entries are aligned to 8: a pointer's low bits are free
 
   explicit Entry(const format::Op& op) noexcept
       : seq_flags_((op.is_json ? kJson : 0) | (op.removes() ? kTombstone : 0) |
@@ -111,12 +129,12 @@ class Entry {
     return static_cast<size_t>(link_.load(std::memory_order_relaxed) >> kPointerBits) + 1;
   }
   void store_link(const Entry* entry, uint64_t mark) noexcept {
-    const uint64_t size_bits = link_.load(std::memory_order_relaxed) & ~kPointerMask;
-    link_.store(size_bits | reinterpret_cast<uint64_t>(entry) | mark, std::memory_order_release);
+    const uint64_t kept_bits = link_.load(std::memory_order_relaxed) & (~kPointerMask | kVisited);
+    link_.store(kept_bits | reinterpret_cast<uint64_t>(entry) | mark, std::memory_order_release);
   }
 
-  uint64_t seq_flags_;          // sequence number above kFlagBits of flags
-  std::atomic<uint64_t> link_;  // size of the key minus 1 above kPointerBits of Link
+  uint64_t seq_flags_;                  // sequence number above kFlagBits of flags
+  mutable std::atomic<uint64_t> link_;  // size of the key minus 1 above kPointerBits of Link
   uint32_t value_size_;
   // The payload begins here, at byte 20: before the end of what sizeof calls an Entry.
 };

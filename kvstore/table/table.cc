@@ -24,7 +24,10 @@ Entry* Table::stage(const format::Op& op, uint64_t hash) {
   const size_t staged_after = my.staged + 1;
   const size_t linked_after = my.linked.size() + staged_after;
   if (my.linked.capacity() < linked_after) my.linked.reserve(2 * linked_after);
-  if (!my.buckets.reserve(hash, staged_after) || !my.versions.reserve(linked_after)) throw std::bad_alloc();
+  if (!my.buckets.reserve(hash, staged_after) || !my.versions.reserve(linked_after) ||
+      (my.tracks_use && !my.sieve.reserve(staged_after))) {
+    throw std::bad_alloc();
+  }
   void* memory = my.arena.allocate(Entry::footprint(op));
   if (memory == nullptr) throw std::bad_alloc();
   ++my.staged;
@@ -47,6 +50,7 @@ void Table::link(Entry* staged, uint64_t hash, Seq seq) noexcept {
   staged->set_seq(seq);
   my.count_in(staged);
   my.linked.push_back({staged, hash});
+  if (my.tracks_use) my.queue(staged, found.entry, hash);
   if (found.entry == nullptr) {
     my.buckets.insert(staged, hash);
     return;
@@ -93,6 +97,7 @@ void Table::publish(Seq seq) noexcept {
   my.limbo.turn(8 + 2 * operations, 1);
   my.buckets.trim_reserve(my.staged);
   my.versions.trim_reserve(my.staged);
+  my.sieve.trim_reserve(my.staged);
 }
 
 bool Table::tidy(size_t versions_max) noexcept {
@@ -100,8 +105,9 @@ bool Table::tidy(size_t versions_max) noexcept {
   KV_ASSERT(my.staged == 0 && my.linked.empty());
   const bool drained = my.drain(versions_max);
   const bool freed = !my.limbo.tidy(versions_max, 1 + versions_max / 64);
+  const bool packed = !my.sieve.tidy(my.entries.get(), 1 + versions_max / 64);
   my.arena.trim();
-  return !(drained && freed);
+  return !(drained && freed && packed);
 }
 
 void Table::load(const format::Op& op, uint64_t hash, Seq seq) {
@@ -114,12 +120,15 @@ void Table::load(const format::Op& op, uint64_t hash, Seq seq) {
     my.arena.free(found.entry, found.entry->footprint());
     return;
   }
-  if (found.entry == nullptr && !my.buckets.reserve(hash, 1)) throw std::bad_alloc();
+  if (found.entry == nullptr && (!my.buckets.reserve(hash, 1) || (my.tracks_use && !my.sieve.reserve(1)))) {
+    throw std::bad_alloc();
+  }
   void* memory = my.arena.allocate(Entry::footprint(op));
   if (memory == nullptr) throw std::bad_alloc();
   Entry* entry = Entry::make(memory, op);
   entry->set_seq(seq);
   my.count_in(entry);
+  if (my.tracks_use) my.queue(entry, found.entry, hash);
   if (found.entry == nullptr) {
     my.buckets.insert(entry, hash);
   } else {
@@ -133,10 +142,21 @@ void Table::load(const format::Op& op, uint64_t hash, Seq seq) {
 void Table::finish_load(Seq seq) noexcept {
   impl_->published.store(seq, std::memory_order_seq_cst);
   impl_->buckets.trim_reserve(0);
+  impl_->sieve.trim_reserve(0);
   impl_->limbo.settle();
 }
 
 void Table::expect(uint64_t entries) { impl_->buckets.expect(entries); }
+
+void Table::track_use() noexcept {
+  KV_ASSERT(impl_->staged == 0 && impl_->linked.empty() && impl_->arena.live_count() == 0);
+  impl_->tracks_use = true;
+}
+
+const Entry* Table::victim() noexcept {
+  KV_ASSERT(impl_->tracks_use && impl_->linked.empty());
+  return impl_->sieve.victim();
+}
 
 bool Table::prepare_memory() noexcept { return impl_->arena.prepare(); }
 
@@ -158,6 +178,19 @@ void Table::Impl::count_out(const Entry* entry) noexcept {
   key_bytes.subtract(entry->key().size());
   value_bytes.subtract(entry->value().size());
   if (entry->expires_us() != 0) expiring.subtract(1);
+}
+
+// A new key goes to the end of the eviction's queue; an overwrite takes over the place and the mark. Needs: `entry` is
+// counted and not linked yet, `before` is what it replaces.
+void Table::Impl::queue(Entry* entry, const Entry* before, uint64_t entry_hash) noexcept {
+  if (entry->is_tombstone()) return;
+  if (present(before) == nullptr) {
+    entry->set_generation(sieve.next_generation());
+    sieve.append(entry, entry_hash, entries.get());
+  } else {
+    entry->set_generation(before->generation());
+    if (before->is_visited()) entry->mark_visited();
+  }
 }
 
 // A tombstone with nothing behind it says no more than an empty slot.

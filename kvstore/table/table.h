@@ -12,7 +12,7 @@
 //
 // Parts, each with its own head comment: entry.h (one version), buckets.h (the hash index), versions.h (who
 // still needs an old version), epoch.h and limbo.h (when memory may be freed), arena.h and chunks.h (memory),
-// table_sweep.cc (how expired entries leave beside readers and pins).
+// table_sweep.cc (how expired entries leave beside readers and pins), sieve.h (which entry to evict).
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,8 @@ struct TableStats {
   uint64_t entries = 0;  // keys present in the newest state, expired ones included
   uint64_t key_bytes = 0;
   uint64_t value_bytes = 0;
-  uint64_t memory_bytes = 0;   // taken from the system for buckets and entries
+  uint64_t memory_bytes = 0;   // taken from the system, for everything; freed big values are malloc's to return
+  uint64_t used_bytes = 0;     // ... of these: in use, or awaiting that the last reader leaves
   uint64_t versions_held = 0;  // superseded versions some Pin can still see
   uint64_t expiring = 0;       // ... of `entries`: those that carry an expiry, expired or not
 };
@@ -104,6 +105,16 @@ class Table {
   // (or enters its ReadGuard) first and reads the clock after, and that clock never shows a time before one that a
   // finished or running sweep was given. So no reader misses an entry that is alive by its clock.
   Sweep sweep_expired(int64_t now_us, size_t buckets_max) noexcept;
+  // Switches on what victim() needs: some 5 bytes an entry (8 while many keys come and go), and in find() and find_many()
+  // a mark on what was found. collect() marks nothing. Off, it costs readers nothing but the question. Needs: nothing
+  // was staged or loaded yet, and no other thread knows the table.
+  void track_use() noexcept;
+  // The entry to evict next, by SIEVE: present and published. The caller commits its deletion like any other; another
+  // call gives another entry, and one that is not deleted comes round again. Takes some 50 us at most; hence
+  // nullptr not only for an empty table, but also, rarely, while many keys have just been deleted: then call
+  // again with a later commit. Needs: track_use(), nothing linked since the last publish(). The pointer is good until
+  // the next publish().
+  [[nodiscard]] const Entry* victim() noexcept;
   // Maps and touches 2 MiB ahead of the writer, who otherwise has to wait for the kernel to find and zero
   // them (0.1 ms; several on a virtual machine), when a growing store is likely to need them soon. Returns whether it did.
   // Unlike the rest any thread's, at any time, also beside load(): made to be called by a helper until it says no.

@@ -10,6 +10,7 @@
 #include "kvstore/table/epoch.h"
 #include "kvstore/table/hash.h"
 #include "kvstore/table/limbo.h"
+#include "kvstore/table/sieve.h"
 #include "kvstore/table/table.h"
 #include "kvstore/table/versions.h"
 
@@ -34,7 +35,7 @@ inline const Entry* present(const Entry* entry) noexcept {
 
 struct Table::Impl {
   explicit Impl(uint64_t hash_seed) noexcept
-      : hash(hash_seed), limbo(arena, epoch), buckets(arena, limbo), versions(arena) {}
+      : hash(hash_seed), limbo(arena, epoch), buckets(arena, limbo), versions(arena), sieve(arena, buckets) {}
 
   struct Linked {
     Entry* entry;
@@ -43,9 +44,14 @@ struct Table::Impl {
 
   void count_in(const Entry* entry) noexcept;
   void count_out(const Entry* entry) noexcept;
+  void queue(Entry* entry, const Entry* before, uint64_t entry_hash) noexcept;
   void drop_if_idle_tombstone(Entry* head, uint64_t entry_hash) noexcept;
   void give_up(Entry* version, uint64_t version_hash) noexcept;
   bool drain(size_t steps_max) noexcept;
+  const Entry* note_use(const Entry* found) const noexcept {
+    if (tracks_use && found != nullptr) found->mark_visited();
+    return found;
+  }
   [[nodiscard]] const Entry* find_at(Seq seq, std::string_view key, uint64_t key_hash) const noexcept;
   Seq collect_shard(size_t shard, Seq seq, const Filter& filter, std::vector<const Entry*>& out) const;
   uint64_t sweep_bucket(size_t shard, BucketArray array, size_t index, int64_t now_us,
@@ -55,11 +61,13 @@ struct Table::Impl {
   alignas(128) std::atomic<Seq> published{0};
 
   alignas(128) KeyHash hash;
+  bool tracks_use = false;  // set before the first entry; beside the hash, which every reader needs anyway
   alignas(128) Arena arena;
   Epoch epoch;
   Limbo limbo;
   Buckets buckets;
   Versions versions;
+  Sieve sieve;  // empty unless tracks_use
 
   size_t staged = 0;           // staged, not yet linked or discarded
   std::vector<Linked> linked;  // linked, not yet published

@@ -65,8 +65,10 @@ const Entry* Table::find(std::string_view key, uint64_t hash) const noexcept {
   for (;;) {
     const Seq seq = my.published.load(std::memory_order_acquire);
     const Entry* entry = my.buckets.find(key, hash).entry;
-    if (entry == nullptr || entry->seq() <= seq) return present(entry);
-    if (step_back(entry, seq) && my.published.load(std::memory_order_acquire) == seq) return present(entry);
+    if (entry == nullptr || entry->seq() <= seq) return my.note_use(present(entry));
+    if (step_back(entry, seq) && my.published.load(std::memory_order_acquire) == seq) {
+      return my.note_use(present(entry));
+    }
   }
 }
 
@@ -112,15 +114,16 @@ const Entry* Table::Impl::find_at(Seq seq, std::string_view key, uint64_t key_ha
 const Entry* Table::find(const Pin& pin, std::string_view key, uint64_t hash) const noexcept {
   KV_ASSERT(pin.table_ == this);
   const ReadGuard guard(*this);
-  return impl_->find_at(pin.seq(), key, hash);
+  return impl_->note_use(impl_->find_at(pin.seq(), key, hash));
 }
 
 void Table::find_many(const Pin& pin, std::span<const std::string_view> keys,
                       std::span<const Entry*> out) const noexcept {
   KV_ASSERT(pin.table_ == this);
   const ReadGuard guard(*this);
-  find_in_windows(impl_->hash, impl_->buckets, keys, out,
-                  [this, &pin](std::string_view key, uint64_t hash) { return impl_->find_at(pin.seq(), key, hash); });
+  find_in_windows(impl_->hash, impl_->buckets, keys, out, [this, &pin](std::string_view key, uint64_t hash) {
+    return impl_->note_use(impl_->find_at(pin.seq(), key, hash));
+  });
 }
 
 Seq Table::collect(const Pin& pin, const Filter& filter, std::vector<const Entry*>& out) const {
@@ -169,6 +172,7 @@ TableStats Table::stats() const noexcept {
           .key_bytes = impl_->key_bytes.get(),
           .value_bytes = impl_->value_bytes.get(),
           .memory_bytes = impl_->arena.held_bytes(),
+          .used_bytes = impl_->arena.used_bytes(),
           .versions_held = impl_->versions.held_count(),
           .expiring = impl_->expiring.get()};
 }
