@@ -85,7 +85,7 @@ fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to b
 tidy: | build/ ## clang-tidy over every source file; FILTER=path checks some
 	$(call ensure,clang-tidy)
 	$(call configure,tidy)
-	@run-clang-tidy -quiet -j $(JOBS) -p build/tidy '$(CURDIR)/(kvstore|tools|tests|bench)/.*$(FILTER)' 2>/dev/null
+	@run-clang-tidy -quiet -j $(JOBS) -p build/tidy '$(CURDIR)/(?=.*$(FILTER))(kvstore|tools|tests|bench)/' 2>/dev/null
 
 .PHONY: coverage
 coverage: | build/ ## line coverage of kvstore/ by the tests

@@ -115,7 +115,7 @@ Filled& filled(uint64_t entries) {
 
 void fill(benchmark::State& state, bool helped) {
   const auto entries = static_cast<uint64_t>(state.range(0));
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Table table(1);
     std::atomic<bool> done{!helped};
     std::thread helper([&] {
@@ -143,7 +143,7 @@ void table_insert(benchmark::State& state) {
   const auto entries = static_cast<uint64_t>(state.range(0));
   const std::string value(kValueBytes, 'v');
   using Clock = std::chrono::steady_clock;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Table table(1);
     std::array<Clock::duration, 3> longest{};  // the three longest, ascending
     Clock::time_point last = Clock::now();
@@ -172,7 +172,7 @@ void table_overwrite(benchmark::State& state) {
   const std::string value(kValueBytes, 'w');
   static uint64_t seed = 0;
   RandomNumbers numbers(seed += uint64_t{1} << 40, my.entries);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const Key key(numbers.next());
     commit(*my.table, put_op(key, value), my.table->hash(key.view()), ++my.seq);
   }
@@ -196,7 +196,7 @@ void table_hit(benchmark::State& state) {
   RandomNumbers numbers(uint64_t{1} << 50, my.entries);
   std::array<char, kValueBytes> copy{};
   uint64_t found = 0;
-  for (auto _ : state) found += get(*my.table, Key(numbers.next()), copy.data()) ? 1 : 0;
+  for ([[maybe_unused]] auto _ : state) found += get(*my.table, Key(numbers.next()), copy.data()) ? 1 : 0;
   KV_ASSERT(found == static_cast<uint64_t>(state.iterations()));
   state.SetItemsProcessed(static_cast<int64_t>(found));
 }
@@ -206,7 +206,7 @@ void table_miss(benchmark::State& state) {
   RandomNumbers numbers(uint64_t{1} << 51, my.entries);
   std::array<char, kValueBytes> copy{};
   uint64_t found = 0;
-  for (auto _ : state) found += get(*my.table, Key(my.entries + numbers.next()), copy.data()) ? 1 : 0;
+  for ([[maybe_unused]] auto _ : state) found += get(*my.table, Key(my.entries + numbers.next()), copy.data()) ? 1 : 0;
   KV_ASSERT(found == 0);
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()));
 }
@@ -219,7 +219,7 @@ void table_find_many(benchmark::State& state) {
   std::array<std::string_view, kMany> views;
   std::array<const Entry*, kMany> found{};
   std::array<char, kValueBytes> copy{};
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (size_t i = 0; i < kMany; ++i) {
       keys[i] = Key(numbers.next());
       views[i] = keys[i].view();
@@ -239,7 +239,7 @@ void read_hot_set(benchmark::State& state, const Table& table) {
   RandomNumbers numbers(static_cast<uint64_t>(state.thread_index()) << 40, kHotKeys);
   std::array<char, kValueBytes> copy{};
   uint64_t found = 0;
-  for (auto _ : state) found += get(table, Key(numbers.next()), copy.data()) ? 1 : 0;
+  for ([[maybe_unused]] auto _ : state) found += get(table, Key(numbers.next()), copy.data()) ? 1 : 0;
   KV_ASSERT(found == static_cast<uint64_t>(state.iterations()));
   state.SetItemsProcessed(static_cast<int64_t>(found));
 }
@@ -280,7 +280,7 @@ void table_hot_beside_writer(benchmark::State& state) {
 void table_scan(benchmark::State& state) {
   const Filled& my = filled(static_cast<uint64_t>(state.range(0)));
   std::vector<const Entry*> found;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     found.clear();
     const Table::Pin pin(*my.table);
     my.table->collect(pin, {}, found);
@@ -290,7 +290,7 @@ void table_scan(benchmark::State& state) {
 }
 
 void table_open(benchmark::State& state) {
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Table table(1);
     const Key key(1);
     commit(table, put_op(key, "v"), table.hash(key.view()), 1);

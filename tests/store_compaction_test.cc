@@ -261,7 +261,7 @@ TEST_F(CompactionTest, LinesOfASnapshotThatWereExchangedOrRepeatedAreNoticed) {
   const fs::path snapshot = dir() / "snapshot-00000000000000000003.jsonl";
   const std::vector<std::string> lines = lines_of(snapshot);
   ASSERT_EQ(lines.size(), 5U);
-  const auto refused_with = [&](std::vector<std::string> order, const std::string& reason) {
+  const auto refused_with = [&](const std::vector<std::string>& order, const std::string& reason) {
     std::string text;
     for (const std::string& line : order) text += line + "\n";
     write_bytes(snapshot, text);

@@ -11,7 +11,6 @@ namespace kvstore::table {
 namespace {
 
 using testing::Contents;
-using testing::del_op;
 using testing::put_op;
 using testing::TableTest;
 

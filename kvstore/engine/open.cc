@@ -55,6 +55,7 @@ Engine::Engine(env::Env& env, std::string dir, Options options)
 
 Engine::~Engine() { (void)close().ok(); }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): by value all the way from Store::open(), and copied here only
 Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Options options) {
   if (Status s = check_options(options); !s.ok()) return s;
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();

@@ -178,7 +178,7 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
     Status refusal = reader.ok() ? Status() : reader.status();
     while (refusal.ok()) {
       Result<std::optional<wal::Records>> entries = reader->next();
-      if (!entries.ok()) refusal = std::move(entries).status();
+      refusal = entries.status();
       if (!entries.ok() || !entries->has_value()) break;
       count(**entries);
     }

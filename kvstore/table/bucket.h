@@ -79,6 +79,7 @@ struct BucketArray {
 
 // Frees the home buckets and every overflow bucket, not the entries.
 inline void free_buckets(Arena& arena, BucketArray array) noexcept {
+  if (array.buckets == nullptr) return;
   for (size_t index = 0; index < array.count; ++index) {
     Bucket* bucket = array.buckets[index].overflow.load(std::memory_order_relaxed);
     while (bucket != nullptr) {
@@ -87,7 +88,7 @@ inline void free_buckets(Arena& arena, BucketArray array) noexcept {
       bucket = next;
     }
   }
-  if (array.buckets != nullptr) arena.free_array(array.buckets, array.count * sizeof(Bucket));
+  arena.free_array(array.buckets, array.count * sizeof(Bucket));
 }
 
 }  // namespace kvstore::table

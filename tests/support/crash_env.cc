@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <ranges>
 #include <set>
 #include <utility>
 
@@ -306,8 +305,9 @@ std::unique_ptr<MemEnv> CrashEnv::crash_clone(const CrashChoice& choice, std::st
 
   // The newest file first: when its first line is seen, so is the last one of the file before it.
   std::map<NodeId, std::string> live;
-  for (const auto& [id, node] : std::views::reverse(nodes_)) {
-    if (node->file != nullptr) live[id] = node->content();
+  // clang 14 cannot read std::views::reverse of this library. NOLINTNEXTLINE(modernize-loop-convert)
+  for (auto it = nodes_.rbegin(); it != nodes_.rend(); ++it) {
+    if (it->second->file != nullptr) live[it->first] = it->second->content();
   }
 
   const std::vector<NameOp> pending(pending_.begin(), pending_.end());
