@@ -42,6 +42,12 @@ enum class RecoveryPolicy : uint8_t {
   kRefuseAnyDamage,   // refuse to open even for a torn tail: for tests and for careful people
 };
 
+// What a write does that would go over Options::max_memory or max_entries.
+enum class WhenFull : uint8_t {
+  kRefuse,  // fails with kOutOfMemory; deleting still works
+  kEvict,   // makes room: deletes the keys least likely to be read again (SIEVE), with an "evict" in the log
+};
+
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
 
 // One stretch of bytes that recovery removed from the log.
@@ -114,6 +120,13 @@ struct Options {
 
   size_t pool_bytes_max = size_t{16} << 20;   // idle encode buffers kept, in bytes
   bool wipe_buffers = false;                  // overwrite encode buffers with zeros on return
+
+  // Limits on the live data; 0: none. max_memory counts what keys, values and index take from the system
+  // (Stats::table_bytes), to within two per cent, not the log's mapping, which is the page cache. A store that holds more when it is opened
+  // is opened all the same. Overwritten values that a snapshot still sees count too.
+  uint64_t max_memory = 0;  // bytes; at least 8 MiB
+  uint64_t max_entries = 0;
+  WhenFull when_full = WhenFull::kRefuse;
 
   // Called about ten times a second: from the opening thread while a replay runs, and from the thread that compacts or
   // backs up while it does.

@@ -10,6 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "kvstore/base/buffer.h"
+#include "kvstore/base/crc32c.h"
+#include "kvstore/format/encode.h"
 #include "kvstore/kvstore.h"
 #include "tests/support/seed.h"
 #include "tests/support/store_test.h"
@@ -272,6 +275,28 @@ TEST_F(CompactionTest, LinesOfASnapshotThatWereExchangedOrRepeatedAreNoticed) {
   refused_with({lines[0], lines[1], lines[2], lines[4]}, "the footer counts 3 entries, but 2 stand in the file");
   refused_with({lines[0], lines[1], lines[2], lines[3], lines[4], lines[4]}, "a line stands behind the footer");
   refused_with({lines[1], lines[2], lines[3], lines[4]}, "the header of a snapshot should stand here");
+}
+
+TEST_F(CompactionTest, AKeyThatStandsTwiceInASnapshotIsNoticed) {
+  open();
+  put("a", "1");
+  put("a", "2");
+  compact();
+  const std::string uuid = info(dir())->uuid;
+  close();
+  std::string text = format::encode_snapshot_header({.format = 1, .store = uuid, .last_seq = 2, .created_us = 1});
+  base::Buffer entries;
+  for (uint64_t seq : {1, 2}) {
+    format::encode_entry(entries, {.kind = format::Op::Kind::kPut, .is_json = false, .key = "a", .value = "v", .expires_us = 0}, seq);
+  }
+  text += entries.view();
+  text += format::encode_snapshot_end(
+      {.entries = 2, .last_seq = 2, .next = "wal-00000000000000000003.jsonl", .whole = base::crc32c(text)});
+  write_bytes(dir() / "snapshot-00000000000000000002.jsonl", text);
+  expects_damage_ = true;
+  Result<Store> store = Store::open(dir());
+  ASSERT_FALSE(store.ok());
+  EXPECT_NE(store.status().message().find("its 2 entries are for only 1 keys"), std::string::npos) << store.status().message();
 }
 
 TEST_F(CompactionTest, AMissingSnapshotOrTheSegmentBehindItIsNoticed) {

@@ -11,6 +11,7 @@
 #include "kvstore/base/scratch.h"
 #include "kvstore/engine/arguments.h"
 #include "kvstore/engine/engine.h"
+#include "kvstore/engine/prepared.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/format/utf8.h"
 
@@ -26,37 +27,6 @@ constexpr size_t kEntryOverheadBytes = 64;  // a line's members around key and v
 Status out_of_memory() { return {Code::kOutOfMemory, "out of memory; nothing was written"}; }
 
 }  // namespace
-
-// What commit() works out before it takes the lock. One operation, the common case, allocates nothing.
-struct Engine::Prepared {
-  struct Slot {
-    uint64_t hash = 0;
-    table::Entry* staged = nullptr;
-  };
-
-  Prepared(table::Table& t, size_t op_count) : table(t) {
-    if (op_count > 1) many.resize(op_count);
-    slots = op_count > 1 ? std::span(many) : std::span(&one, op_count);
-  }
-  ~Prepared() {  // entries that did not get into the table; needs: the commit lock, if there are any
-    KV_ASSERT(std::none_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.staged != nullptr; }));
-  }
-  Prepared(const Prepared&) = delete;
-  Prepared& operator=(const Prepared&) = delete;
-
-  void discard() noexcept {
-    for (Slot& slot : slots) {
-      if (slot.staged != nullptr) table.discard(std::exchange(slot.staged, nullptr));
-    }
-  }
-
-  table::Table& table;
-  base::BufferPool::Lease buffer;
-  wal::Body body;
-  Slot one;
-  std::vector<Slot> many;
-  std::span<Slot> slots;
-};
 
 Result<Engine::Request> Engine::request_for(const WriteOptions& options, std::string_view key) const {
   if (options_.read_only) return Status(Code::kReadOnly, "the store was opened read-only");
@@ -112,28 +82,41 @@ Status Engine::check_condition(const Request& request, const Prepared& prepared)
   return error(Code::kConflict, "the key has version {}, expected {}", version, request.condition.version);
 }
 
-// Needs: commit_lock_ held. On failure nothing has changed.
+// Throws std::bad_alloc; what is staged by then stays staged.
+void Engine::stage(const Request& request, Prepared& prepared) {
+  for (size_t i = 0; i < request.ops.size(); ++i) {
+    prepared.slots[i].staged = table_.stage(request.ops[i], prepared.slots[i].hash);
+  }
+}
+
+// Needs: commit_lock_ held. On failure nothing has changed, but for keys that were evicted to make room.
 Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   if (closed_) return Status(Code::kClosed, "the store is closed");
-  if (Status s = check_condition(request, prepared); !s.ok()) return s;
-  const Seq seq = writer_->last_seq() + 1;
-  const Seq synced = writer_->synced_seq();
   const int64_t ts = std::max(request.now_us, last_ts_us_);
+  Seq seq = 0;
+  Seq synced = 0;
+  const auto append = [&]() -> Status {
+    if (has_limits_) {  // before the conditions, since what they look at may be evicted
+      if (Status s = stage_within_limits(request, prepared); !s.ok()) return s;
+    }
+    if (Status s = check_condition(request, prepared); !s.ok()) return s;
+    if (!has_limits_) stage(request, prepared);
+    seq = writer_->last_seq() + 1;
+    synced = writer_->synced_seq();
+    const auto blame = [seq](Status s) { return std::move(s).with(fmt::format("write record {}", seq)); };
+    if (Status s = writer_->make_room(prepared.body.text.size()); !s.ok()) return blame(std::move(s));
+    Status s = writer_->append({.seq = seq, .ts_us = ts, .synced = synced > vouched_ ? synced : 0}, prepared.body);
+    return s.ok() ? s : blame(std::move(s));
+  };
   Status appended;
   try {
-    for (size_t i = 0; i < request.ops.size(); ++i) {
-      prepared.slots[i].staged = table_.stage(request.ops[i], prepared.slots[i].hash);
-    }
-    appended = writer_->make_room(prepared.body.text.size());
-    if (appended.ok()) {
-      appended = writer_->append({.seq = seq, .ts_us = ts, .synced = synced > vouched_ ? synced : 0}, prepared.body);
-    }
+    appended = append();
   } catch (const std::bad_alloc&) {
     appended = out_of_memory();
   }
   if (!appended.ok()) {
     prepared.discard();
-    return std::move(appended).with(fmt::format("write record {}", seq));
+    return appended;
   }
   vouched_ = std::max(vouched_, synced);
   last_ts_us_ = ts;

@@ -1,5 +1,6 @@
 // Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc, update.cc), reads
-// (read.cc, snapshot.h), compacts and backs up (compaction.cc, backup.cc), and runs two threads of its own: one syncs and
+// (read.cc, snapshot.h), keeps
+// within its memory (memory.cc), compacts and backs up (compaction.cc, backup.cc), and runs two threads of its own: one syncs and
 // extends the log (background.h), one compacts and clears away what has expired (upkeep.h).
 //
 // A commit, in order:
@@ -112,9 +113,17 @@ class Engine {
   Result<Seq> commit(const Request& request, Acknowledge when = Acknowledge::kNow);
   Status prepare(const Request& request, Prepared& out);
   Result<Seq> commit_locked(const Request& request, Prepared& prepared);
+  void stage(const Request& request, Prepared& prepared);
   Status check_condition(const Request& request, const Prepared& prepared) const;
   Result<Seq> acknowledge(Seq seq, Durability durability);
   Result<Request> request_for(const WriteOptions& options, std::string_view key) const;
+
+  // memory.cc
+  Status stage_within_limits(const Request& request, Prepared& prepared);
+  Status make_memory(const Request& request, const Prepared& prepared);
+  Status evict(uint64_t bytes, uint64_t entries);
+  [[nodiscard]] static uint64_t bytes_added_by(const Request& request) noexcept;
+  [[nodiscard]] Status full(uint64_t bytes) const;
 
   // update.cc
   using Change = std::function<Result<std::optional<format::Op>>(const table::Entry* current, int64_t now_us)>;
@@ -160,6 +169,7 @@ class Engine {
   bool closed_ = false;
 
   std::atomic<int64_t> clock_floor_us_{0};   // now_us() never says less
+  const bool has_limits_;                    // of memory or entries
   std::atomic<bool> closing_{false};         // ends what the upkeep thread is at
 
   struct Compaction {
@@ -172,6 +182,7 @@ class Engine {
     std::atomic<uint64_t> failed{0};
     std::atomic<uint64_t> last_us{0};        // how long the last one took
     std::atomic<uint64_t> expired{0};        // entries taken out of memory since opening
+    std::atomic<uint64_t> evicted{0};        // ... and entries evicted
     std::atomic<uint64_t> retry_log_bytes{0};  // after a failure: not before the log has grown to this
   };
   mutable Compaction compaction_;

@@ -27,6 +27,7 @@ using base::error;
 namespace {
 
 constexpr uint64_t kSegmentBytesMin = 4096;
+constexpr uint64_t kMaxMemoryMin = uint64_t{8} << 20;  // four of the table's chunks
 
 uint64_t random_seed() {
   std::random_device device;
@@ -37,6 +38,10 @@ Status check_options(const Options& options) {
   if (options.segment_bytes < kSegmentBytesMin) {
     return error(Code::kInvalidArgument, "options: segment_bytes is {}, it must be at least {}", options.segment_bytes,
                  kSegmentBytesMin);
+  }
+  if (options.max_memory != 0 && options.max_memory < kMaxMemoryMin) {
+    return error(Code::kInvalidArgument, "options: max_memory is {}, it must be 0 or at least {}", options.max_memory,
+                 kMaxMemoryMin);
   }
   if (options.sync_interval.count() < 0) return {Code::kInvalidArgument, "options: sync_interval is negative"};
   return {};
@@ -51,7 +56,10 @@ Engine::Engine(env::Env& env, std::string dir, Options options)
       options_(std::move(options)),
       log_(make_logger(options_.log_sink)),
       table_(random_seed()),
-      pool_({.retained_bytes_max = options_.pool_bytes_max, .wipe = options_.wipe_buffers}) {}
+      pool_({.retained_bytes_max = options_.pool_bytes_max, .wipe = options_.wipe_buffers}),
+      has_limits_(options_.max_memory != 0 || options_.max_entries != 0) {
+  if (has_limits_ && options_.when_full == WhenFull::kEvict) table_.track_use();
+}
 
 Engine::~Engine() { (void)close().ok(); }
 
@@ -210,6 +218,7 @@ Status Engine::start() {
     background_->start(*writer_, *group_, options_.sync_interval, options_.on_background_error, log_);
     upkeep_->start([this] { return keep_up(); });
   }
+  table_.limit_memory(options_.max_memory);
   if (options_.on_recovery) options_.on_recovery(recovery_);
   return {};
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 
+#include "kvstore/base/error.h"
 #include "kvstore/wal/file_names.h"
 
 namespace kvstore::engine {
@@ -70,17 +71,29 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
     report.snapshot_entries = walk.base()->entries;
   }
   WindowedLoader loader(table);
+  bool in_snapshot = walk.base().has_value();
   for (;;) {
     Result<std::optional<wal::Records>> records = walk.next();
     if (!records.ok()) return std::move(records).status();
+    const bool is_entry = records->has_value() && (*records)->lines.front().kind == format::LineKind::kEntry;
+    if (in_snapshot && !is_entry) {
+      if (table.stats().entries != walk.base()->entries) {
+        const std::string path = wal::join_path(dir, wal::snapshot_name(walk.base()->last_seq));
+        return base::error(Code::kCorruption,
+                           "{}: its {} entries are for only {} keys: some stand there twice. try: restore this file from a copy",
+                           path, walk.base()->entries, table.stats().entries)
+            .at(path);
+      }
+      in_snapshot = false;
+    }
     if (!records->has_value()) break;
     const wal::Chunk& chunk = *(*records)->chunk;
     for (const wal::LineRef& line : (*records)->lines) {
       for (uint32_t i = 0; i < line.op_count; ++i) loader.add(chunk.ops[line.op_begin + i], line.stamp.seq);
-      if (line.kind == format::LineKind::kRecord) report.operations += line.op_count;
+      if (!is_entry) report.operations += line.op_count;
     }
     loader.flush();  // the views die with the chunk
-    if ((*records)->lines.front().kind == format::LineKind::kRecord) report.records += (*records)->lines.size();
+    if (!is_entry) report.records += (*records)->lines.size();
     if (on_progress && SteadyClock::now() >= next_progress) {
       on_progress({.step = "replay", .done_bytes = walk.bytes_read(), .total_bytes = total_bytes});
       next_progress = SteadyClock::now() + kProgressInterval;

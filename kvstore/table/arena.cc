@@ -197,6 +197,7 @@ void Arena::remove_roomy(Slab* slab) noexcept {
 }
 
 void* Arena::allocate_big(size_t bytes) noexcept {
+  if (held_bytes() + sizeof(Big) + bytes > limit_bytes_) return nullptr;
   auto* big = static_cast<Big*>(std::malloc(sizeof(Big) + bytes));
   if (big == nullptr) return nullptr;
   big->previous = nullptr;
@@ -204,6 +205,7 @@ void* Arena::allocate_big(size_t bytes) noexcept {
   if (bigs_ != nullptr) bigs_->previous = big;
   bigs_ = big;
   big_bytes_.store(big_bytes_.load(std::memory_order_relaxed) + sizeof(Big) + bytes, std::memory_order_relaxed);
+  limit_chunks();
   note_taken(sizeof(Big) + bytes);
   return big + 1;
 }
@@ -213,6 +215,7 @@ void Arena::free_big(void* block, size_t bytes) noexcept {
   (big->previous != nullptr ? big->previous->next : bigs_) = big->next;
   if (big->next != nullptr) big->next->previous = big->previous;
   big_bytes_.store(big_bytes_.load(std::memory_order_relaxed) - sizeof(Big) - bytes, std::memory_order_relaxed);
+  limit_chunks();
   note_back(sizeof(Big) + bytes);
   std::free(big);
 }

@@ -41,6 +41,12 @@ class Arena {
   // Touches memory ahead of its need, see ChunkPool::prepare(). Any thread.
   bool prepare() noexcept { return chunks_.prepare(); }
 
+  // From here on allocating fails rather than take more than this from the system, as if memory had run out.
+  void set_limit(uint64_t bytes) noexcept {
+    limit_bytes_ = bytes;
+    limit_chunks();
+  }
+
   // Memory taken from the system. Any thread.
   [[nodiscard]] uint64_t held_bytes() const noexcept {
     return chunks_.held_bytes() + big_bytes_.load(std::memory_order_relaxed);
@@ -83,11 +89,17 @@ class Arena {
   void remove_roomy(Slab* slab) noexcept;
   void* allocate_big(size_t bytes) noexcept;
   void free_big(void* block, size_t bytes) noexcept;
+  // What big blocks leave of the limit is the chunks'.
+  void limit_chunks() noexcept {
+    const uint64_t bigs = big_bytes_.load(std::memory_order_relaxed);
+    chunks_.set_limit(limit_bytes_ > bigs ? limit_bytes_ - bigs : 0);
+  }
 
   std::array<SizeClass, kClasses> classes_{};
   ChunkPool chunks_;
   Big* bigs_ = nullptr;
   std::atomic<uint64_t> big_bytes_{0};
+  uint64_t limit_bytes_ = UINT64_MAX;
   std::atomic<uint64_t> used_bytes_{0};
   uint64_t live_count_ = 0;
 };

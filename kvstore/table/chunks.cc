@@ -154,6 +154,7 @@ void ChunkPool::give_back(char* begin, size_t count) noexcept {
   open_.remove(chunk);
   add_held(-static_cast<int64_t>(occupied_bytes(chunk)));
   chunk_count_.store(chunk_count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  mapped_bytes_ -= kChunkBytes;
   unmap_chunk(chunk);
 }
 
@@ -183,16 +184,19 @@ void ChunkPool::release_idle() noexcept {
 }
 
 char* ChunkPool::map(size_t bytes) noexcept {
+  if (!may_map(bytes)) return nullptr;
   char* begin = map_aligned(bytes);
   if (begin == nullptr) return nullptr;
   want_huge_pages(begin, bytes);
   add_held(static_cast<int64_t>(bytes));
+  mapped_bytes_ += bytes;
   return begin;
 }
 
 void ChunkPool::unmap(char* begin, size_t bytes) noexcept {
   ::munmap(begin, bytes);
   add_held(-static_cast<int64_t>(bytes));
+  mapped_bytes_ -= bytes;
 }
 
 bool ChunkPool::prepare() noexcept {
@@ -244,10 +248,12 @@ Chunk* ChunkPool::add_chunk() noexcept {
   // What is ready is touched as a whole. The first chunk is not, and comes before anything is prepared.
   char* memory = huge ? take_ready() : nullptr;
   if (memory == nullptr) {
+    if (!may_map(kChunkBytes)) return nullptr;
     memory = map_aligned(kChunkBytes);
     if (memory == nullptr) return nullptr;
     if (huge) want_huge_pages(memory, kChunkBytes);
   }
+  mapped_bytes_ += kChunkBytes;
   in_demand_.store(true, std::memory_order_relaxed);
   chunk_count_.store(count + 1, std::memory_order_relaxed);
   Chunk* chunk = new (memory) Chunk;

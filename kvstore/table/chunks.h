@@ -84,6 +84,10 @@ class ChunkPool {
   // more, as long as the owner goes on taking them. Any thread; needs: the pool outlives the call.
   bool prepare() noexcept;
 
+  // From here on take() and map() fail rather than hold more than this, as if memory had run out. What is held already
+  // stays, and so does what release_idle() leaves of it.
+  void set_limit(uint64_t bytes) noexcept { limit_bytes_ = bytes; }
+
   // Memory taken from the system. Any thread.
   [[nodiscard]] uint64_t held_bytes() const noexcept;
 
@@ -99,12 +103,16 @@ class ChunkPool {
   void drop_ready() noexcept;
   void note_touched(Chunk* chunk, size_t begin, size_t count) noexcept;
   void add_held(int64_t bytes) noexcept;
+  // By what is mapped, touched or not: what release_idle() gave back may be wanted again.
+  [[nodiscard]] bool may_map(uint64_t more) const noexcept { return mapped_bytes_ + more <= limit_bytes_; }
 
   // With free units. The front is used until it is full, so that the chunks behind it can run empty.
   ChunkList open_;
   ChunkList full_;
   size_t empty_count_ = 0;  // chunks without a unit in use, at most one of which is kept
   std::atomic<uint64_t> held_bytes_{0};
+  uint64_t mapped_bytes_ = 0;
+  uint64_t limit_bytes_ = UINT64_MAX;
 
   static constexpr size_t kReadyMax = 8;
   std::array<std::atomic<char*>, kReadyMax> ready_{};  // prepared chunks

@@ -19,14 +19,21 @@ Table::~Table() { KV_ASSERT(impl_->staged == 0); }
 
 uint64_t Table::hash(std::string_view key) const noexcept { return impl_->hash(key); }
 
+void Table::limit_memory(uint64_t bytes) noexcept {
+  KV_ASSERT(bytes == 0 || bytes > kChunkBytes);
+  impl_->memory_limit = bytes == 0 ? UINT64_MAX : bytes - kChunkBytes;  // what a deletion may need when all is full
+}
+
 Entry* Table::stage(const format::Op& op, uint64_t hash) {
   Impl& my = *impl_;
+  if (my.memory_limit != UINT64_MAX) my.arena.set_limit(op.removes() ? UINT64_MAX : my.memory_limit);
   const size_t staged_after = my.staged + 1;
   const size_t linked_after = my.linked.size() + staged_after;
   if (my.linked.capacity() < linked_after) my.linked.reserve(2 * linked_after);
-  if (!my.buckets.reserve(hash, staged_after) || !my.versions.reserve(linked_after) ||
-      (my.tracks_use && !my.sieve.reserve(staged_after))) {
-    throw std::bad_alloc();
+  if (!my.versions.reserve(linked_after)) throw std::bad_alloc();
+  if (!op.removes()) {  // a tombstone only ever replaces
+    if (!my.buckets.reserve(hash, staged_after)) throw std::bad_alloc();
+    if (my.tracks_use && !my.sieve.reserve(staged_after)) throw std::bad_alloc();
   }
   void* memory = my.arena.allocate(Entry::footprint(op));
   if (memory == nullptr) throw std::bad_alloc();

@@ -75,6 +75,9 @@ class Table {
   void prefetch_entry(std::string_view key, uint64_t hash) const noexcept;  // R, inside a guard; W
 
   // ---- writing (W) ----------------------------------------------------------------------------
+  // From now on stage() throws std::bad_alloc rather than let TableStats::memory_bytes pass this; 0: no limit.
+  // For deletions, which are exempt, the last 2 MiB are set aside; load() is exempt too. Needs: more than that.
+  void limit_memory(uint64_t bytes) noexcept;
   // Makes an entry for `op` (a tombstone for a kDel or kEvict), not yet part of the table. All the memory that link()
   // and publish() will need for it is set aside here. Throws std::bad_alloc and changes nothing then.
   [[nodiscard]] Entry* stage(const format::Op& op, uint64_t hash);

@@ -63,6 +63,7 @@ struct Table::Impl {
   alignas(128) KeyHash hash;
   bool tracks_use = false;  // set before the first entry; beside the hash, which every reader needs anyway
   alignas(128) Arena arena;
+  uint64_t memory_limit = UINT64_MAX;
   Epoch epoch;
   Limbo limbo;
   Buckets buckets;

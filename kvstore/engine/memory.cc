@@ -1,0 +1,123 @@
+// Staying within max_memory and max_entries. Evictions are commits like any other, made by the store itself under the
+// commit lock just before the write that needs the room, so they are in the log and never come back.
+//
+// Two measures work together. The table refuses to take more than max_memory from the system, whatever happens; and
+// evicting begins when what is in use comes near it, so that this refusal stays rare. In between lies what is free but
+// in the wrong place: holes in memory that was cut for values of other sizes.
+//
+// Memory comes back late: what an eviction unlinks stays until the last reader has left, or the last snapshot. So
+// evicting begins a little below the limit and each write evicts no more than a small multiple of what it adds; were
+// the measure "until it fits", one slow reader could empty the store. After some rounds the write is refused.
+#include <algorithm>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "kvstore/base/error.h"
+#include "kvstore/engine/engine.h"
+#include "kvstore/engine/prepared.h"
+
+namespace kvstore::engine {
+
+using base::error;
+using format::Op;
+
+namespace {
+
+constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that not every put evicts
+
+}  // namespace
+
+// Needs: commit_lock_ held. OK: the operations are staged. On failure some may be; commit_locked() discards them.
+Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
+  constexpr int kRoundsMax = 8;
+  constexpr size_t kTidySteps = 1024;
+  if (Status s = make_memory(request, prepared); !s.ok()) return s;
+  for (int round = 1;; ++round) {
+    try {
+      stage(request, prepared);
+      return {};
+    } catch (const std::bad_alloc&) {
+      prepared.discard();
+    }
+    // What was freed lies in the wrong places, or is not free yet.
+    if (options_.when_full == WhenFull::kEvict && round < kRoundsMax) {
+      if (Status s = evict(std::max(4 * bytes_added_by(request), kEvictBytesMin), 0); !s.ok()) return std::move(s).with("evict");
+    } else if (round > 1 || options_.when_full == WhenFull::kEvict) {
+      return full(bytes_added_by(request));
+    }
+    table_.tidy(kTidySteps);
+  }
+}
+
+uint64_t Engine::bytes_added_by(const Request& request) noexcept {
+  uint64_t bytes = 0;
+  for (const Op& op : request.ops) bytes += op.removes() ? 0 : table::Entry::footprint(op);
+  return bytes;
+}
+
+Status Engine::full(uint64_t bytes) const {
+  const table::TableStats now = table_.stats();
+  return error(Code::kOutOfMemory,
+               "the write needs {} bytes, but of the {} of max_memory {} are in use and {} taken, {} overwritten values that "
+               "snapshots can see among them; nothing was written. try: delete something, or raise the limit",
+               bytes, options_.max_memory, now.used_bytes, now.memory_bytes, now.versions_held);
+}
+
+// Needs: commit_lock_ held. OK: there is room for the operations, as far as the figures tell.
+Status Engine::make_memory(const Request& request, const Prepared& prepared) {
+  const uint64_t bytes = bytes_added_by(request);
+  if (bytes == 0) return {};  // only makes room
+  uint64_t new_keys = 0;
+  for (size_t i = 0; options_.max_entries != 0 && i < request.ops.size(); ++i) {
+    const bool is_new = table_.newest(request.ops[i].key, prepared.slots[i].hash) == nullptr;
+    new_keys += is_new && !request.ops[i].removes() ? 1 : 0;
+  }
+  const auto excess = [](uint64_t have, uint64_t more, uint64_t limit) {
+    return limit == 0 || have + more <= limit ? 0 : have + more - limit;
+  };
+  table::TableStats now = table_.stats();
+  if (options_.when_full == WhenFull::kEvict) {
+    const uint64_t soft_limit = options_.max_memory - options_.max_memory / 16;
+    const uint64_t too_many_bytes = excess(now.used_bytes, bytes, soft_limit);
+    const uint64_t evict_bytes = std::min(too_many_bytes, std::max(4 * bytes, kEvictBytesMin));
+    const uint64_t evict_entries = excess(now.entries, new_keys, options_.max_entries);
+    if (evict_bytes != 0 || evict_entries != 0) {
+      if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
+      now = table_.stats();
+    }
+  }
+  if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(bytes);
+  if (excess(now.entries, new_keys, options_.max_entries) != 0) {
+    return error(Code::kOutOfMemory, "the store has {} of the {} keys of max_entries; nothing was written. try: delete something, "
+                 "or raise the limit",
+                 now.entries, options_.max_entries);
+  }
+  return {};
+}
+
+// Evicts until that much has been unlinked, in one commit. Needs: commit_lock_ held.
+Status Engine::evict(uint64_t bytes, uint64_t entries) {
+  std::vector<Op> ops;  // the keys point into the table: good until the commit is published
+  uint64_t evicted_bytes = 0;
+  const uint64_t entries_max = table_.stats().entries;  // then the victims would begin to repeat
+  while ((evicted_bytes < bytes || ops.size() < entries) && ops.size() < entries_max) {
+    const table::Entry* victim = table_.victim();
+    if (victim == nullptr) break;
+    evicted_bytes += victim->footprint();
+    ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
+  }
+  if (ops.empty()) return {};
+  Request request;
+  request.ops = ops;
+  request.as_batch = ops.size() > 1;
+  request.now_us = now_us();
+  Prepared prepared(table_, ops.size());
+  if (Status s = prepare(request, prepared); !s.ok()) return s;
+  Result<Seq> seq = commit_locked(request, prepared);
+  if (!seq.ok()) return std::move(seq).status();
+  compaction_.evicted += ops.size();
+  return {};
+}
+
+}  // namespace kvstore::engine

@@ -1,0 +1,153 @@
+// max_memory and max_entries: refusing, evicting, and what is left of either after a reopening.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kvstore/kvstore.h"
+#include "tests/support/seed.h"
+#include "tests/support/store_test.h"
+
+namespace kvstore::testing {
+namespace {
+
+class MemoryLimitTest : public StoreTest {
+ protected:
+  uint64_t evictions_in_log() {
+    uint64_t count = 0;
+    Result<LogCursor> log = LogCursor::open(dir());
+    EXPECT_TRUE(log.ok());
+    for (Result<const LogRecord*> record = log->next(); record.ok() && *record != nullptr; record = log->next()) {
+      for (const LogOp& op : (*record)->ops) count += op.kind == LogOp::Kind::kEvict ? 1 : 0;
+    }
+    return count;
+  }
+};
+
+std::string key(uint64_t i) { return "key" + std::to_string(i); }
+
+TEST_F(MemoryLimitTest, RefusesTheKeyTooManyAndTakesItOnceThereIsRoom) {
+  open({.max_entries = 3});
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(store_->put(key(i), "v").ok());
+  const Status refused = store_->put(key(3), "v");
+  EXPECT_EQ(refused.code(), Code::kOutOfMemory);
+  EXPECT_NE(refused.message().find("the store has 3 of the 3 keys of max_entries"), std::string::npos) << refused.message();
+  EXPECT_TRUE(store_->put(key(2), "overwriting is no new key").ok());
+  Batch batch;
+  batch.put(key(3), "v");
+  batch.put(key(4), "v");
+  EXPECT_EQ(store_->write(batch).code(), Code::kOutOfMemory);
+  EXPECT_FALSE(store_->contains(key(3)));
+  EXPECT_TRUE(*store_->del(key(0)));
+  EXPECT_TRUE(store_->put(key(3), "v").ok());
+  EXPECT_EQ(store_->last_seq(), 6U);
+}
+
+TEST_F(MemoryLimitTest, EvictsExactlyAsManyKeysAsAreTooMany) {
+  open({.max_entries = 100, .when_full = WhenFull::kEvict});
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(store_->put(key(i), "v").ok());
+    ASSERT_EQ(store_->get(key(i)), "v");  // never the one just written
+    ASSERT_LE(store_->stats().entries, 100U);
+  }
+  EXPECT_EQ(store_->stats().entries, 100U);
+  EXPECT_EQ(evictions_in_log(), 900U);
+}
+
+TEST_F(MemoryLimitTest, KeepsWhatIsRead) {
+  open({.max_entries = 100, .when_full = WhenFull::kEvict});
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(store_->put(key(i), "v").ok());
+  for (int i = 100; i < 2000; ++i) {  // a stream of keys that nobody asks for again
+    for (int hot = 0; hot < 20; ++hot) ASSERT_TRUE(store_->contains(key(hot))) << i;
+    ASSERT_TRUE(store_->put(key(i), "v").ok());
+  }
+}
+
+TEST_F(MemoryLimitTest, WhatWasEvictedNeverComesBack) {
+  open({.max_entries = 50, .when_full = WhenFull::kEvict});
+  for (int i = 0; i < 500; ++i) ASSERT_TRUE(store_->put(key(i), std::to_string(i)).ok());
+  const auto before = contents_of(*store_);
+  open({.create_if_missing = false});  // without a limit now
+  EXPECT_EQ(contents_of(*store_), before);
+  ASSERT_TRUE(store_->compact().ok());
+  open({.create_if_missing = false});
+  EXPECT_EQ(contents_of(*store_), before);
+}
+
+TEST_F(MemoryLimitTest, ASnapshotStillSeesWhatIsEvicted) {
+  open({.max_entries = 50, .when_full = WhenFull::kEvict});
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(store_->put(key(i), std::to_string(i)).ok());
+  Result<Snapshot> snapshot = store_->snapshot();
+  for (int i = 50; i < 500; ++i) ASSERT_TRUE(store_->put(key(i), std::to_string(i)).ok());
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(snapshot->get(key(i)), std::to_string(i));
+  EXPECT_EQ(snapshot->scan()->size(), 50U);
+}
+
+TEST_F(MemoryLimitTest, OpensAStoreThatHoldsMoreAndShrinksItWithTheWritesThatFollow) {
+  open();
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(store_->put(key(i), "v").ok());
+  open({.max_entries = 100});
+  EXPECT_EQ(store_->stats().entries, 200U);
+  EXPECT_EQ(store_->put("new", "v").code(), Code::kOutOfMemory);
+  open({.max_entries = 100, .when_full = WhenFull::kEvict});
+  EXPECT_TRUE(store_->put("new", "v").ok());
+  EXPECT_EQ(store_->stats().entries, 100U);
+}
+
+TEST_F(MemoryLimitTest, IsRefusedWhenItCannotHoldTheTable) {
+  EXPECT_EQ(Store::open(dir(), {.max_memory = 1000}).status().code(), Code::kInvalidArgument);
+}
+
+// Values of all sizes, overwritten, deleted and read by threads: what the table takes stays within the limit.
+TEST_F(MemoryLimitTest, MemoryStaysWithinTheLimitWhateverIsWritten) {
+  constexpr uint64_t kLimit = uint64_t{24} << 20;
+  for (const WhenFull when_full : {WhenFull::kRefuse, WhenFull::kEvict}) {
+    std::mt19937_64 random(seed());
+    open({.max_memory = kLimit, .when_full = when_full});
+    uint64_t refused = 0;
+    for (int i = 0; i < 60'000; ++i) {
+      const std::string k = key(random() % 100'000);
+      const size_t size = random() % 50 == 0 ? random() % 20'000 : random() % 1000;
+      if (random() % 10 == 0) {
+        ASSERT_TRUE(store_->del(k).ok());
+      } else if (Status s = store_->put(k, std::string(size, 'v')); !s.ok()) {
+        ASSERT_EQ(s.code(), Code::kOutOfMemory) << s.message();
+        ++refused;
+      }
+      if (i % 500 != 0) continue;
+      ASSERT_LE(store_->stats().table_bytes, kLimit + kLimit / 50) << i;
+    }
+    EXPECT_GT(store_->stats().table_bytes, kLimit / 2);
+    EXPECT_EQ(refused == 0, when_full == WhenFull::kEvict) << refused;
+    EXPECT_EQ(evictions_in_log() == 0, when_full == WhenFull::kRefuse);
+    close();
+    std::filesystem::remove_all(dir());
+  }
+  open();
+}
+
+TEST_F(MemoryLimitTest, ValuesThatASnapshotKeepsLeadToARefusalAndNotToAnEmptyStore) {
+  open({.max_memory = uint64_t{8} << 20, .when_full = WhenFull::kEvict});
+  for (int i = 0; i < 20'000; ++i) ASSERT_TRUE(store_->put(key(i), std::string(1000, 'v')).ok());
+  Status refused;
+  {
+    Result<Snapshot> snapshot = store_->snapshot();
+    for (int i = 0; i < 100'000 && refused.ok(); ++i) refused = store_->put(key(i % 3000), std::string(1000, 'w'));
+    EXPECT_EQ(refused.code(), Code::kOutOfMemory);
+    EXPECT_GT(store_->stats().entries, 100U);
+  }
+  Status taken;
+  for (int i = 0; i < 200; ++i) {
+    taken = store_->put("again", "v");
+    if (taken.ok()) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_TRUE(taken.ok()) << taken.message();
+}
+
+}  // namespace
+}  // namespace kvstore::testing
