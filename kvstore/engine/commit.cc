@@ -115,10 +115,13 @@ Status Engine::check_condition(const Request& request, const Prepared& prepared)
 // Needs: commit_lock_ held. On failure nothing has changed.
 Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   if (closed_) return Status(Code::kClosed, "the store is closed");
+  const int64_t ts = std::max(request.now_us, last_ts_us_);
   if (Status s = check_condition(request, prepared); !s.ok()) return s;
+  if (request.reads != nullptr) {
+    if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;
+  }
   const Seq seq = writer_->last_seq() + 1;
   const Seq synced = writer_->synced_seq();
-  const int64_t ts = std::max(request.now_us, last_ts_us_);
   Status appended;
   try {
     for (size_t i = 0; i < request.ops.size(); ++i) {
@@ -141,6 +144,7 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);
   }
   table_.publish(seq);
+  if (recent_writes_.watched()) recent_writes_.add(request.ops);
   return seq;
 }
 
