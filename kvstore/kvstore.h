@@ -8,4 +8,5 @@
 #include "kvstore/stats.h"
 #include "kvstore/status.h"
 #include "kvstore/store.h"
+#include "kvstore/transaction.h"
 #include "kvstore/version.h"

@@ -18,7 +18,7 @@ namespace kvstore::inline v1 {
 enum class Code : uint8_t {
   kOk = 0,
   kInvalidArgument,  // the caller's slip: empty or over-long key, over-long value, malformed JSON
-  kConflict,         // a condition (if_version, if_absent) did not hold; nothing was written
+  kConflict,         // a condition (if_version, if_absent) did not hold, or what a transaction had read has changed
   kLocked,           // another process, or another handle in this one, owns the store
   kNotAStore,        // there is no store at this path
   kIoError,          // the operating system said no; see sys_errno() and path()

@@ -59,6 +59,10 @@ Result<bool> Store::expire(std::string_view key, std::chrono::microseconds ttl, 
 }
 Result<bool> Store::persist(std::string_view key, const WriteOptions& options) { return engine_->persist(key, options); }
 std::optional<std::chrono::microseconds> Store::ttl(std::string_view key) const noexcept { return engine_->ttl(key); }
+Result<Transaction> Store::begin() { return engine_->begin(); }
+Status Store::transact_raw(Status (*fn)(void*, Transaction&), void* arg, unsigned attempts, const WriteOptions& options) {
+  return engine_->transact(fn, arg, attempts, options);
+}
 Status Store::sync() { return engine_->sync(); }
 
 Result<CompactionReport> Store::compact() { return engine_->compact(); }

@@ -28,6 +28,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "kvstore/batch.h"
@@ -35,6 +36,7 @@
 #include "kvstore/snapshot.h"
 #include "kvstore/stats.h"
 #include "kvstore/status.h"
+#include "kvstore/transaction.h"
 
 namespace kvstore::engine {
 class Engine;
@@ -122,6 +124,21 @@ class Store {
   // The time the key has left: nullopt when it is absent, microseconds::max() when it never expires.
   [[nodiscard]] std::optional<std::chrono::microseconds> ttl(std::string_view key) const noexcept;
 
+  // ---- transactions: transaction.h ----------------------------------------------------------------
+  // One that reads the state as of now. Fails only with kOutOfMemory.
+  [[nodiscard]] Result<Transaction> begin();
+  // Calls fn, which returns a Status, with a fresh transaction and commits that with `options` (durability and `by`). When the
+  // commit is a kConflict, all over again after a short random pause, `attempts` times in all at the most; the last conflict is
+  // returned. When fn returns a failure, of any kind, nothing is written and that is returned. fn may be called
+  // several times, so what it does besides must bear that; it neither commits nor rolls back by itself.
+  template <std::invocable<Transaction&> Fn>
+    requires std::convertible_to<std::invoke_result_t<Fn&, Transaction&>, Status>
+  Status transact(Fn&& fn, unsigned attempts = 16, const WriteOptions& options = {}) {
+    auto call = [&fn](Transaction& transaction) -> Status { return fn(transaction); };
+    return transact_raw([](void* c, Transaction& transaction) { return (*static_cast<decltype(call)*>(c))(transaction); }, &call,
+                        attempts, options);
+  }
+
   // Returns when every write acknowledged before the call survives a power cut.
   Status sync();
 
@@ -147,6 +164,7 @@ class Store {
  private:
   explicit Store(std::unique_ptr<engine::Engine> engine) noexcept;
   bool read_raw(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const;
+  Status transact_raw(Status (*fn)(void*, Transaction&), void* arg, unsigned attempts, const WriteOptions& options);
   Status for_each_raw(void (*fn)(void*, const EntryView&), void* arg) const;
   std::unique_ptr<engine::Engine> engine_;
 };

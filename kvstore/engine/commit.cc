@@ -100,6 +100,9 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
       if (Status s = stage_within_limits(request, prepared); !s.ok()) return s;
     }
     if (Status s = check_condition(request, prepared); !s.ok()) return s;
+    if (request.reads != nullptr) {
+      if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;
+    }
     if (!has_limits_) stage(request, prepared);
     seq = writer_->last_seq() + 1;
     synced = writer_->synced_seq();
@@ -124,6 +127,7 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);
   }
   table_.publish(seq);
+  if (recent_writes_.watched()) recent_writes_.add(request.ops);
   return seq;
 }
 

@@ -1,11 +1,11 @@
-// Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc, update.cc), reads
-// (read.cc, snapshot.h), keeps
-// within its memory (memory.cc), compacts and backs up (compaction.cc, backup.cc), and runs two threads of its own: one syncs and
+// Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc, update.cc,
+// transaction.h), reads (read.cc, snapshot.h), keeps within its memory (memory.cc), compacts and backs up (compaction.cc,
+// backup.cc), and runs two threads of its own: one syncs and
 // extends the log (background.h), one compacts and clears away what has expired (upkeep.h).
 //
 // A commit, in order:
 //   check sizes -> hash and prefetch -> encode the body into a pooled buffer -> checksum it
-//   | commit lock: conditions -> stage table entries -> room in the log -> append -> link -> publish |
+//   | commit lock: conditions, what was read -> stage table entries -> room in the log -> append -> link -> publish |
 //   -> for kSync: wait until a sync covers the sequence number
 // Everything that can fail under the lock comes before the append, so log and table cannot disagree; the log's
 // order is the commit order, and the table's order per key follows it.
@@ -27,6 +27,8 @@
 #include "kvstore/base/spin_park_lock.h"
 #include "kvstore/engine/background.h"
 #include "kvstore/engine/logging.h"
+#include "kvstore/engine/read_set.h"
+#include "kvstore/engine/recent_writes.h"
 #include "kvstore/engine/snapshot.h"
 #include "kvstore/engine/upkeep.h"
 #include "kvstore/env/env.h"
@@ -70,6 +72,8 @@ class Engine {
   Result<bool> expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options);
   Result<bool> persist(std::string_view key, const WriteOptions& options);
   Status sync();
+  Result<Transaction> begin();  // transaction.cc
+  Status transact(Status (*fn)(void*, Transaction&), void* arg, unsigned attempts, const WriteOptions& options);
 
   // Upkeep: compaction.cc, backup.cc.
   Result<CompactionReport> compact();
@@ -84,6 +88,8 @@ class Engine {
   void check() const;
 
  private:
+  friend class TransactionState;
+
   // What must be true of a single key for the commit to go ahead.
   struct Condition {
     enum class Kind : uint8_t { kNone, kPresent, kVersion } kind = Kind::kNone;
@@ -97,6 +103,7 @@ class Engine {
     Durability durability = Durability::kProcess;
     Condition condition;
     int64_t now_us = 0;
+    ReadSet* reads = nullptr;  // what must still be as it was read
   };
   struct Prepared;  // a Request, hashed and encoded
 
@@ -163,10 +170,11 @@ class Engine {
   table::Table table_;
   base::BufferPool pool_;
 
-  mutable base::SpinParkLock commit_lock_;   // guards the three below, and the table's writer side
+  mutable base::SpinParkLock commit_lock_;   // guards the four below, and the table's writer side
   int64_t last_ts_us_ = 0;                   // `ts` never runs backwards
   Seq vouched_ = 0;                          // the last voucher written
   bool closed_ = false;
+  RecentWrites recent_writes_;
 
   std::atomic<int64_t> clock_floor_us_{0};   // now_us() never says less
   const bool has_limits_;                    // of memory or entries

@@ -17,12 +17,12 @@ EntryView view_of(const table::Entry& entry) noexcept {
           .expires_us = entry.expires_us()};
 }
 
-Entry copy_of(const table::Entry& entry) {
-  return {.key = std::string(entry.key()),
-          .value = std::string(entry.value()),
-          .is_json = entry.is_json(),
-          .version = entry.seq(),
-          .expires_us = entry.expires_us()};
+Entry copy_of(const EntryView& entry) {
+  return {.key = std::string(entry.key),
+          .value = std::string(entry.value),
+          .is_json = entry.is_json,
+          .version = entry.version,
+          .expires_us = entry.expires_us};
 }
 
 const table::Entry* SnapshotState::find(std::string_view key) const noexcept {
@@ -32,13 +32,20 @@ const table::Entry* SnapshotState::find(std::string_view key) const noexcept {
   return entry == nullptr || entry->is_expired(taken_us) ? nullptr : entry;
 }
 
-Scan SnapshotState::scan(const table::Filter& filter) const {
-  auto state = std::make_unique<ScanState>(pin);
+std::vector<const table::Entry*> SnapshotState::collect(const table::Filter& filter, format::Seq* highest) const {
+  std::vector<const table::Entry*> entries;
   table::Filter live = filter;
   live.now_us = taken_us;
-  table.collect(pin, live, state->entries);
-  std::sort(state->entries.begin(), state->entries.end(),
+  const format::Seq seq = table.collect(pin, live, entries);
+  if (highest != nullptr) *highest = seq;
+  std::sort(entries.begin(), entries.end(),
             [](const table::Entry* a, const table::Entry* b) { return a->key() < b->key(); });
+  return entries;
+}
+
+Scan SnapshotState::scan(const table::Filter& filter) const {
+  auto state = std::make_unique<ScanState>(pin);
+  state->entries = collect(filter);
   return Scan(std::move(state));
 }
 

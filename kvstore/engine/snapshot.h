@@ -12,7 +12,8 @@
 namespace kvstore::engine {
 
 [[nodiscard]] EntryView view_of(const table::Entry& entry) noexcept;
-[[nodiscard]] Entry copy_of(const table::Entry& entry);
+[[nodiscard]] Entry copy_of(const EntryView& entry);
+[[nodiscard]] inline Entry copy_of(const table::Entry& entry) { return copy_of(view_of(entry)); }
 
 class SnapshotState {
  public:
@@ -21,7 +22,9 @@ class SnapshotState {
 
   // nullptr when absent; good for as long as the pin.
   [[nodiscard]] const table::Entry* find(std::string_view key) const noexcept;
-  // Throws std::bad_alloc, like for_each().
+  // The live entries that match, sorted by key; good for as long as the pin. `highest` as Table::collect() returns it.
+  // Throws std::bad_alloc, like scan() and for_each().
+  [[nodiscard]] std::vector<const table::Entry*> collect(const table::Filter& filter, format::Seq* highest = nullptr) const;
   [[nodiscard]] Scan scan(const table::Filter& filter) const;
   void for_each(void (*fn)(void*, const EntryView&), void* arg) const;
 
