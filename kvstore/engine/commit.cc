@@ -92,13 +92,14 @@ void Engine::stage(const Request& request, Prepared& prepared) {
 // Needs: commit_lock_ held. On failure nothing has changed, but for keys that were evicted to make room.
 Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   if (closed_) return Status(Code::kClosed, "the store is closed");
-  const int64_t ts = std::max(request.now_us, last_ts_us_);
+  int64_t ts = 0;
   Seq seq = 0;
   Seq synced = 0;
   const auto append = [&]() -> Status {
     if (has_limits_) {  // before the conditions, since what they look at may be evicted
       if (Status s = stage_within_limits(request, prepared); !s.ok()) return s;
     }
+    ts = std::max(request.now_us, last_ts_us_);
     if (Status s = check_condition(request, prepared); !s.ok()) return s;
     if (request.reads != nullptr) {
       if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;

@@ -30,7 +30,7 @@ constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that n
 
 // Needs: commit_lock_ held. OK: the operations are staged. On failure some may be; commit_locked() discards them.
 Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
-  constexpr int kRoundsMax = 8;
+  constexpr int kRoundsMax = 32;
   constexpr size_t kTidySteps = 1024;
   if (Status s = make_memory(request, prepared); !s.ok()) return s;
   for (int round = 1;; ++round) {

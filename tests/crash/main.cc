@@ -44,12 +44,15 @@ struct Mode {
   LogIo io;
   Durability durability;
   uint64_t segment_bytes;
+  bool compacts = false;  // one thread compacts again and again
 };
-constexpr std::array<Mode, 4> kModes = {{
+constexpr std::array<Mode, 6> kModes = {{
     {"mapped, 64 MiB segments", LogIo::kMapped, Durability::kProcess, uint64_t{64} << 20},
     {"mapped, 64 KiB segments", LogIo::kMapped, Durability::kProcess, uint64_t{64} << 10},
+    {"mapped, compacting", LogIo::kMapped, Durability::kProcess, uint64_t{64} << 10, true},
     {"mapped, every put synced", LogIo::kMapped, Durability::kSync, uint64_t{64} << 10},
     {"write, 64 KiB segments", LogIo::kWrite, Durability::kProcess, uint64_t{64} << 10},
+    {"write, compacting", LogIo::kWrite, Durability::kProcess, uint64_t{64} << 10, true},
 }};
 
 struct Row {
@@ -70,7 +73,15 @@ struct Row {
     ::_exit(3);
   }
   progress.opened = true;
-  std::array<std::thread, kThreads> threads;
+  std::array<std::thread, kThreads + 1> threads;
+  threads[kThreads] = std::thread([&] {
+    while (mode.compacts) {
+      if (Result<CompactionReport> report = store->compact(); !report.ok()) {
+        fmt::print(stderr, "a compaction fails: {}\n", report.status().message());
+        ::_exit(6);
+      }
+    }
+  });
   for (unsigned t = 0; t < kThreads; ++t) {
     threads[t] = std::thread([&, t] {
       for (uint64_t number = progress.acknowledged[t];; ++number) {
