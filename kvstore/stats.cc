@@ -1,3 +1,5 @@
+#include "kvstore/stats.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +10,6 @@
 
 #include "kvstore/format/escape.h"
 #include "kvstore/format/utf8.h"
-#include "kvstore/stats.h"
 
 namespace kvstore::inline v1 {
 namespace {
@@ -31,7 +32,8 @@ class JsonObject {
 // A file name in a sentence may be anything. Where it is no UTF-8, which JSON demands, its bytes are shown as '?'.
 std::string json_string(std::string text) {
   if (!format::is_utf8(text)) {
-    std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) < 0; }, '?');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) < 0; }, '?');
   }
   std::string out(format::kEscapeBytesMax * text.size() + format::kEscapeSlack, '\0');
   const format::Escaped escaped = format::escape(out.data(), text);
@@ -89,9 +91,9 @@ std::string to_json(const RecoveryStats& recovery) {
 
 std::string to_json(const Stats& stats) {
   const auto& [read_only, opened_us, entries, key_bytes, value_bytes, table_bytes, expiring, expired, evicted, pins,
-               oldest_pin_seq, oldest_pin_age_us, versions_held, versions_held_bytes, written_seq, last_seq,
-               synced_seq, log_bytes, log_segments, live_bytes, dead_bytes, history_files, history_bytes, commits,
-               syncs, sync_waits, rotations, reserve_stalls, broken, snapshot_seq, snapshot_entries, snapshot_bytes,
+               oldest_pin_seq, oldest_pin_age_us, versions_held, versions_held_bytes, written_seq, last_seq, synced_seq,
+               log_bytes, log_segments, live_bytes, dead_bytes, history_files, history_bytes, commits, syncs,
+               sync_waits, rotations, reserve_stalls, broken, snapshot_seq, snapshot_entries, snapshot_bytes,
                compactions, compactions_failed, compaction_us, compaction_running, compaction_done_bytes,
                compaction_total_bytes, compaction_written_bytes, last_error, last_error_us, recovery, encode_pool,
                commit_process, commit_sync, lock_wait, sync, rotation] = stats;

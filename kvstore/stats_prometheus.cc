@@ -51,11 +51,18 @@ std::string label_value(std::string_view value) {
 class Page {
  public:
   explicit Page(const std::vector<PrometheusLabel>& labels) {
-    for (const PrometheusLabel& label : labels) labels_ += fmt::format("{}=\"{}\",", label_name(label.name), label_value(label.value));
+    for (const PrometheusLabel& label : labels)
+      labels_ += fmt::format("{}=\"{}\",", label_name(label.name), label_value(label.value));
   }
-  void gauge(std::string_view name, std::string_view help, uint64_t value) { single(name, "gauge", help, fmt::format_int(value).c_str()); }
-  void gauge(std::string_view name, std::string_view help, std::string_view value) { single(name, "gauge", help, value); }
-  void counter(std::string_view name, std::string_view help, uint64_t value) { single(name, "counter", help, fmt::format_int(value).c_str()); }
+  void gauge(std::string_view name, std::string_view help, uint64_t value) {
+    single(name, "gauge", help, fmt::format_int(value).c_str());
+  }
+  void gauge(std::string_view name, std::string_view help, std::string_view value) {
+    single(name, "gauge", help, value);
+  }
+  void counter(std::string_view name, std::string_view help, uint64_t value) {
+    single(name, "counter", help, fmt::format_int(value).c_str());
+  }
 
   void begin_histogram(std::string_view name, std::string_view help) { head(name, "histogram", help); }
   // `own`: labels of this histogram beside the page's, each with a comma behind it.
@@ -67,7 +74,8 @@ class Page {
     for (unsigned power = kFirstPower; power <= kLastPower; ++power) {
       const uint64_t bound_ns = uint64_t{1} << power;
       for (; bucket != latency.buckets.end() && bucket->upto_ns <= bound_ns; ++bucket) below += bucket->count;
-      sample(fmt::format("{}_bucket", name), fmt::format("{}le=\"{}\",", own, from_ns(bound_ns)), fmt::format_int(below).c_str());
+      sample(fmt::format("{}_bucket", name), fmt::format("{}le=\"{}\",", own, from_ns(bound_ns)),
+             fmt::format_int(below).c_str());
     }
     sample(fmt::format("{}_bucket", name), fmt::format("{}le=\"+Inf\",", own), fmt::format_int(latency.count).c_str());
     sample(fmt::format("{}_sum", name), own, from_ns(latency.sum_ns));
@@ -109,7 +117,8 @@ void add_state(Page& page, const Stats& s) {
   page.gauge("dead_bytes", "About what a compaction would save.", s.dead_bytes);
   page.gauge("history_files", "Older log segments and snapshots, kept for looking back.", s.history_files);
   page.gauge("history_bytes", "Their size.", s.history_bytes);
-  page.gauge("snapshot_seq", "The newest snapshot file holds the state after this write; 0 without one.", s.snapshot_seq);
+  page.gauge("snapshot_seq", "The newest snapshot file holds the state after this write; 0 without one.",
+             s.snapshot_seq);
   page.gauge("snapshot_entries", "Keys in it.", s.snapshot_entries);
   page.gauge("snapshot_bytes", "Its size.", s.snapshot_bytes);
   page.gauge("opened_timestamp_seconds", "When the store was opened.", from_us(s.opened_us));
@@ -129,7 +138,8 @@ void add_process(Page& page, const Stats& s) {
   page.counter("entries_expired_total", "Keys taken out of memory because they had expired.", s.expired);
   page.counter("entries_evicted_total", "Keys taken out because a memory limit was reached.", s.evicted);
   page.gauge("pins", "Snapshots and scans alive, a running compaction or backup included.", s.pins);
-  page.gauge("oldest_pin_seq", "The oldest instant that one of them holds: the state after this write; 0 without pins.", s.oldest_pin_seq);
+  page.gauge("oldest_pin_seq", "The oldest instant that one of them holds: the state after this write; 0 without pins.",
+             s.oldest_pin_seq);
   page.gauge("oldest_pin_age_seconds", "For how long it has been held; 0 without pins.", from_us(s.oldest_pin_age_us));
   page.gauge("versions_held", "Overwritten and deleted versions kept in memory for them.", s.versions_held);
   page.gauge("versions_held_bytes", "Bytes of these versions.", s.versions_held_bytes);
@@ -156,10 +166,11 @@ void add_process(Page& page, const Stats& s) {
   page.gauge("encode_pool_retained_bytes", "Capacity of the idle encode buffers.", pool.retained_bytes);
   page.gauge("encode_pool_start_bytes", "Size at which a new encode buffer starts.", pool.start_bytes);
 
-  page.begin_histogram("commit_duration_seconds",
-                       fmt::format("From a write's call to its acknowledgement. durability=\"process\" is a sample, one in {}: "
-                                   "for rates use kvstore_commits_total.",
-                                   kCommitSampleInterval));
+  page.begin_histogram(
+      "commit_duration_seconds",
+      fmt::format("From a write's call to its acknowledgement. durability=\"process\" is a sample, one in {}: "
+                  "for rates use kvstore_commits_total.",
+                  kCommitSampleInterval));
   page.histogram("commit_duration_seconds", s.commit_process, "durability=\"process\",");
   page.histogram("commit_duration_seconds", s.commit_sync, "durability=\"sync\",");
   page.begin_histogram("commit_lock_wait_seconds", "Sleeping in wait for the commit lock, where it came to that.");

@@ -1,6 +1,4 @@
 // The histogram of durations: what its quantiles promise, and that nothing is lost when many threads record.
-#include "kvstore/base/latency.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "kvstore/base/latency.h"
 #include "tests/support/seed.h"
 
 namespace kvstore::base {

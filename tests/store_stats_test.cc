@@ -226,7 +226,8 @@ TEST_F(StatsTest, TellsWhenItWasOpenedAndWhatRecoveryFound) {
   open(clocked());
   put_many(3);
   close();
-  write_bytes(dir() / "wal-00000000000000000001.jsonl", bytes_of(dir() / "wal-00000000000000000001.jsonl") + R"({"seq":4,"ts")");
+  write_bytes(dir() / "wal-00000000000000000001.jsonl",
+              bytes_of(dir() / "wal-00000000000000000001.jsonl") + R"({"seq":4,"ts")");
   now_us += 1'000'000;
   open(clocked());
   const Stats now = stats();

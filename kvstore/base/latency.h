@@ -21,9 +21,9 @@ namespace kvstore::base {
 
 class LatencyHistogram {
  public:
-  static constexpr unsigned kFirstPower = 6;     // 2^6 ns = 64 ns: all up to this share bucket 0
-  static constexpr unsigned kLastPower = 37;     // 2^37 ns = 137 s: whatever is longer counts in the last bucket
-  static constexpr unsigned kStepBits = 3;       // 8 buckets for each power of two
+  static constexpr unsigned kFirstPower = 6;  // 2^6 ns = 64 ns: all up to this share bucket 0
+  static constexpr unsigned kLastPower = 37;  // 2^37 ns = 137 s: whatever is longer counts in the last bucket
+  static constexpr unsigned kStepBits = 3;    // 8 buckets for each power of two
   static constexpr size_t kBuckets = ((kLastPower - kFirstPower) << kStepBits) + 1;
 
   // Any thread. Two relaxed additions, some 10 ns when no other core has the lines; a negative duration counts as 0.

@@ -35,9 +35,9 @@ std::vector<Group> groups(const Stats& stats) {
   return {
       {"table",
        {{"entries", stats.entries, "live keys"},
-        {"expiring", stats.expiring, "of these with an expiry"},
         {"key_bytes", stats.key_bytes, "bytes of their keys"},
         {"value_bytes", stats.value_bytes, "bytes of their values"},
+        {"expiring", stats.expiring, "keys with an expiry"},
         {"table_bytes", stats.table_bytes, "memory they take when the store is open"}}},
       {"log",
        {{"last_seq", stats.last_seq, "newest write"},
@@ -105,9 +105,10 @@ const Command kStats = {
     .name = "stats",
     .arguments = "DIR",
     .summary = "Counts entries, bytes and records",
-    .details = "Replays the log to count, beside a running owner too, but cannot see into that process: what it counts\n"
-               "since opening (latencies, syncs, compactions, snapshots held) only Store::stats() there can tell.\n"
-               "-o prometheus prints the same for a scraper, labelled store=\"DIR\".\n",
+    .details =
+        "Replays the log to count, beside a running owner too, but cannot see into that process: what it counts\n"
+        "since opening (latencies, syncs, compactions, snapshots held) only Store::stats() there can tell.\n"
+        "-o prometheus prints the same for a scraper, labelled store=\"DIR\".\n",
     .example = "  kvctl stats mydb -o json | jq .entries",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
