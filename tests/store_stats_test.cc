@@ -261,7 +261,7 @@ TEST_F(StatsTest, WhoeverSleepsWaitingForTheCommitLockIsMeasured) {
   Options options;
   options.now_us = [&] {
     if (std::this_thread::get_id() == slow.load() && ++calls == 2) std::this_thread::sleep_for(100ms);
-    return now_us;
+    return now_us.load();
   };
   open(options);
   put("a", "1");
