@@ -97,6 +97,21 @@ TEST(SpinParkLock, WakesEverySleeper) {
   }
 }
 
+TEST(SpinParkLock, RecordsHowLongThoseWaitedWhoHadToPark) {
+  LatencyHistogram parked;
+  SpinParkLock lock(parked);
+  for (int i = 0; i < 100; ++i) const std::lock_guard guard(lock);
+  EXPECT_EQ(parked.snapshot().count, 0u);
+  lock.lock();
+  std::thread waiting([&] { const std::lock_guard guard(lock); });
+  std::this_thread::sleep_for(50ms);
+  lock.unlock();
+  waiting.join();
+  const LatencyStats waits = parked.snapshot();
+  EXPECT_EQ(waits.count, 1u);
+  EXPECT_GT(waits.max_ns, 1'000'000u);
+}
+
 TEST(SpinParkLock, WhoeverArrivesWhileOthersWakeIsNotForgotten) {
   // Lock and unlock in step with one another from many threads that sleep and wake all the time.
   Guarded guarded;

@@ -1,5 +1,7 @@
 #include "kvstore/base/spin_park_lock.h"
 
+#include <chrono>
+
 namespace kvstore::base {
 namespace {
 
@@ -26,9 +28,12 @@ void SpinParkLock::lock_contended() noexcept {
   }
   // From here on this thread takes the lock only as kParked, never as kHeld: it cannot know whether others sleep
   // too, and one wake-up too many costs a system call where one too few is a hang.
-  while (state_.exchange(kParked, std::memory_order_acquire) != kFree) {
+  if (state_.exchange(kParked, std::memory_order_acquire) == kFree) return;
+  const auto begin = parked_ != nullptr ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+  do {
     state_.wait(kParked, std::memory_order_relaxed);
-  }
+  } while (state_.exchange(kParked, std::memory_order_acquire) != kFree);
+  if (parked_ != nullptr) parked_->record_since(begin);
 }
 
 }  // namespace kvstore::base

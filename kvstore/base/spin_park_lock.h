@@ -7,10 +7,17 @@
 #include <atomic>
 #include <cstdint>
 
+#include "kvstore/base/latency.h"
+
 namespace kvstore::base {
 
 class SpinParkLock {
  public:
+  SpinParkLock() = default;
+  // Records in `parked`, which outlives the lock, how long each thread waited that had to park. The clock is
+  // read then and only then, beside two system calls.
+  explicit SpinParkLock(LatencyHistogram& parked) noexcept : parked_(&parked) {}
+
   void lock() noexcept {
     uint32_t expected = kFree;
     if (state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire)) return;
@@ -28,6 +35,7 @@ class SpinParkLock {
   static constexpr uint32_t kFree = 0, kHeld = 1, kParked = 2;  // kParked: held, and somebody may be asleep
   void lock_contended() noexcept;
   std::atomic<uint32_t> state_{kFree};
+  LatencyHistogram* const parked_ = nullptr;
 };
 
 }  // namespace kvstore::base

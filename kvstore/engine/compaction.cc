@@ -78,6 +78,7 @@ Status Engine::write_entries(const Instant& instant, std::string_view step, wal:
   constexpr auto kProgressInterval = std::chrono::milliseconds(100);
   SteadyClock::time_point next_progress = SteadyClock::now() + kProgressInterval;
   const uint64_t total_bytes = live_bytes();
+  compaction_.total_bytes = compaction_.running ? total_bytes : 0;
   std::vector<const table::Entry*> entries;
   for (size_t shard = 0; shard < table::Table::kShards; ++shard) {
     entries.clear();
@@ -85,6 +86,7 @@ Status Engine::write_entries(const Instant& instant, std::string_view step, wal:
     for (const table::Entry* entry : entries) {
       if (Status s = out.add(put_of(*entry), entry->seq()); !s.ok()) return s;
     }
+    if (compaction_.running) compaction_.done_bytes = out.bytes();
     if (compaction_.cancelled || closing_) return error(Code::kCancelled, "{}: cancelled", step);
     if (options_.on_progress && SteadyClock::now() >= next_progress) {
       options_.on_progress({.step = step, .done_bytes = out.bytes(), .total_bytes = std::max(total_bytes, out.bytes())});
@@ -98,6 +100,7 @@ Result<CompactionReport> Engine::compact() {
   if (options_.read_only) return Status(Code::kReadOnly, "compact: the store was opened read-only");
   const std::lock_guard one(compaction_.one_at_a_time);
   compaction_.cancelled = false;
+  compaction_.running = true;
   const SteadyClock::time_point begin = SteadyClock::now();
   CompactionReport report;
   const auto run = [&]() -> Status {
@@ -114,8 +117,10 @@ Result<CompactionReport> Engine::compact() {
     Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
         env_, {.dir = dir_, .store = owner_.store, .last_seq = report.seq, .created_us = instant->taken_us});
     if (!out.ok()) return std::move(out).status();
-    if (Status s = write_entries(*instant, "compact", **out); !s.ok()) return s;
-    if (Status s = (*out)->finish(); !s.ok()) return s;
+    Status written = write_entries(*instant, "compact", **out);
+    if (written.ok()) written = (*out)->finish();
+    compaction_.written_bytes += (*out)->bytes();
+    if (!written.ok()) return written;
     report.entries = (*out)->entries();
     report.snapshot_bytes = (*out)->bytes();
     compaction_.snapshot_seq = report.seq;
@@ -128,6 +133,7 @@ Result<CompactionReport> Engine::compact() {
     Result<uint64_t> removed = remove_covered();
     if (!removed.ok()) return std::move(removed).status().with("remove the files it covers");
     report.files_removed = *removed;
+    count_history();
     return {};
   };
   Status result;
@@ -136,10 +142,14 @@ Result<CompactionReport> Engine::compact() {
   } catch (const std::bad_alloc&) {
     result = Status(Code::kOutOfMemory, "out of memory");
   }
+  compaction_.running = false;
+  compaction_.done_bytes = compaction_.total_bytes = 0;
   if (!result.ok()) {
+    result = std::move(result).with("compact");
     ++compaction_.failed;
+    if (result.code() != Code::kCancelled && result.code() != Code::kClosed) note_error(result);
     compaction_.retry_log_bytes = writer_->counters().log_bytes + options_.compact_min_bytes / 4;
-    return std::move(result).with("compact");
+    return result;
   }
   report.duration = since(begin);
   ++compaction_.done;
@@ -218,6 +228,30 @@ Result<uint64_t> Engine::remove_covered() {
     if (Status s = remove(segment.name); !s.ok()) return s;
   }
   return removed;
+}
+
+// What older snapshots and segments are there, kept by choice or because they could not be removed. A file that cannot be
+// looked at is not counted.
+void Engine::count_history() {
+  uint64_t count = 0;
+  uint64_t bytes = 0;
+  const auto add = [&](const std::string& name) {
+    Result<std::unique_ptr<env::File>> file = env_.open(wal::join_path(dir_, name), env::OpenMode::kRead);
+    const Result<uint64_t> size = file.ok() ? (*file)->size() : Result<uint64_t>(std::move(file).status());
+    if (!size.ok()) return;
+    ++count;
+    bytes += *size;
+  };
+  const Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
+  if (!files.ok()) return;
+  for (const wal::SnapshotFile& snapshot : files->snapshots) {
+    if (snapshot.last_seq < files->base_seq()) add(snapshot.name);
+  }
+  for (const wal::Segment& segment : files->segments) {
+    if (segment.first_seq <= files->base_seq()) add(segment.name);
+  }
+  compaction_.history_files = count;
+  compaction_.history_bytes = bytes;
 }
 
 // ---- the thread ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc, update.cc,
 // transaction.h), reads (read.cc, snapshot.h), keeps within its memory (memory.cc), compacts and backs up (compaction.cc,
-// backup.cc), and runs two threads of its own: one syncs and
+// backup.cc), counts (stats.cc), and runs two threads of its own: one syncs and
 // extends the log (background.h), one compacts and clears away what has expired (upkeep.h).
 //
 // A commit, in order:
@@ -12,6 +12,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "kvstore/base/buffer_pool.h"
+#include "kvstore/base/latency.h"
 #include "kvstore/base/spin_park_lock.h"
 #include "kvstore/engine/background.h"
 #include "kvstore/engine/logging.h"
@@ -80,7 +82,7 @@ class Engine {
   void cancel_compaction() noexcept { compaction_.cancelled.store(true, std::memory_order_relaxed); }
   Result<BackupReport> backup(std::string dir);
 
-  [[nodiscard]] Stats stats() const;
+  [[nodiscard]] Stats stats() const;  // stats.cc
   [[nodiscard]] const RecoveryReport& recovery() const noexcept { return recovery_; }
   [[nodiscard]] Seq last_seq() const noexcept { return table_.published(); }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
@@ -104,6 +106,7 @@ class Engine {
     Condition condition;
     int64_t now_us = 0;
     ReadSet* reads = nullptr;  // what must still be as it was read
+    std::chrono::steady_clock::time_point entered{};  // when the call was; the epoch: not measured
   };
   struct Prepared;  // a Request, hashed and encoded
 
@@ -122,7 +125,7 @@ class Engine {
   Result<Seq> commit_locked(const Request& request, Prepared& prepared);
   void stage(const Request& request, Prepared& prepared);
   Status check_condition(const Request& request, const Prepared& prepared) const;
-  Result<Seq> acknowledge(Seq seq, Durability durability);
+  Result<Seq> acknowledge(Seq seq, const Request& request);
   Result<Request> request_for(const WriteOptions& options, std::string_view key) const;
 
   // memory.cc
@@ -146,12 +149,16 @@ class Engine {
   Result<Instant> begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments);
   Status write_entries(const Instant& instant, std::string_view step, wal::SnapshotWriter& out);
   Result<uint64_t> remove_covered();
+  void count_history();
   [[nodiscard]] bool wants_compaction() const noexcept;
   [[nodiscard]] uint64_t live_bytes() const noexcept;
 
   void clear_away();
   // What the upkeep thread does when it wakes; returns how long it may sleep.
   std::chrono::milliseconds keep_up();
+
+  // Any thread: `error` is what stats() shows as the last one.
+  void note_error(const Status& error) noexcept;
 
   // Microseconds since the epoch; never behind the time by which something was dropped as expired.
   [[nodiscard]] int64_t now_us() const;
@@ -163,6 +170,7 @@ class Engine {
   const Options options_;
   Logger log_;
   RecoveryReport recovery_;
+  int64_t opened_us_ = 0;
   std::unique_ptr<env::FileLock> lock_;      // null: read-only, or closed
   wal::Owner owner_;                         // what LOCK says of us
   wal::Owner previous_owner_;                // what it said before
@@ -170,7 +178,12 @@ class Engine {
   table::Table table_;
   base::BufferPool pool_;
 
-  mutable base::SpinParkLock commit_lock_;   // guards the four below, and the table's writer side
+  struct Durations {
+    base::LatencyHistogram commit_process, commit_sync, lock_wait;
+  };
+  mutable Durations durations_;
+
+  mutable base::SpinParkLock commit_lock_{durations_.lock_wait};  // guards the four below, and the table's writer side
   int64_t last_ts_us_ = 0;                   // `ts` never runs backwards
   Seq vouched_ = 0;                          // the last voucher written
   bool closed_ = false;
@@ -192,8 +205,21 @@ class Engine {
     std::atomic<uint64_t> expired{0};        // entries taken out of memory since opening
     std::atomic<uint64_t> evicted{0};        // ... and entries evicted
     std::atomic<uint64_t> retry_log_bytes{0};  // after a failure: not before the log has grown to this
+    std::atomic<bool> running{false};
+    std::atomic<uint64_t> done_bytes{0};     // by the one that runs
+    std::atomic<uint64_t> total_bytes{0};    // ... of about so many
+    std::atomic<uint64_t> written_bytes{0};  // by all
+    std::atomic<uint64_t> history_files{0};  // kept behind the newest snapshot
+    std::atomic<uint64_t> history_bytes{0};
   };
   mutable Compaction compaction_;
+
+  struct LastError {
+    mutable std::mutex mutex;
+    std::string sentence;
+    int64_t at_us = 0;
+  };
+  LastError last_error_;
 
   std::unique_ptr<wal::LogWriter> writer_;   // null: read-only
   std::unique_ptr<wal::GroupSync> group_;

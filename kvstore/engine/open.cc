@@ -192,7 +192,10 @@ Status Engine::start() {
     if (lock_ != nullptr) (void)wal::write_owner(lock_->file(), previous_owner_).ok();  // as if we had not been there
     return s;
   }
-  if (!options_.read_only) {
+  opened_us_ = now_us();
+  if (options_.read_only) {
+    count_history();
+  } else {
     background_ = std::make_unique<Background>();
     upkeep_ = std::make_unique<Upkeep>();
     Result<std::unique_ptr<wal::LogWriter>> writer =
@@ -215,7 +218,12 @@ Status Engine::start() {
     if (Result<uint64_t> removed = remove_covered(); !removed.ok()) {
       log_->warn("remove covered files: {}", removed.status().message());
     }
-    background_->start(*writer_, *group_, options_.sync_interval, options_.on_background_error, log_);
+    count_history();
+    const auto on_error = [this](const Status& error) {
+      note_error(error);
+      if (options_.on_background_error) options_.on_background_error(error);
+    };
+    background_->start(*writer_, *group_, options_.sync_interval, on_error, log_);
     upkeep_->start([this] { return keep_up(); });
   }
   table_.limit_memory(options_.max_memory);

@@ -71,42 +71,4 @@ Result<Snapshot> Engine::snapshot() const {
   }
 }
 
-Stats Engine::stats() const {
-  Stats stats;
-  const table::TableStats table = table_.stats();
-  stats.entries = table.entries;
-  stats.key_bytes = table.key_bytes;
-  stats.value_bytes = table.value_bytes;
-  stats.table_bytes = table.memory_bytes;
-  stats.versions_held = table.versions_held;
-  stats.expiring = table.expiring;
-  stats.expired = compaction_.expired;
-  stats.last_seq = table_.published();
-  stats.encode_pool = pool_.stats();
-  stats.live_bytes = live_bytes();
-  stats.snapshot_seq = compaction_.snapshot_seq;
-  stats.snapshot_entries = compaction_.snapshot_entries;
-  stats.snapshot_bytes = compaction_.snapshot_bytes;
-  stats.compactions = compaction_.done;
-  stats.compactions_failed = compaction_.failed;
-  stats.compaction_us = compaction_.last_us;
-  if (writer_ == nullptr) {
-    stats.synced_seq = recovery_.synced_seq;
-    stats.log_bytes = recovery_.bytes;
-    stats.log_segments = recovery_.segments;
-    return stats;
-  }
-  const wal::LogWriter::Counters& log = writer_->counters();
-  stats.synced_seq = writer_->synced_seq();
-  stats.log_bytes = log.log_bytes;
-  stats.log_segments = log.segments;
-  stats.commits = stats.last_seq - recovery_.last_seq;
-  stats.syncs = log.syncs;
-  stats.sync_waits = group_->shared();
-  stats.rotations = log.rotations;
-  stats.reserve_stalls = log.reserve_stalls;
-  stats.broken = writer_->is_broken();
-  return stats;
-}
-
 }  // namespace kvstore::engine

@@ -46,7 +46,7 @@ Result<bool> Engine::update(std::string_view key, const WriteOptions& options, c
       request->condition = {Condition::Kind::kVersion, current != nullptr ? current->seq() : 0};
       seq = commit(*request, Acknowledge::kLater);
     }
-    if (seq.ok()) seq = acknowledge(*seq, request->durability);
+    if (seq.ok()) seq = acknowledge(*seq, *request);
     if (seq.ok()) return true;
     if (seq.status().code() != Code::kConflict) return std::move(seq).status().with(what);
   }

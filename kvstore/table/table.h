@@ -15,6 +15,7 @@
 // table_sweep.cc (how expired entries leave beside readers and pins), sieve.h (which entry to evict).
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,7 +39,15 @@ struct TableStats {
   uint64_t memory_bytes = 0;   // taken from the system, for everything; freed big values are malloc's to return
   uint64_t used_bytes = 0;     // ... of these: in use, or awaiting that the last reader leaves
   uint64_t versions_held = 0;  // superseded versions some Pin can still see
+  uint64_t versions_held_bytes = 0;  // ... and their entries' size
   uint64_t expiring = 0;       // ... of `entries`: those that carry an expiry, expired or not
+};
+
+// The pins that stand.
+struct PinStats {
+  uint64_t pins = 0;
+  Seq oldest_seq = 0;  // of the oldest instant that is pinned; means nothing without pins
+  std::chrono::steady_clock::time_point oldest_since{};  // since when it has been, without a gap
 };
 
 // Which keys: those that begin with `prefix`, are not less than `from`, and are less than `to` when `to` is not empty.
@@ -181,6 +190,7 @@ class Table {
   void collect_shard(const Pin& pin, size_t shard, int64_t now_us, std::vector<const Entry*>& out) const;
 
   [[nodiscard]] TableStats stats() const noexcept;  // R
+  [[nodiscard]] PinStats pin_stats() const noexcept;  // R; takes a mutex, and some nanoseconds for each instant pinned
   // Walks everything and asserts every structural invariant, leaks included; for tests, O(n). W, with no reader
   // inside and nothing staged.
   void check() const;

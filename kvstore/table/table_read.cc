@@ -174,7 +174,10 @@ TableStats Table::stats() const noexcept {
           .memory_bytes = impl_->arena.held_bytes(),
           .used_bytes = impl_->arena.used_bytes(),
           .versions_held = impl_->versions.held_count(),
+          .versions_held_bytes = impl_->versions.held_bytes(),
           .expiring = impl_->expiring.get()};
 }
+
+PinStats Table::pin_stats() const noexcept { return impl_->versions.pin_stats(); }
 
 }  // namespace kvstore::table

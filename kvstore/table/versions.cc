@@ -23,12 +23,16 @@ Versions::~Versions() {
 
 PinRecord* Versions::pin(const std::atomic<format::Seq>& published) {
   auto record = std::make_unique<PinRecord>();  // before the mutex: the writer may be waiting for it
+  record->since = std::chrono::steady_clock::now();
   const std::lock_guard lock(mutex_);
   records_.fetch_add(1, std::memory_order_seq_cst);
   record->seq = published.load(std::memory_order_seq_cst);
   if (newest_ != nullptr && newest_->seq == record->seq) {
     records_.fetch_sub(1, std::memory_order_seq_cst);  // newest_ is counted already
-    if (newest_->pins++ == 0) gone_.fetch_sub(1, std::memory_order_relaxed);
+    if (newest_->pins++ == 0) {
+      gone_.fetch_sub(1, std::memory_order_relaxed);
+      newest_->since = record->since;
+    }
     return newest_;
   }
   KV_ASSERT(newest_ == nullptr || newest_->seq < record->seq);
@@ -49,6 +53,18 @@ void Versions::unpin(PinRecord* record) noexcept {
   const std::lock_guard lock(mutex_);
   KV_ASSERT(record->pins > 0);
   if (--record->pins == 0) gone_.fetch_add(1, std::memory_order_relaxed);
+}
+
+PinStats Versions::pin_stats() const noexcept {
+  PinStats out;
+  const std::lock_guard lock(mutex_);
+  for (const PinRecord* record = newest_; record != nullptr; record = record->older) {
+    if (record->pins == 0) continue;
+    out.pins += record->pins;
+    out.oldest_seq = record->seq;
+    out.oldest_since = record->since;
+  }
+  return out;
 }
 
 bool Versions::reserve(size_t count) noexcept {
@@ -92,7 +108,7 @@ void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
   --reserve_count_;
   *node = HeldVersion{version, hash, version->seq(), pin->held};
   pin->held = node;
-  count_held(+1);
+  count_held(+1, static_cast<int64_t>(version->footprint()));
 }
 
 Versions::Step Versions::drain_step() noexcept {
@@ -114,7 +130,7 @@ Versions::Step Versions::drain_step() noexcept {
   }
   const Step step{.worked = true, .version = node->version, .hash = node->hash};
   arena_.free(node, sizeof(HeldVersion));
-  count_held(-1);
+  count_held(-1, -static_cast<int64_t>(step.version->footprint()));
   return step;
 }
 
@@ -144,8 +160,9 @@ void Versions::end_drain() noexcept {
 }
 
 // Written by one thread at a time, hence no read-modify-write.
-void Versions::count_held(int64_t change) noexcept {
+void Versions::count_held(int64_t change, int64_t bytes) noexcept {
   held_count_.store(held_count() + static_cast<uint64_t>(change), std::memory_order_relaxed);
+  held_bytes_.store(held_bytes() + static_cast<uint64_t>(bytes), std::memory_order_relaxed);
 }
 
 }  // namespace kvstore::table

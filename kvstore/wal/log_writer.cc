@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -227,6 +228,7 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
 }
 
 Status LogWriter::rotate(size_t line_bytes_max) {
+  const auto begin = std::chrono::steady_clock::now();
   ActiveSegment& old = *active_;
   const Seq last = last_seq();
   // Once the new segment has its name nothing may throw any more, so the memory for the rest is taken here.
@@ -260,6 +262,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   if (Status s = sync_segment(old, last); !s.ok()) return std::move(s).with("seal the log segment");
   replace_active(*std::move(created));
   ++counters_.rotations;
+  counters_.rotation_duration.record_since(begin);
   settings_.on_low_room();
   return make_room(line_bytes_max - format::kStampBytesMax - format::kSealBytes - 1);
 }
@@ -337,11 +340,13 @@ Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) noexcept {
   const std::lock_guard lock(sync_mutex_);
   if (is_broken()) return broken();
   Status s;
+  const auto begin = std::chrono::steady_clock::now();
   try {
     s = segment.file->sync();
   } catch (const std::bad_alloc&) {  // and whether the disk had already failed, nobody will ever tell us
     s = Status(Code::kOutOfMemory, "out of memory");
   }
+  counters_.sync_duration.record_since(begin);
   if (!s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
   if (synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);

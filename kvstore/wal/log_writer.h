@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "kvstore/base/buffer.h"
+#include "kvstore/base/latency.h"
 #include "kvstore/env/env.h"
 #include "kvstore/format/record.h"
 #include "kvstore/options.h"
@@ -100,6 +101,8 @@ class LogWriter {
     std::atomic<uint64_t> syncs{0};
     std::atomic<uint64_t> rotations{0};
     std::atomic<uint64_t> reserve_stalls{0};
+    base::LatencyHistogram sync_duration{};      // each fdatasync that covers lines, a failed one too
+    base::LatencyHistogram rotation_duration{};  // under the commit lock
   };
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
 

@@ -77,7 +77,7 @@ void StoreTest::close() {
 }
 
 Options StoreTest::clocked(Options options) {
-  options.now_us = [this] { return now_us; };
+  options.now_us = [this] { return now_us.load(); };
   return options;
 }
 

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -36,9 +38,9 @@ class StoreTest : public ::testing::Test {
   Store& open(Options options = {});
   void close();
   [[nodiscard]] std::filesystem::path dir() const { return temp_ / "db"; }
-  // The clock the store sees when its options come from clocked(); starts in 2025.
+  // The clock the store sees when its options come from clocked(); starts in 2025. Its threads read it too.
   [[nodiscard]] Options clocked(Options options = {});
-  int64_t now_us = 1'763'800'000'000'000;
+  std::atomic<int64_t> now_us = 1'763'800'000'000'000;
 
   void TearDown() override;
 

@@ -85,6 +85,8 @@ constexpr std::string_view format_name(Format format) {
       return "jsonl";
     case Format::kRaw:
       return "raw";
+    case Format::kPrometheus:
+      return "prometheus";
   }
   return "";
 }

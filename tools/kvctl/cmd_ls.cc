@@ -57,10 +57,8 @@ Outcome ls(const Args& args, Stdio& io) {
       case Format::kRaw:
         io.out.write(entry.key), io.out.write("\n");
         break;
-      case Format::kJson:
-      case Format::kJsonl:
+      default:  // JSON, in either layout
         rows.add(entry_json(entry));
-        break;
     }
   }
   if (args.format == Format::kJson) rows.finish();

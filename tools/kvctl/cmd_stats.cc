@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <vector>
 
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
@@ -9,7 +10,6 @@
 namespace kvctl {
 namespace {
 
-using kvstore::RecoveryReport;
 using kvstore::Result;
 using kvstore::Stats;
 using kvstore::Store;
@@ -26,37 +26,76 @@ struct Figure {
   std::string_view meaning;
 };
 
-std::vector<Figure> figures(const Stats& stats, const RecoveryReport& recovery) {
-  uint64_t torn_bytes = 0;
-  for (const kvstore::CutReport& cut : recovery.cuts) torn_bytes += cut.bytes;
+struct Group {
+  std::string_view title;
+  std::vector<Figure> figures;
+};
+
+std::vector<Group> groups(const Stats& stats) {
   return {
-      {"entries", stats.entries, "live keys"},
-      {"key_bytes", stats.key_bytes, "bytes of their keys"},
-      {"value_bytes", stats.value_bytes, "bytes of their values"},
-      {"table_bytes", stats.table_bytes, "memory they take when the store is open"},
-      {"last_seq", stats.last_seq, "newest write"},
-      {"synced_seq", recovery.synced_seq, "newest write that the log promises to be on disk"},
-      {"log_bytes", stats.log_bytes, "bytes of all log files"},
-      {"log_segments", stats.log_segments, "log files"},
-      {"log_records", recovery.records, "lines replayed"},
-      {"log_operations", recovery.operations, "puts and deletes in them"},
-      {"torn_bytes", torn_bytes, "at the end of the log, cut by the next writer"},
-      {"replay_us", static_cast<uint64_t>(recovery.duration.count()), "microseconds that replaying took just now"},
+      {"table",
+       {{"entries", stats.entries, "live keys"},
+        {"key_bytes", stats.key_bytes, "bytes of their keys"},
+        {"value_bytes", stats.value_bytes, "bytes of their values"},
+        {"expiring", stats.expiring, "keys with an expiry"},
+        {"table_bytes", stats.table_bytes, "memory they take when the store is open"}}},
+      {"log",
+       {{"last_seq", stats.last_seq, "newest write"},
+        {"synced_seq", stats.synced_seq, "newest write that the log promises to be on disk"},
+        {"log_bytes", stats.log_bytes, "bytes of log that no snapshot covers"},
+        {"log_segments", stats.log_segments, "log files they are in"},
+        {"live_bytes", stats.live_bytes, "about what a snapshot of the live keys would need"},
+        {"dead_bytes", stats.dead_bytes, "about what a compaction would save"}}},
+      {"snapshot",
+       {{"snapshot_seq", stats.snapshot_seq, "write after which it was taken, 0 without one"},
+        {"snapshot_entries", stats.snapshot_entries, "keys in it"},
+        {"snapshot_bytes", stats.snapshot_bytes, "bytes of it"},
+        {"history_files", stats.history_files, "older files, kept for looking back"},
+        {"history_bytes", stats.history_bytes, "bytes of them"}}},
+      {"replay, just now",
+       {{"log_records", stats.recovery.records, "lines replayed"},
+        {"log_operations", stats.recovery.operations, "puts and deletes in them"},
+        {"torn_bytes", stats.recovery.cut_bytes, "at the end of the log, cut by the next writer"},
+        {"replay_us", stats.recovery.duration_us, "microseconds it took"}}},
   };
+}
+
+void print_text(const Stats& stats, Output& out) {
+  std::string_view gap;
+  for (const Group& group : groups(stats)) {
+    out.write(gap);
+    out.line(group.title);
+    for (const Figure& figure : group.figures) {
+      out.line(fmt::format("  {:<16} {:>14}  {}", figure.name, figure.value, figure.meaning));
+    }
+    gap = "\n";
+  }
+}
+
+std::string stats_json(const Stats& stats) {
+  JsonObject object;
+  for (const Group& group : groups(stats)) {
+    for (const Figure& figure : group.figures) object.number(figure.name, figure.value);
+  }
+  return object.finish();
 }
 
 Outcome stats(const Args& args, Stdio& io) {
   const Result<Store> store = open_for_reading(args.dir, io);
   if (!store.ok()) return store.status();
-  JsonObject object;
-  for (const Figure& figure : figures(store->stats(), store->recovery())) {
-    if (args.format == Format::kJson) {
-      object.number(figure.name, figure.value);
-    } else {
-      io.out.line(fmt::format("{:<14} {:>14}  {}", figure.name, figure.value, figure.meaning));
+  const Stats stats = store->stats();
+  switch (args.format) {
+    case Format::kJson:
+      io.out.line(stats_json(stats));
+      break;
+    case Format::kPrometheus: {
+      const std::string dir = escape(args.dir);
+      io.out.write(kvstore::to_prometheus(stats, {{.name = "store", .value = dir}}));
+      break;
     }
+    default:
+      print_text(stats, io.out);
   }
-  if (args.format == Format::kJson) io.out.line(object.finish());
   return Exit::kOk;
 }
 
@@ -66,12 +105,15 @@ const Command kStats = {
     .name = "stats",
     .arguments = "DIR",
     .summary = "Counts entries, bytes and records",
-    .details = "Replays the log to count, beside a running owner too, but cannot see into that process.\n",
+    .details =
+        "Replays the log to count, beside a running owner too, but cannot see into that process: what it counts\n"
+        "since opening (latencies, syncs, compactions, snapshots held) only Store::stats() there can tell.\n"
+        "-o prometheus prints the same for a scraper, labelled store=\"DIR\".\n",
     .example = "  kvctl stats mydb -o json | jq .entries",
     .declare = [](Cli& cli) -> Run {
       auto args = std::make_shared<Args>();
       cli.dir(args->dir);
-      cli.format(args->format, {Format::kText, Format::kJson});
+      cli.format(args->format, {Format::kText, Format::kJson, Format::kPrometheus});
       return [args](Stdio& io) { return stats(*args, io); };
     },
 };

@@ -42,7 +42,7 @@ struct CommandGroup {
 [[nodiscard]] std::string help_text(const Command& command);
 [[nodiscard]] std::string overview_text();
 
-enum class Format : uint8_t { kText, kJson, kJsonl, kRaw };
+enum class Format : uint8_t { kText, kJson, kJsonl, kRaw, kPrometheus };
 
 // The arguments of one command. Declare, then parse(); the variables are filled by parse() only.
 class Cli {
