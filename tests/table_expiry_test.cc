@@ -288,7 +288,7 @@ TEST_F(TableExpiry, WhatAPinFoundStaysThoughItExpiredBefore) {
       }
     });
   }
-  for (int64_t now_us = 1; now_us <= 10000 && (now_us <= 300 || found_count.load() < 100) && !HasFailure(); ++now_us) {
+  for (int64_t now_us = 1; now_us <= 2000 && (now_us <= 300 || found_count.load() < 100) && !HasFailure(); ++now_us) {
     const auto current = static_cast<uint64_t>(now_us);
     std::vector<std::string> keys;
     std::vector<format::Op> ops;
