@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "kvstore/table/bucket.h"
 #include "tests/support/seed.h"
 #include "tests/support/table_fixture.h"
 
@@ -109,6 +110,16 @@ TEST_F(TableExpiry, AnEntryWithOlderVersionsWaitsForThem) {
   t.tidy_all();
   EXPECT_EQ(sweep(100), 1U);
   EXPECT_EQ(t.contents(), Contents{});
+}
+
+// As a shard empties from one end its array shrinks, so the chains at the other end become long.
+TEST_F(TableExpiry, ARoundTakesEverythingAlsoFromLargeShards) {
+  t.hash_of = [](const Table& table, std::string_view key) { return table.hash(key) & kPlaceMask; };  // all in one
+  for (uint64_t i = 0; i < 20000; ++i) {
+    const std::string key = "key" + std::to_string(i);
+    t.commit({put_until(key, "v", 100)});
+  }
+  EXPECT_EQ(t.table.sweep_expired(100, SIZE_MAX).dropped, 20000U);
 }
 
 TEST_F(TableExpiry, ACallLooksAtNoMoreThanItMayAndTheNextOneGoesOn) {
@@ -243,6 +254,58 @@ TEST_F(TableExpiry, PinsBornBesideASweepMissNothingAliveAndKeepWhatTheyFound) {
   t.tidy_all();
   sweep(clock.load() + 100);
   EXPECT_EQ(t.table.stats().entries, 0U);
+}
+
+// The narrow case of the same: a pin born while a sweep is on its way to an entry, that finds the entry before the sweep
+// does. Readers look from then on again and again whether it is still what they found.
+TEST_F(TableExpiry, WhatAPinFoundStaysThoughItExpiredBefore) {
+  constexpr uint64_t kKeys = 20;
+  // A sweep has a long way from one expired entry to the next, so that pins are born on the way.
+  for (uint64_t i = 0; i < 30000; ++i) t.put("filler" + std::to_string(i), "v");
+  std::atomic<uint64_t> round{0};
+  std::atomic<bool> done{false};
+  std::atomic<uint64_t> found_count{0};
+  auto name = [](uint64_t in_round, uint64_t number) {
+    return "round " + std::to_string(in_round) + " key " + std::to_string(number);
+  };
+  std::vector<std::thread> readers;
+  for (int thread = 0; thread < 2; ++thread) {
+    readers.emplace_back([&, thread] {
+      std::mt19937_64 random(static_cast<uint64_t>(thread));
+      while (!done.load() && !HasFailure()) {
+        for (uint64_t pause = random() % 1'000'000; pause > 0; --pause)
+          std::atomic_signal_fence(std::memory_order_seq_cst);
+        const std::string key = name(round.load(), random() % kKeys);
+        const uint64_t hash = t.hash(key);
+        const Table::Pin pin(t.table);
+        const Entry* entry = t.table.find(pin, key, hash);
+        if (entry == nullptr) continue;
+        found_count.fetch_add(1);
+        for (int look = 0; look < 3000; ++look) {
+          ASSERT_EQ(entry->key(), key);
+          ASSERT_EQ(entry->value(), key);
+        }
+      }
+    });
+  }
+  for (int64_t now_us = 1; now_us <= 2000 && (now_us <= 300 || found_count.load() < 100) && !HasFailure(); ++now_us) {
+    const auto current = static_cast<uint64_t>(now_us);
+    std::vector<std::string> keys;
+    std::vector<format::Op> ops;
+    for (uint64_t i = 0; i < kKeys; ++i) keys.push_back(name(current, i));
+    for (const std::string& key : keys) ops.push_back(put_until(key, key, now_us));
+    t.commit(ops);
+    round.store(current);
+    for (int sweeps = 0; sweeps < 5 && expiring() > 0; ++sweeps) {
+      t.table.sweep_expired(now_us, SIZE_MAX);
+      t.table.tidy(1000);  // what was taken out is to be used again soon
+    }
+  }
+  done.store(true);
+  for (std::thread& reader : readers) reader.join();
+  t.tidy_all();
+  sweep(INT64_MAX);
+  EXPECT_EQ(expiring(), 0U);
 }
 
 }  // namespace

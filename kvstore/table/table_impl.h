@@ -54,8 +54,12 @@ struct Table::Impl {
   }
   [[nodiscard]] const Entry* find_at(Seq seq, std::string_view key, uint64_t key_hash) const noexcept;
   Seq collect_shard(size_t shard, Seq seq, const Filter& filter, std::vector<const Entry*>& out) const;
-  uint64_t sweep_bucket(size_t shard, BucketArray array, size_t index, int64_t now_us,
-                        std::optional<Seq>& pinned) noexcept;
+  struct SweptBucket {
+    uint64_t dropped;
+    bool is_done;  // false: there may be more in this bucket
+  };
+  SweptBucket sweep_bucket(size_t shard, BucketArray array, size_t index, int64_t now_us,
+                           std::optional<Seq>& pinned) noexcept;
 
   // The published number changes with every commit, so it has a cache line to itself.
   alignas(128) std::atomic<Seq> published{0};

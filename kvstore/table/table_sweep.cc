@@ -39,8 +39,9 @@ Sweep Table::sweep_expired(int64_t now_us, size_t buckets_max) noexcept {
     const BucketArray array = my.buckets.array(my.sweep_shard);
     if (array.buckets != nullptr) {
       const size_t index = array.index_of(my.sweep_place);
-      sweep.dropped += my.sweep_bucket(my.sweep_shard, array, index, now_us, pinned);
-      my.sweep_place = array.first_place_behind(index);
+      const Impl::SweptBucket swept = my.sweep_bucket(my.sweep_shard, array, index, now_us, pinned);
+      sweep.dropped += swept.dropped;
+      if (swept.is_done) my.sweep_place = array.first_place_behind(index);
     }
     ++sweep.visited;
     if (array.buckets == nullptr || my.sweep_place > kPlaceMask) {
@@ -53,15 +54,15 @@ Sweep Table::sweep_expired(int64_t now_us, size_t buckets_max) noexcept {
   return sweep;
 }
 
-// One home bucket and its chain. Returns the number of entries taken out. `pinned`: what (1) found; (3) of one bucket
-// is (1) of the next.
-uint64_t Table::Impl::sweep_bucket(size_t shard, BucketArray array, size_t index, int64_t now_us,
-                                   std::optional<Seq>& pinned) noexcept {
+// One home bucket and its chain, but no more than a few entries at a time: as a shard empties from one end its array shrinks,
+// and the chains at the other end can get long. `pinned`: what (1) found; (3) of one call is (1) of the next.
+Table::Impl::SweptBucket Table::Impl::sweep_bucket(size_t shard, BucketArray array, size_t index, int64_t now_us,
+                                                   std::optional<Seq>& pinned) noexcept {
   struct Candidate {
     Slot* slot;
     SlotWord word;
   };
-  std::array<Candidate, 16> candidates;  // more than chains usually have; the rest waits for the next round
+  std::array<Candidate, 16> candidates;
   size_t count = 0;
   for (Bucket* bucket = &array.buckets[index]; bucket != nullptr;
        bucket = bucket->overflow.load(std::memory_order_relaxed)) {
@@ -76,7 +77,7 @@ uint64_t Table::Impl::sweep_bucket(size_t shard, BucketArray array, size_t index
       candidates[count++] = {&slot, word};
     }
   }
-  if (count == 0) return 0;
+  if (count == 0) return {.dropped = 0, .is_done = true};
   pinned = versions.newest_pinned();
   for (Candidate& candidate : std::span(candidates).first(count)) {
     if (!pinned.has_value() || *pinned < candidate.word.entry()->seq()) continue;
@@ -93,7 +94,7 @@ uint64_t Table::Impl::sweep_bucket(size_t shard, BucketArray array, size_t index
     limbo.retire(entry);
     ++dropped;
   }
-  return dropped;
+  return {.dropped = dropped, .is_done = count < candidates.size()};
 }
 
 }  // namespace kvstore::table
