@@ -66,7 +66,7 @@ struct Stats {
   uint64_t table_bytes = 0;       // memory held by buckets and entry arenas
   uint64_t expiring = 0;          // of the entries: those that carry an expiry
   uint64_t expired = 0;           // entries taken out of memory since opening because they had expired
-  uint64_t evicted = 0;           // ... because a memory limit was reached: 0, this version sets none
+  uint64_t evicted = 0;           // ... because a memory limit was reached
 
   // Who reads from the past, and what that costs.
   uint64_t pins = 0;              // snapshots and scans alive; a compaction or backup under way is one too

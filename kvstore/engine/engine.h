@@ -133,6 +133,7 @@ class Engine {
   Status make_memory(const Request& request, const Prepared& prepared);
   Status evict(uint64_t bytes, uint64_t entries);
   [[nodiscard]] static uint64_t bytes_added_by(const Request& request) noexcept;
+  [[nodiscard]] uint64_t new_keys_in(const Request& request, const Prepared& prepared) const;
   [[nodiscard]] Status full(uint64_t bytes) const;
 
   // update.cc

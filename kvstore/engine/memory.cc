@@ -24,13 +24,14 @@ using format::Op;
 
 namespace {
 
+constexpr int kLooksMax = 64;
+constexpr int kRoundsMax = 32;
 constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that not every put evicts
 
 }  // namespace
 
 // Needs: commit_lock_ held. OK: the operations are staged. On failure some may be; commit_locked() discards them.
 Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
-  constexpr int kRoundsMax = 32;
   constexpr size_t kTidySteps = 1024;
   if (Status s = make_memory(request, prepared); !s.ok()) return s;
   for (int round = 1;; ++round) {
@@ -56,6 +57,17 @@ uint64_t Engine::bytes_added_by(const Request& request) noexcept {
   return bytes;
 }
 
+// Those that stand twice in a batch count twice: at worst a little more is evicted.
+uint64_t Engine::new_keys_in(const Request& request, const Prepared& prepared) const {
+  if (options_.max_entries == 0) return 0;
+  uint64_t count = 0;
+  for (size_t i = 0; i < request.ops.size(); ++i) {
+    const bool is_new = table_.newest(request.ops[i].key, prepared.slots[i].hash) == nullptr;
+    count += is_new && !request.ops[i].removes() ? 1 : 0;
+  }
+  return count;
+}
+
 Status Engine::full(uint64_t bytes) const {
   const table::TableStats now = table_.stats();
   return error(Code::kOutOfMemory,
@@ -68,24 +80,21 @@ Status Engine::full(uint64_t bytes) const {
 Status Engine::make_memory(const Request& request, const Prepared& prepared) {
   const uint64_t bytes = bytes_added_by(request);
   if (bytes == 0) return {};  // only makes room
-  uint64_t new_keys = 0;
-  for (size_t i = 0; options_.max_entries != 0 && i < request.ops.size(); ++i) {
-    const bool is_new = table_.newest(request.ops[i].key, prepared.slots[i].hash) == nullptr;
-    new_keys += is_new && !request.ops[i].removes() ? 1 : 0;
-  }
   const auto excess = [](uint64_t have, uint64_t more, uint64_t limit) {
     return limit == 0 || have + more <= limit ? 0 : have + more - limit;
   };
+  uint64_t new_keys = new_keys_in(request, prepared);
   table::TableStats now = table_.stats();
-  if (options_.when_full == WhenFull::kEvict) {
+  // Again, because a victim may be a key that this very write overwrites, and which is new then.
+  for (int round = 0; options_.when_full == WhenFull::kEvict && round < kRoundsMax; ++round) {
     const uint64_t soft_limit = options_.max_memory - options_.max_memory / 16;
-    const uint64_t too_many_bytes = excess(now.used_bytes, bytes, soft_limit);
+    const uint64_t too_many_bytes = round == 0 ? excess(now.used_bytes, bytes, soft_limit) : 0;
     const uint64_t evict_bytes = std::min(too_many_bytes, std::max(4 * bytes, kEvictBytesMin));
     const uint64_t evict_entries = excess(now.entries, new_keys, options_.max_entries);
-    if (evict_bytes != 0 || evict_entries != 0) {
-      if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
-      now = table_.stats();
-    }
+    if (evict_bytes == 0 && evict_entries == 0) break;
+    if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
+    new_keys = new_keys_in(request, prepared);
+    now = table_.stats();
   }
   if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(bytes);
   if (excess(now.entries, new_keys, options_.max_entries) != 0) {
@@ -100,10 +109,14 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
   std::vector<Op> ops;  // the keys point into the table: good until the commit is published
   uint64_t evicted_bytes = 0;
+  int empty_handed = 0;
   const uint64_t entries_max = table_.stats().entries;  // then the victims would begin to repeat
   while ((evicted_bytes < bytes || ops.size() < entries) && ops.size() < entries_max) {
     const table::Entry* victim = table_.victim();
-    if (victim == nullptr) break;
+    if (victim == nullptr) {  // it looks for so long only; it goes on where it stopped
+      if (++empty_handed == kLooksMax) break;
+      continue;
+    }
     evicted_bytes += victim->footprint();
     ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
   }

@@ -187,7 +187,7 @@ Status TransactionState::commit_writes(const WriteOptions& options) {
   }
   Result<Seq> seq = engine_.commit(*request, Engine::Acknowledge::kLater);
   rollback();  // the instant is not held for as long as a sync may take
-  if (seq.ok()) seq = engine_.acknowledge(*seq, request->durability);
+  if (seq.ok()) seq = engine_.acknowledge(*seq, *request);
   return std::move(seq).status();
 }
 
