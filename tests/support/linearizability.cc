@@ -35,7 +35,8 @@ bool perform(const RegisterOp& op, uint64_t& state) {
 }
 
 std::string describe(const RegisterOp& op, int64_t origin_ns) {
-  std::string text = fmt::format("  thread {} at {:>9} .. {:>9} ns: ", op.thread, op.called_ns - origin_ns, op.returned_ns - origin_ns);
+  std::string text = fmt::format("  thread {} at {:>9} .. {:>9} ns: ", op.thread, op.called_ns - origin_ns,
+                                 op.returned_ns - origin_ns);
   switch (op.kind) {
     case RegisterOp::Kind::kRead:
       return text + fmt::format("read -> {}", op.seen);
@@ -155,10 +156,13 @@ class Search {
     for (size_t i = 0; i < history_.size(); ++i) {
       if (!done[i]) left.push_back(history_[i]);
     }
-    std::sort(left.begin(), left.end(), [](const RegisterOp& a, const RegisterOp& b) { return a.called_ns < b.called_ns; });
-    std::string text = fmt::format("not linearizable: after at most {} of {} operations, with the value {}, none of these can be next:\n",
-                                   history_.size() - left.size(), history_.size(), state);
-    for (size_t i = 0; i < std::min<size_t>(left.size(), 8); ++i) text += describe(left[i], left.front().called_ns) + '\n';
+    std::sort(left.begin(), left.end(),
+              [](const RegisterOp& a, const RegisterOp& b) { return a.called_ns < b.called_ns; });
+    std::string text = fmt::format(
+        "not linearizable: after at most {} of {} operations, with the value {}, none of these can be next:\n",
+        history_.size() - left.size(), history_.size(), state);
+    for (size_t i = 0; i < std::min<size_t>(left.size(), 8); ++i)
+      text += describe(left[i], left.front().called_ns) + '\n';
     return text;
   }
 

@@ -1,10 +1,11 @@
 // Is a recorded history of one register linearizable: can every operation be given one instant between its call and its
 // return, so that the operations, done one after the other at these instants, would have answered as they did?
 //
-// The search is that of Wing and Gong, "Testing and Verifying Concurrent Objects" (J. Parallel Distrib. Comput. 17, 1993):
-// choose one of the operations nobody must come before, go on with the rest, come back if that fails. With the
-// memoisation of Lowe, "Testing for linearizability" (Concurrency and Computation 29, 2017), which A. Athalye's Porcupine made
-// known: what is left to do depends only on the set of operations done and the state, so a pair seen before is a dead end.
+// The search is that of Wing and Gong, "Testing and Verifying Concurrent Objects" (J. Parallel Distrib. Comput. 17,
+// 1993): choose one of the operations nobody must come before, go on with the rest, come back if that fails. With the
+// memoisation of Lowe, "Testing for linearizability" (Concurrency and Computation 29, 2017), which A. Athalye's
+// Porcupine made known: what is left to do depends only on the set of operations done and the state, so a pair seen
+// before is a dead end.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,7 @@ struct RegisterOp {
   };
   Kind kind = Kind::kRead;
   unsigned thread = 0;
-  int64_t called_ns = 0;    // of a clock that all threads share; equal times count as overlapping
+  int64_t called_ns = 0;  // of a clock that all threads share; equal times count as overlapping
   int64_t returned_ns = 0;
   uint64_t expected = 0;
   uint64_t written = 0;

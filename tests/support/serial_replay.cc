@@ -42,8 +42,8 @@ std::string misfit(const Model& model, const SerialTransaction& transaction, int
     const std::string expected = evaluate(model, read, now_us);
     if (read.seen == expected) continue;
     return fmt::format("transaction {}: its {} of {} saw\n  {}\nbut the log {} record {} says\n  {}", transaction.tag,
-                       read.is_scan ? "scan" : "read", read.key, read.seen, transaction.instant.has_value() ? "up to" : "before",
-                       seq, expected);
+                       read.is_scan ? "scan" : "read", read.key, read.seen,
+                       transaction.instant.has_value() ? "up to" : "before", seq, expected);
   }
   return "";
 }
@@ -56,7 +56,8 @@ std::string spell(const std::optional<Entry>& entry) {
 
 std::string spell(const std::vector<Entry>& entries) {
   std::string text;
-  for (const Entry& entry : entries) text += fmt::format("{}{}={}", text.empty() ? "" : " ", entry.key, spell(std::optional(entry)));
+  for (const Entry& entry : entries)
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", entry.key, spell(std::optional(entry)));
   return text;
 }
 
@@ -90,7 +91,8 @@ std::string replay_and_compare(const std::filesystem::path& dir, const std::vect
     const LogRecord& record = **next;
     if (record.seq != seq + 1) return fmt::format("the log goes on with record {} after {}", record.seq, seq);
     if (const auto at = writing.find(record.by); at != writing.end()) {
-      if (!at->second->committed) return fmt::format("record {} is transaction {}, which was refused", record.seq, record.by);
+      if (!at->second->committed)
+        return fmt::format("record {} is transaction {}, which was refused", record.seq, record.by);
       if (std::string wrong = misfit(model, *at->second, record.ts_us, record.seq); !wrong.empty()) return wrong;
       writing.erase(at);
     }

@@ -1,9 +1,9 @@
 // Is what concurrent transactions saw what they would have seen one after the other, in the order of the log?
 //
-// Each notes what it read, key by key and scan by scan, as text. replay_and_compare() then goes through the log with a model of
-// its own, a std::map, and evaluates every read again: those of a transaction that wrote right before its own record and by that
-// record's time, those of one that only read after the record it says it stands on. This is exact: not "some order
-// explains it" but "the order of the log does".
+// Each notes what it read, key by key and scan by scan, as text. replay_and_compare() then goes through the log with a
+// model of its own, a std::map, and evaluates every read again: those of a transaction that wrote right before its own
+// record and by that record's time, those of one that only read after the record it says it stands on. This is exact:
+// not "some order explains it" but "the order of the log does".
 #pragma once
 
 #include <cstdint>
