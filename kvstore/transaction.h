@@ -19,7 +19,7 @@
 // only read judges expiry by the clock at begin().)
 //
 // Cost: a read copies the key into the set of what was read, and commit() looks each up again while it holds up other
-// writers, 0.1 us a key. A scan visits every key of the store once, and from a transaction's first scan on, until it
+// writers, 0.2 us a key. A scan visits every key of the store once, and from a transaction's first scan on, until it
 // ends, the keys of all commits are noted, up to 16 MiB: a transaction that has scanned and has seen more go by is
 // refused, with kConflict. Overwritten values stay in memory while a transaction that could see them stands, so be
 // brief.

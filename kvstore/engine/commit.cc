@@ -115,9 +115,10 @@ Status Engine::check_condition(const Request& request, const Prepared& prepared)
 // Needs: commit_lock_ held. On failure nothing has changed.
 Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   if (closed_) return Status(Code::kClosed, "the store is closed");
-  const int64_t ts = std::max(request.now_us, last_ts_us_);
+  int64_t ts = std::max(request.now_us, last_ts_us_);
   if (Status s = check_condition(request, prepared); !s.ok()) return s;
   if (request.reads != nullptr) {
+    ts = std::max(ts, clock_floor_us_.load());  // what was swept as expired has expired by this record's time, too
     if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;
   }
   const Seq seq = writer_->last_seq() + 1;

@@ -152,7 +152,7 @@ void TransactionState::rollback() noexcept {
 // In slices, so that no writer waits long; as many as there is to do now, so that it ends whatever others write
 // meanwhile.
 Status TransactionState::catch_up() {
-  constexpr uint64_t kSlice = 256;  // some ten microseconds of holding others up
+  constexpr uint64_t kSlice = 2048;  // 3 ns each for every scan there was
   uint64_t behind = 0;
   {
     const std::lock_guard lock(engine_.commit_lock_);
