@@ -127,15 +127,16 @@ class Store {
   // ---- transactions: transaction.h ----------------------------------------------------------------
   // One that reads the state as of now. Fails only with kOutOfMemory.
   [[nodiscard]] Result<Transaction> begin();
-  // Calls fn, which returns a Status, with a fresh transaction and commits that with `options` (durability and `by`). When the
-  // commit is a kConflict, all over again after a short random pause, `attempts` times in all at the most; the last conflict is
-  // returned. When fn returns a failure, of any kind, nothing is written and that is returned. fn may be called
-  // several times, so what it does besides must bear that; it neither commits nor rolls back by itself.
+  // Calls fn, which returns a Status, with a fresh transaction and commits that with `options` (durability and `by`).
+  // When the commit is a kConflict, all over again after a short random pause, `attempts` times in all at the most;
+  // then the last conflict is returned. When fn returns a failure, of any kind, nothing is written and that is
+  // returned. fn may be called several times, so what it does besides must bear that; it neither commits nor rolls
+  // back by itself.
   template <std::invocable<Transaction&> Fn>
     requires std::convertible_to<std::invoke_result_t<Fn&, Transaction&>, Status>
   Status transact(Fn&& fn, unsigned attempts = 16, const WriteOptions& options = {}) {
     auto call = [&fn](Transaction& transaction) -> Status { return fn(transaction); };
-    return transact_raw([](void* c, Transaction& transaction) { return (*static_cast<decltype(call)*>(c))(transaction); }, &call,
+    return transact_raw([](void* c, Transaction& txn) { return (*static_cast<decltype(call)*>(c))(txn); }, &call,
                         attempts, options);
   }
 

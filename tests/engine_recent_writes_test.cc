@@ -1,11 +1,11 @@
-// The queue of recently written keys by itself: everybody sees what came after they began to watch, in order, or learns that
-// some of it is lost.
-#include "kvstore/engine/recent_writes.h"
-
+// The queue of recently written keys by itself: everybody sees what came after they began to watch, in order, or learns
+// that some of it is lost.
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
+
+#include "kvstore/engine/recent_writes.h"
 
 namespace kvstore::engine {
 namespace {

@@ -1,7 +1,5 @@
 // Transactions, promise by promise, on one thread: what they read, what they write, and which changes refuse them.
 // Many threads at once are store_serializability_test.cc's.
-#include "kvstore/transaction.h"
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "kvstore/kvstore.h"
+#include "kvstore/transaction.h"
 #include "tests/support/store_test.h"
 #include "tests/support/temp_dir.h"
 
@@ -179,8 +178,7 @@ TEST_F(TransactionTest, IsOverAfterACommit) {
   Transaction txn = begin();
   txn.put("a", "1");
   EXPECT_EQ(outcome(txn), "OK");
-  EXPECT_EQ(outcome(txn),
-            "commit: the transaction is over: it was committed or rolled back. try: begin another");
+  EXPECT_EQ(outcome(txn), "commit: the transaction is over: it was committed or rolled back. try: begin another");
   EXPECT_EQ(store_->last_seq(), 1U);
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";  // the store has threads
   EXPECT_DEATH((void)txn.get("a"), "instant_");
@@ -193,9 +191,11 @@ TEST_F(TransactionTest, WhatIsWrongWithAWriteIsReportedByTheCommitWhichWritesNot
     call(txn);
     return outcome(txn);
   };
-  EXPECT_EQ(refused([](Transaction& t) { t.put("", "1"); }), "commit: put: the key is empty; keys have 1 to 65536 bytes");
+  EXPECT_EQ(refused([](Transaction& t) { t.put("", "1"); }),
+            "commit: put: the key is empty; keys have 1 to 65536 bytes");
   EXPECT_EQ(refused([](Transaction& t) { t.del(""); }), "commit: del: the key is empty; keys have 1 to 65536 bytes");
-  EXPECT_EQ(refused([](Transaction& t) { t.put("k", "1", {.ttl = microseconds(-1)}); }), "commit: put: the ttl is negative");
+  EXPECT_EQ(refused([](Transaction& t) { t.put("k", "1", {.ttl = microseconds(-1)}); }),
+            "commit: put: the ttl is negative");
   EXPECT_EQ(refused([](Transaction& t) { t.put_json("k", "{"); }).substr(0, 55),
             "commit: put_json: the value is no JSON document: line 1");
   EXPECT_EQ(refused([](Transaction& t) {
@@ -402,7 +402,12 @@ TEST_F(TransactionTest, PhantomsAreRefusedBeforeAndAfterTheScan) {
       {"a new key", [](Store& s) { (void)s.put("a/2", "1"); }, "conflict: a/2"},
       {"a new value", [](Store& s) { (void)s.put("a/1", "2"); }, "conflict: a/1"},
       {"a deletion", [](Store& s) { (void)s.del("a/1"); }, "conflict: a/1"},
-      {"a new key in a batch", [](Store& s) { Batch b; b.put("z", "1"), b.put("a/9", "1"), (void)s.write(b); }, "conflict: a/9"},
+      {"a new key in a batch",
+       [](Store& s) {
+         Batch b;
+         b.put("z", "1"), b.put("a/9", "1"), (void)s.write(b);
+       },
+       "conflict: a/9"},
       {"all erased", [](Store& s) { (void)s.erase_prefix("a"); }, "conflict: a/1"},
       {"a key before it", [](Store& s) { (void)s.put("a", "1"); }, "OK"},
       {"a key behind it", [](Store& s) { (void)s.put("a0", "1"); }, "OK"},
@@ -410,7 +415,8 @@ TEST_F(TransactionTest, PhantomsAreRefusedBeforeAndAfterTheScan) {
   for (const bool by_range : {false, true}) {
     for (const bool before_the_scan : {false, true}) {
       for (const Case& c : cases) {
-        SCOPED_TRACE(fmt::format("{}, {} the scan, by {}", c.name, before_the_scan ? "before" : "after", by_range ? "range" : "prefix"));
+        SCOPED_TRACE(fmt::format("{}, {} the scan, by {}", c.name, before_the_scan ? "before" : "after",
+                                 by_range ? "range" : "prefix"));
         ASSERT_TRUE(store_->erase_prefix("").ok());
         put("a/1", "1");
         Transaction txn = begin();
@@ -474,7 +480,8 @@ TEST_F(TransactionTest, TheSentenceTellsWhichScan) {
   first.put("mine", "1");
   put("y", "1");
   EXPECT_EQ(first.commit().message(),
-            "commit: the key \"y\" was written by somebody else after the transaction had scanned the range from \"x\" to the end; "
+            "commit: the key \"y\" was written by somebody else after the transaction had scanned the range from \"x\" "
+            "to the end; "
             "nothing was written. try: run the transaction again");
   Transaction second = begin();
   put("y", "2");

@@ -116,6 +116,7 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     ts = std::max(request.now_us, last_ts_us_);
     if (Status s = check_condition(request, prepared); !s.ok()) return s;
     if (request.reads != nullptr) {
+      ts = std::max(ts, clock_floor_us_.load());  // what was swept as expired has expired by this record's time, too
       if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;
     }
     if (!has_limits_) stage(request, prepared);

@@ -67,7 +67,8 @@ void ReadSet::add_range(const table::Filter& filter, Seq pin_seq, Seq highest,
 
 Status ReadSet::conflict(std::string_view key, std::string_view what) {
   conflict_key_ = key;
-  return error(Code::kConflict, "the key {} {}; nothing was written. try: run the transaction again", quoted(key), what);
+  return error(Code::kConflict, "the key {} {}; nothing was written. try: run the transaction again", quoted(key),
+               what);
 }
 
 Status ReadSet::catch_up(const RecentWrites& recent, uint64_t keys_max) {
@@ -75,7 +76,8 @@ Status ReadSet::catch_up(const RecentWrites& recent, uint64_t keys_max) {
   const bool complete = recent.walk(place_, keys_max, [&](std::string_view key) {
     for (const Range& range : ranges_) {
       if (!range.filter().matches(key)) continue;
-      result = conflict(key, fmt::format("was written by somebody else after the transaction had scanned {}", range.describe()));
+      result = conflict(
+          key, fmt::format("was written by somebody else after the transaction had scanned {}", range.describe()));
       return false;
     }
     return true;
@@ -96,7 +98,8 @@ Status ReadSet::check_key(const table::Table& table, const std::string& key, con
     return conflict(key, fmt::format("was absent when the transaction read it and has version {} now", version));
   }
   if (version != 0) {
-    return conflict(key, fmt::format("had version {} when the transaction read it and has version {} now", seen.version, version));
+    return conflict(
+        key, fmt::format("had version {} when the transaction read it and has version {} now", seen.version, version));
   }
   return conflict(key, fmt::format("had version {} when the transaction read it and {}", seen.version,
                                    expired ? "has expired since" : "is absent now"));
@@ -105,7 +108,8 @@ Status ReadSet::check_key(const table::Table& table, const std::string& key, con
 Status ReadSet::check_scans(const table::Table& table, const table::Table::Pin& pin) {
   for (const Range& range : ranges_) {
     if (!range.changed) continue;
-    const std::string what = fmt::format("had changed between the begin of the transaction and its scan of {}", range.describe());
+    const std::string what =
+        fmt::format("had changed between the begin of the transaction and its scan of {}", range.describe());
     const table::Table::Pin now(table);
     std::vector<const table::Entry*> entries;
     table.collect(now, range.filter(), entries);

@@ -1,8 +1,8 @@
 // RecentWrites: the keys of the latest commits, in order, while somebody wants to know. A transaction that has scanned
 // asks at its commit whether any of the keys written since lies in what it scanned; read_set.h has the whole argument.
 //
-// A queue of chunks. Those who watch have a place in it, of their own; the queue knows only how many they are. With the last
-// of them it is freed. Beyond kBytesMax the oldest chunk goes, and whoever still had to read it learns that it is
+// A queue of chunks. Those who watch have a place in it, of their own; the queue knows only how many they are. With the
+// last of them it is freed. Beyond kBytesMax the oldest chunk goes, and whoever still had to read it learns that it is
 // lost. The same happens when memory runs out: add() cannot fail, since it comes after the commit's line is in the log.
 //
 // Not thread-safe: every call under the commit lock.
@@ -46,8 +46,8 @@ class RecentWrites {
 
   // How many keys stand behind the place, lost ones included.
   [[nodiscard]] uint64_t behind(const Place& place) const noexcept { return added_ - place.passed; }
-  // Calls fn(std::string_view key) for the keys behind the place, at most `keys_max`, until it returns false; the place moves
-  // behind the keys it was called for. False: some key behind the place is lost. `fn` may throw.
+  // Calls fn(std::string_view key) for the keys behind the place, at most `keys_max`, until it returns false; the place
+  // moves behind the keys it was called for. False: some key behind the place is lost. `fn` may throw.
   template <typename Fn>
   [[nodiscard]] bool walk(Place& place, uint64_t keys_max, Fn&& fn) const {
     if (place.chunk < first_) return false;

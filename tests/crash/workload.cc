@@ -38,7 +38,7 @@ Operation operation(uint64_t seed, unsigned thread, uint64_t number) {
     op.kind = Operation::Kind::kDel;
     op.changes = {{key(), "", true}};
   } else {
-    op.kind = Operation::Kind::kBatch;
+    op.kind = choice < 9 ? Operation::Kind::kBatch : Operation::Kind::kTransaction;
     for (uint64_t i = 0, n = 2 + random() % 4; i < n; ++i) {
       const bool is_del = random() % 5 == 0;
       op.changes.push_back({key(), is_del ? "" : value_of(random, number), is_del});
@@ -58,6 +58,20 @@ Status perform(Store& store, const Operation& op) {
       return store.put_json(first.key, first.value, options);
     case Operation::Kind::kDel:
       return store.del(first.key, options).status();
+    case Operation::Kind::kTransaction:
+      return store.transact(
+          [&op](Transaction& transaction) -> Status {
+            for (const Operation::Change& change : op.changes) {
+              (void)transaction.contains(change.key);  // nobody else writes this thread's keys: never a conflict
+              if (change.is_del) {
+                transaction.del(change.key);
+              } else {
+                transaction.put(change.key, change.value);
+              }
+            }
+            return {};
+          },
+          /*attempts=*/1, options);
     case Operation::Kind::kBatch:
       break;
   }

@@ -13,13 +13,13 @@
 namespace kvstore::crash {
 
 struct Operation {
-  enum class Kind : uint8_t { kPut, kPutJson, kDel, kBatch } kind = Kind::kPut;
+  enum class Kind : uint8_t { kPut, kPutJson, kDel, kBatch, kTransaction } kind = Kind::kPut;
   struct Change {
     std::string key;
     std::string value;  // unused when is_del
     bool is_del = false;
   };
-  std::vector<Change> changes;  // one, but for kBatch
+  std::vector<Change> changes; // one, but for kBatch and kTransaction
   bool durable = false;         // ask for kSync
 };
 
