@@ -45,7 +45,8 @@ enum class RecoveryPolicy : uint8_t {
 // What a write does that would go over Options::max_memory or max_entries.
 enum class WhenFull : uint8_t {
   kRefuse,  // fails with kOutOfMemory; deleting still works
-  kEvict,   // makes room: deletes the keys least likely to be read again (SIEVE), with an "evict" in the log
+  kEvict,   // makes room: deletes the keys least likely to be read again (SIEVE), with an "evict" in the log. Fails with
+            // kOutOfMemory where that does not help: snapshots keep the memory, or it has come to lie in pieces
 };
 
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
@@ -122,7 +123,7 @@ struct Options {
   bool wipe_buffers = false;                  // overwrite encode buffers with zeros on return
 
   // Limits on the live data; 0: none. max_memory counts what keys, values and index take from the system
-  // (Stats::table_bytes), to within two per cent, not the log's mapping, which is the page cache. A store that holds more when it is opened
+  // (Stats::table_bytes), to within 4 MiB, not the log's mapping, which is the page cache. A store that holds more when it is opened
   // is opened all the same. Overwritten values that a snapshot still sees count too.
   uint64_t max_memory = 0;  // bytes; at least 8 MiB
   uint64_t max_entries = 0;

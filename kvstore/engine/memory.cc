@@ -42,10 +42,9 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
       prepared.discard();
     }
     // What was freed lies in the wrong places, or is not free yet.
-    if (options_.when_full == WhenFull::kEvict && round < kRoundsMax) {
+    if (round == (options_.when_full == WhenFull::kEvict ? kRoundsMax : 2)) return full(bytes_added_by(request));
+    if (options_.when_full == WhenFull::kEvict) {
       if (Status s = evict(std::max(4 * bytes_added_by(request), kEvictBytesMin), 0); !s.ok()) return std::move(s).with("evict");
-    } else if (round > 1 || options_.when_full == WhenFull::kEvict) {
-      return full(bytes_added_by(request));
     }
     table_.tidy(kTidySteps);
   }

@@ -263,6 +263,8 @@ int64_t Engine::now_us() const {
 }
 
 void Engine::check() const {
+  const std::lock_guard no_compaction(compaction_.one_at_a_time);  // the upkeep thread may be at either
+  const std::lock_guard lock(commit_lock_);
   table_.check();
   if (writer_ != nullptr) {
     KV_ASSERT(table_.published() == writer_->last_seq());

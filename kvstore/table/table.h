@@ -85,7 +85,8 @@ class Table {
 
   // ---- writing (W) ----------------------------------------------------------------------------
   // From now on stage() throws std::bad_alloc rather than let TableStats::memory_bytes pass this; 0: no limit.
-  // For deletions, which are exempt, the last 2 MiB are set aside; load() is exempt too. Needs: more than that.
+  // The last 2 MiB are set aside for deletions, which are exempt, and may in the end take a little more than that, for
+  // arrays that shrink; load() is exempt too. Needs: more than 2 MiB.
   void limit_memory(uint64_t bytes) noexcept;
   // Makes an entry for `op` (a tombstone for a kDel or kEvict), not yet part of the table. All the memory that link()
   // and publish() will need for it is set aside here. Throws std::bad_alloc and changes nothing then.
