@@ -28,7 +28,7 @@ State contents_of(const Engine& engine) {
   return state;
 }
 
-// Opens, writes across several segments, closes. Keeps what was acknowledged, and what was refused with a failed sync,
+// Opens, writes across several segments, compacts twice, backs up, closes. Keeps what was acknowledged, and what was refused with a failed sync,
 // which may be there or not.
 struct Outcome {
   Status opened;
@@ -44,7 +44,20 @@ Outcome run_workload(env::Env& env, LogIo io) {
   outcome.opened = opened.status();
   if (!opened.ok()) return outcome;
   Engine& engine = **opened;
+  bool compaction_failed = false;
   for (int i = 0; i < 60; ++i) {
+    if (i == 20 || i == 40) {
+      const Result<CompactionReport> compacted = engine.compact();
+      // Only one call fails: the second attempt goes through, unless it is the log that broke.
+      EXPECT_TRUE(compacted.ok() || !compaction_failed || engine.stats().broken) << compacted.status().message();
+      compaction_failed = !compacted.ok();
+    }
+    if (i == 50) {
+      const Result<BackupReport> backup = engine.backup("copy");
+      if (backup.ok()) {
+        EXPECT_EQ(backup->entries, outcome.acknowledged.size() + outcome.uncertain.size());
+      }
+    }
     const std::string key = fmt::format("k{}", i);
     const std::string value = fmt::format("{}:{}", i, std::string(150, 'v'));
     WriteOptions options;
