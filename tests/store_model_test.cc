@@ -45,10 +45,12 @@ struct Model {
     if (found == values.end() || (found->second.expires_us != 0 && found->second.expires_us <= now_us)) return nullptr;
     return &found->second;
   }
-  [[nodiscard]] std::vector<std::string> live(std::string_view prefix, std::string_view from, std::string_view to, int64_t now_us) const {
+  [[nodiscard]] std::vector<std::string> live(std::string_view prefix, std::string_view from, std::string_view to,
+                                              int64_t now_us) const {
     std::vector<std::string> keys;
     for (const auto& [key, value] : values) {
-      if (find(key, now_us) == nullptr || !key.starts_with(prefix) || key < from || (!to.empty() && key >= to)) continue;
+      if (find(key, now_us) == nullptr || !key.starts_with(prefix) || key < from || (!to.empty() && key >= to))
+        continue;
       keys.push_back(key);
     }
     return keys;
@@ -151,7 +153,9 @@ class StoreModel {
   }
 
   std::string key() { return fmt::format("{}{}", random_() % 3, random_() % (kKeys / 3)); }
-  std::string bytes() { return std::string(random_() % 8 == 0 ? random_() % 300 : random_() % 20, 'v') + std::to_string(random_() % 1000); }
+  std::string bytes() {
+    return std::string(random_() % 8 == 0 ? random_() % 300 : random_() % 20, 'v') + std::to_string(random_() % 1000);
+  }
 
   // What a write of these changes made of the model, when the store said OK. Evictions come in front of it.
   void committed(const std::map<std::string, std::optional<Model::Value>>& changes) {
@@ -174,7 +178,8 @@ class StoreModel {
     ASSERT_EQ(combination_.limit, Limit::kEvict);
     uint64_t missing = 0;
     for (auto at = model_.values.begin(); at != model_.values.end();) {
-      const bool gone = !changes.contains(at->first) && model_.find(at->first, now_us_) != nullptr && !engine_->contains(at->first);
+      const bool gone =
+          !changes.contains(at->first) && model_.find(at->first, now_us_) != nullptr && !engine_->contains(at->first);
       missing += gone ? 1 : 0;
       at = gone ? model_.values.erase(at) : std::next(at);
     }
@@ -189,8 +194,9 @@ class StoreModel {
   void check(const std::optional<Entry>& found, const Model::Value* expected, const std::string& key) {
     ASSERT_EQ(found.has_value(), expected != nullptr) << key;
     if (expected != nullptr) {
-      ASSERT_TRUE(value_of(*found) == *expected) << key << ": " << found->value << " version " << found->version << ", expected "
-                                                 << expected->bytes << " version " << expected->version;
+      ASSERT_TRUE(value_of(*found) == *expected)
+          << key << ": " << found->value << " version " << found->version << ", expected " << expected->bytes
+          << " version " << expected->version;
     }
   }
   void check(const Result<Scan>& scan, const std::vector<std::string>& expected) {
@@ -201,23 +207,62 @@ class StoreModel {
   }
   void check_everything() {
     check(engine_->snapshot()->scan(), model_.live("", "", "", now_us_));
-    for (const std::string& key : model_.live("", "", "", now_us_)) check(engine_->get_entry(key), model_.find(key, now_us_), key);
+    for (const std::string& key : model_.live("", "", "", now_us_))
+      check(engine_->get_entry(key), model_.find(key, now_us_), key);
   }
 
   void step() {
     switch (random_() % 64) {
-      default: return put();
-      case 0: case 1: case 2: case 3: case 4: case 5: return del();
-      case 6: case 7: case 8: return batch();
-      case 9: case 10: return increment();
-      case 11: case 12: case 13: return compare_and_set();
-      case 14: case 15: return expiry();
-      case 16: case 17: case 18: case 19: case 20: case 21: return transaction();
-      case 22: case 23: return pin();
-      case 24: case 25: case 26: return look_at_pin();
-      case 27: return look_at_range();
-      case 28: case 29: case 30: case 31: case 32: case 33: case 34: case 35: return get();
-      case 36: return rare();
+      default:
+        return put();
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+      case 5:
+        return del();
+      case 6:
+      case 7:
+      case 8:
+        return batch();
+      case 9:
+      case 10:
+        return increment();
+      case 11:
+      case 12:
+      case 13:
+        return compare_and_set();
+      case 14:
+      case 15:
+        return expiry();
+      case 16:
+      case 17:
+      case 18:
+      case 19:
+      case 20:
+      case 21:
+        return transaction();
+      case 22:
+      case 23:
+        return pin();
+      case 24:
+      case 25:
+      case 26:
+        return look_at_pin();
+      case 27:
+        return look_at_range();
+      case 28:
+      case 29:
+      case 30:
+      case 31:
+      case 32:
+      case 33:
+      case 34:
+      case 35:
+        return get();
+      case 36:
+        return rare();
     }
   }
 
@@ -283,7 +328,8 @@ class StoreModel {
     const Result<int64_t> sum = engine_->increment(k, 3, {});
     if (refused(sum.status())) return;
     ASSERT_TRUE(sum.ok()) << sum.status().message();
-    if (engine_->last_seq() > model_.seq + 1) after = Model::Value{.bytes = std::to_string(*sum - 3)};  // it may have been the victim
+    if (engine_->last_seq() > model_.seq + 1)
+      after = Model::Value{.bytes = std::to_string(*sum - 3)};  // it may have been the victim
     ASSERT_EQ(std::to_string(*sum), std::to_string(std::stoll(after.bytes) + 3));
     after.bytes = std::to_string(*sum);
     after.is_json = false;
@@ -383,7 +429,8 @@ class StoreModel {
     const uint64_t seq_before = engine_->last_seq();
     const Status s = txn.commit();
     if (refused(s)) return;
-    if (s.code() == Code::kConflict && engine_->last_seq() > seq_before) {  // room was made at the price of what was read
+    if (s.code() == Code::kConflict &&
+        engine_->last_seq() > seq_before) {  // room was made at the price of what was read
       take_evictions({});
       model_.seq = engine_->last_seq();
       return;
@@ -426,8 +473,10 @@ class StoreModel {
 
   void rare() {
     switch (random_() % 24) {
-      case 0: return compact();
-      case 1: return reopen();
+      case 0:
+        return compact();
+      case 1:
+        return reopen();
       case 2: {
         const std::string prefix = std::to_string(random_() % 100);
         const std::vector<std::string> doomed = model_.live(prefix, "", "", now_us_);
@@ -445,7 +494,8 @@ class StoreModel {
         const Result<BackupReport> report = engine_->backup(copy);
         ASSERT_TRUE(report.ok()) << report.status().message();
         ASSERT_EQ(report->entries, model_.live("", "", "", now_us_).size());
-        Result<std::unique_ptr<Engine>> backup = Engine::open(env_, copy, {.now_us = [this] { return now_us_.load(); }});
+        Result<std::unique_ptr<Engine>> backup =
+            Engine::open(env_, copy, {.now_us = [this] { return now_us_.load(); }});
         ASSERT_TRUE(backup.ok()) << backup.status().message();
         ASSERT_EQ((*backup)->last_seq(), model_.seq);
         check((*backup)->snapshot()->scan(), model_.live("", "", "", now_us_));
@@ -454,7 +504,8 @@ class StoreModel {
         for (const std::string& name : *names) ASSERT_TRUE(env_.remove(copy + "/" + name).ok());
         return;
       }
-      default: now_us_ += 20'000;  // time passes
+      default:
+        now_us_ += 20'000;  // time passes
     }
   }
   void compact() {

@@ -15,11 +15,11 @@ constexpr size_t kChunkBytes = size_t{64} << 10;
 RecentWrites::Place RecentWrites::watch() noexcept {
   ++watchers_;
   Place place;
-  place.passed = added_;
-  place.chunk = first_;
+  place.passed_ = added_;
+  place.chunk_ = first_;
   if (!chunks_.empty()) {
-    place.chunk += chunks_.size() - 1;
-    place.offset = chunks_.back().used;
+    place.chunk_ += chunks_.size() - 1;
+    place.offset_ = chunks_.back().used;
   }
   return place;
 }

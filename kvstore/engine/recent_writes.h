@@ -28,9 +28,9 @@ class RecentWrites {
   class Place {
    private:
     friend class RecentWrites;
-    uint64_t chunk = 0;   // chunks are numbered from 0 on, for ever
-    size_t offset = 0;    // in it
-    uint64_t passed = 0;  // keys added before it
+    uint64_t chunk_ = 0;   // chunks are numbered from 0 on, for ever
+    size_t offset_ = 0;    // in it
+    uint64_t passed_ = 0;  // keys added before it
   };
 
   explicit RecentWrites(size_t bytes_max = kBytesMax) noexcept : bytes_max_(bytes_max) {}
@@ -45,22 +45,22 @@ class RecentWrites {
   void add(std::span<const format::Op> ops) noexcept;
 
   // How many keys stand behind the place, lost ones included.
-  [[nodiscard]] uint64_t behind(const Place& place) const noexcept { return added_ - place.passed; }
+  [[nodiscard]] uint64_t behind(const Place& place) const noexcept { return added_ - place.passed_; }
   // Calls fn(std::string_view key) for the keys behind the place, at most `keys_max`, until it returns false; the place
   // moves behind the keys it was called for. False: some key behind the place is lost. `fn` may throw.
   template <typename Fn>
   [[nodiscard]] bool walk(Place& place, uint64_t keys_max, Fn&& fn) const {
-    if (place.chunk < first_) return false;
+    if (place.chunk_ < first_) return false;
     for (bool wanted = true; wanted && keys_max > 0 && behind(place) > 0; --keys_max) {
-      if (place.offset == chunks_[place.chunk - first_].used) {
-        ++place.chunk;
-        place.offset = 0;
+      if (place.offset_ == chunks_[place.chunk_ - first_].used) {
+        ++place.chunk_;
+        place.offset_ = 0;
       }
-      const char* at = chunks_[place.chunk - first_].bytes.get() + place.offset;
+      const char* at = chunks_[place.chunk_ - first_].bytes.get() + place.offset_;
       uint32_t size = 0;
       std::memcpy(&size, at, sizeof size);
-      place.offset += sizeof size + size;
-      ++place.passed;
+      place.offset_ += sizeof size + size;
+      ++place.passed_;
       wanted = fn(std::string_view(at + sizeof size, size));
     }
     return true;
