@@ -9,6 +9,7 @@ WERROR ?= OFF
 # Options of single targets, given as `make crash SEED=91`.
 SEED ?=
 RUNS ?=
+MINUTES ?=
 SECONDS_EACH ?= 30
 BENCH_ARGS ?=
 FILTER ?= .
@@ -70,6 +71,13 @@ crash: | build/ ## crash the store at random points and check every promise; SEE
 	$(call configure,release)
 	$(call build,release,crash_runner)
 	@build/release/tests/crash_runner $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
+
+.PHONY: soak
+soak: | build/ ## overwrite the same keys for MINUTES=n, or 100M times: disk and memory must stay bounded
+	$(call ensure)
+	$(call configure,release)
+	$(call build,release,soak)
+	@build/release/tests/soak $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: fuzz
 fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to build/fuzz/
