@@ -153,6 +153,7 @@ class Engine {
   void count_history();
   [[nodiscard]] bool wants_compaction() const noexcept;
   [[nodiscard]] uint64_t live_bytes() const noexcept;
+  void learn_spelling() noexcept;
 
   void clear_away();
   // What the upkeep thread does when it wakes; returns how long it may sleep.
@@ -200,6 +201,7 @@ class Engine {
     std::atomic<uint64_t> snapshot_seq{0};   // of the newest snapshot
     std::atomic<uint64_t> snapshot_bytes{0};
     std::atomic<uint64_t> snapshot_entries{0};
+    std::atomic<uint64_t> spelling_percent{100};  // bytes in lines for 100 as live_bytes() reckons
     std::atomic<uint64_t> done{0};
     std::atomic<uint64_t> failed{0};
     std::atomic<uint64_t> last_us{0};        // how long the last one took

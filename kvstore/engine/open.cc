@@ -140,6 +140,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     compaction_.snapshot_seq = walk->base()->last_seq;
     compaction_.snapshot_bytes = walk->base()->bytes;
     compaction_.snapshot_entries = walk->base()->entries;
+    learn_spelling();
   }
   if (options_.read_only) previous_owner_ = walk->owner();
   recovery_.clean_close =
