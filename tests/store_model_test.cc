@@ -501,7 +501,7 @@ class StoreModel {
         check((*backup)->snapshot()->scan(), model_.live("", "", "", now_us_));
         ASSERT_TRUE((*backup)->close().ok());
         const Result<std::vector<std::string>> names = env_.list(copy);
-        for (const std::string& name : *names) ASSERT_TRUE(env_.remove(copy + "/" + name).ok());
+        for (const std::string& name : *names) ASSERT_TRUE(env_.remove(fmt::format("{}/{}", copy, name)).ok());
         return;
       }
       default:

@@ -238,7 +238,7 @@ TEST_F(SerializabilityTest, EveryTransactionReadWhatTheLogSaysItMustHaveRead) {
 TEST_F(SerializabilityTest, TheSumOfAllAccountsNeverDiffers) {
   constexpr unsigned kMovers = 3;
   constexpr int kAccounts = 24;
-  constexpr int64_t kSum = 100 * kAccounts;
+  constexpr int64_t kSum = int64_t{100} * kAccounts;
   open({.segment_bytes = 32 << 10});
   for (int i = 0; i < kAccounts; ++i) ASSERT_TRUE(store_->put(fmt::format("account/{}", i), "100").ok());
   std::atomic<unsigned> running{kMovers};
