@@ -280,9 +280,10 @@ int Bench::run() {
 
 int main(int argc, char** argv) {
   kvstore::Arguments arguments;
-  for (int i = 1; i < argc; i += 2) {
+  for (int i = 1; i < argc; ++i) {
     const std::string_view name = argv[i];
-    const uint64_t number = i + 1 < argc ? std::strtoull(argv[i + 1], nullptr, 10) : 0;
+    if (name.starts_with("--benchmark_")) continue;  // make bench gives the same arguments to every program
+    const uint64_t number = i + 1 < argc ? std::strtoull(argv[++i], nullptr, 10) : 0;
     if (name == "--entries" && number > 0) {
       arguments.entries = number;
     } else if (name == "--rounds" && number > 0) {
