@@ -129,7 +129,7 @@ struct Options {
   uint64_t max_entries = 0;
   WhenFull when_full = WhenFull::kRefuse;
 
-  // Called about ten times a second: from the opening thread while a replay runs, and from the thread that compacts or
+  // Called about ten times a second and at the end, when done_bytes == total_bytes: from the opening thread while a replay runs, and from the thread that compacts or
   // backs up while it does.
   std::function<void(const Progress&)> on_progress{};
   // Called once, from the opening thread, before open() returns, also when nothing was cut.

@@ -104,11 +104,7 @@ TEST(BufferPool, AMovedLeaseHasOneOwner) {
 TEST(BufferPool, ALeaseMayEndOnAnotherThread) {
   BufferPool pool({});
   BufferPool::Lease lease = pool.lease();
-  const char* const data = lease->data();
-  std::thread([&pool, data, lease = std::move(lease)]() mutable {
-    lease = BufferPool::Lease();
-    EXPECT_EQ(pool.lease()->data(), data);
-  }).join();
+  std::thread([lease = std::move(lease)]() mutable { lease = BufferPool::Lease(); }).join();
   EXPECT_EQ(pool.stats().retained_bytes, kKiB);
 }
 

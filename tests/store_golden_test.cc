@@ -100,10 +100,16 @@ TEST_P(GoldenStore, OpensAsTheSecondImplementationSays) {
     return;
   }
   EXPECT_EQ(outcome, expected);
+  // Covered files are no part of the state, so damage in them stops no opening. The next compaction removes them.
+  ASSERT_TRUE(Store::open(dir)->compact().ok());
+  EXPECT_EQ(first_line_that_is_no_json(dir, false), "");
+  fs::remove_all(dir);
+  fs::copy(golden, dir, fs::copy_options::recursive);
+  fs::remove(dir / "expected.txt");
+  ASSERT_EQ(outcome_of(dir), expected);
   // What was cut is kept, whole; what is left opens again, clean and the same.
   const std::string log_before = before.rbegin()->second;
   const std::string log_after = bytes_of(log_files_of(dir).back());
-  EXPECT_EQ(first_line_that_is_no_json(dir, false), "");
   if (expected.starts_with("open: cut")) {
     std::string kept;
     for (const auto& item : fs::directory_iterator(dir / "lost+found")) kept += bytes_of(item.path());

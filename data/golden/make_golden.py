@@ -302,8 +302,13 @@ def make_refused():
            "an intact record with an operation that format 1 does not have")
     refuse("duplicate-member", seal(stamp + '"op":"put","key":"a","key":"b","value":"1"'), "corrupt",
            "an intact line that names its key twice")
-    refuse("entry-in-log", seal('{"seq":3,"op":"put","key":"a","value":"1"'), "corrupt",
-           "an intact line without a time: an entry, which stands in snapshots only")
+    entry = seal('{"seq":3,"op":"put","key":"a","value":"1"')
+    write_case("entry-in-log", b"".join(good) + entry + after, "cut",
+               "an intact line without a time: an entry, which stands in snapshots only; nothing promised a record here",
+               WHOLE[:2], at=at)
+    promised = record(4, Put("a", "1"), synced=3)
+    write_case("entry-in-log-promised", b"".join(good) + entry + promised, "corrupt",
+               "the same, where record 4 says that 3 were on disk", at=at)
     refuse("no-json", seal(stamp + '"op":"put","key":"a","value":nonsense'), "corrupt",
            "an intact line that is no JSON")
     write_case("newer-format", header(format=2) + record(1, Put("a", "1")), "unsupported",

@@ -107,6 +107,7 @@ Status Engine::write_entries(const Instant& instant, std::string_view step, wal:
       next_progress = SteadyClock::now() + kProgressInterval;
     }
   }
+  if (options_.on_progress) options_.on_progress({.step = step, .done_bytes = out.bytes(), .total_bytes = out.bytes()});
   return {};
 }
 
@@ -117,6 +118,13 @@ Result<CompactionReport> Engine::compact() {
   compaction_.running = true;
   const SteadyClock::time_point begin = SteadyClock::now();
   CompactionReport report;
+  const auto clear_covered = [&]() -> Status {
+    Result<uint64_t> removed = remove_covered();
+    if (!removed.ok()) return std::move(removed).status().with("remove the files it covers");
+    report.files_removed = *removed;
+    count_history();
+    return {};
+  };
   const auto run = [&]() -> Status {
     uint64_t covered_segments = 0;
     Result<Instant> instant = begin_interval(&report.log_bytes, &covered_segments);
@@ -126,7 +134,7 @@ Result<CompactionReport> Engine::compact() {
       report.log_bytes = 0;
       report.entries = compaction_.snapshot_entries;
       report.snapshot_bytes = compaction_.snapshot_bytes;
-      return {};
+      return clear_covered();
     }
     Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
         env_, {.dir = dir_, .store = owner_.store, .last_seq = report.seq, .created_us = instant->taken_us});
@@ -145,11 +153,7 @@ Result<CompactionReport> Engine::compact() {
       const std::lock_guard lock(commit_lock_);
       writer_->forget(report.log_bytes, covered_segments);
     }
-    Result<uint64_t> removed = remove_covered();
-    if (!removed.ok()) return std::move(removed).status().with("remove the files it covers");
-    report.files_removed = *removed;
-    count_history();
-    return {};
+    return clear_covered();
   };
   Status result;
   try {
@@ -188,7 +192,8 @@ struct Interval {
 
 }  // namespace
 
-// Decides, from the names alone, from which record on the log is kept; then removes all that is older.
+// Decides from which record on the log is kept, then removes all that is older: also what a crash has left of an earlier
+// call. Only a compaction does this. An opening cannot know whether what it finds is left over or kept on purpose.
 Result<uint64_t> Engine::remove_covered() {
   Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
   if (!files.ok()) return std::move(files).status();

@@ -27,6 +27,7 @@ using base::error;
 namespace {
 
 constexpr uint64_t kSegmentBytesMin = 4096;
+constexpr std::chrono::seconds kKeepHistoryMax = std::chrono::hours(24 * 365 * 1000);
 constexpr uint64_t kMaxMemoryMin = uint64_t{8} << 20;  // four of the table's chunks
 
 uint64_t random_seed() {
@@ -42,6 +43,9 @@ Status check_options(const Options& options) {
   if (options.max_memory != 0 && options.max_memory < kMaxMemoryMin) {
     return error(Code::kInvalidArgument, "options: max_memory is {}, it must be 0 or at least {}", options.max_memory,
                  kMaxMemoryMin);
+  }
+  if (options.keep_history_for < std::chrono::seconds(0) || options.keep_history_for > kKeepHistoryMax) {
+    return {Code::kInvalidArgument, "options: keep_history_for must be between nothing and a thousand years"};
   }
   if (options.sync_interval.count() < 0) return {Code::kInvalidArgument, "options: sync_interval is negative"};
   return {};
@@ -134,9 +138,9 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) return s;
   const wal::WalkEnd& end = walk->end();
 
-  last_ts_us_ = walk->last_ts_us();
+  last_ts_us_ = walk->last_ts_us();  // the snapshot's `created` included
+  clock_floor_us_ = last_ts_us_;     // what had expired for the last owner's writes has expired for us
   if (walk->base().has_value()) {
-    clock_floor_us_ = walk->base()->created_us;
     compaction_.snapshot_seq = walk->base()->last_seq;
     compaction_.snapshot_bytes = walk->base()->bytes;
     compaction_.snapshot_entries = walk->base()->entries;
@@ -215,10 +219,6 @@ Status Engine::start() {
     if (!writer.ok()) return std::move(writer).status();
     writer_ = *std::move(writer);
     group_ = std::make_unique<wal::GroupSync>(*writer_);
-    // What a crash in the middle of a compaction has left. Whether it can be removed now does not matter.
-    if (Result<uint64_t> removed = remove_covered(); !removed.ok()) {
-      log_->warn("remove covered files: {}", removed.status().message());
-    }
     count_history();
     const auto on_error = [this](const Status& error) {
       note_error(error);

@@ -99,6 +99,7 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
       next_progress = SteadyClock::now() + kProgressInterval;
     }
   }
+  if (on_progress) on_progress({.step = "replay", .done_bytes = total_bytes, .total_bytes = total_bytes});
   table.finish_load(walk.last_seq());
   report.bytes = walk.bytes_accepted();
   report.segments = walk.segments().size();

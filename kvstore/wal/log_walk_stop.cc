@@ -216,11 +216,15 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
   if (!promised.ok()) return std::move(promised).status();
   const bool is_record = line.kind == LineKind::kRecord;
   const bool is_end = line.kind == LineKind::kSegmentEnd;
+  // A whole line of another file, where nothing was promised: what the disk held before these blocks became ours.
+  const bool is_stale = *promised < expected &&
+                        (line.kind == LineKind::kEntry || line.kind == LineKind::kSnapshotHeader ||
+                         line.kind == LineKind::kSnapshotEnd || line.kind == LineKind::kSegmentHeader || line.kind == LineKind::kOwner);
   const format::LineFacts facts{
       .newline = line.newline,
       .sealed = line.kind != LineKind::kUnsealed,
       .crc_ok = line.kind != LineKind::kUnsealed && line.kind != LineKind::kBadCrc,
-      .well_formed = is_record || is_end || line.kind == LineKind::kUnknownOp,
+      .well_formed = is_record || is_end || is_stale || line.kind == LineKind::kUnknownOp,
       .known_op = line.kind != LineKind::kUnknownOp,
       .next_seq = false,  // else accept() had taken it
       .vouched = *promised >= expected,

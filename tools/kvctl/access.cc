@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+#include <memory>
+#include <utility>
+
 #include "kvstore/inspect.h"
 #include "tools/kvctl/input.h"
 #include "tools/kvctl/progress.h"
@@ -12,22 +16,35 @@ namespace kvctl {
 using kvstore::Result;
 using kvstore::Store;
 
+namespace {
+
+// For the store to keep: it reports while it opens, compacts and backs up.
+std::function<void(const kvstore::Progress&)> progress_on(Messages& err) {
+  return [line = std::make_shared<ProgressLine>(err)](const kvstore::Progress& progress) {
+    if (progress.done_bytes < progress.total_bytes) {
+      line->update(progress.step, progress.done_bytes, progress.total_bytes);
+    } else {
+      line->clear();
+    }
+  };
+}
+
+}  // namespace
+
 Result<Store> open_for_reading(const std::string& dir, Stdio& io) {
-  ProgressLine progress(io.err);
   kvstore::Options options;
   options.read_only = true;
-  options.on_progress = progress.callback();
+  options.on_progress = progress_on(io.err);
   return Store::open(dir, std::move(options));
 }
 
 Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Stdio& io) {
   const bool is_new = kvstore::info(dir).status().code() == kvstore::Code::kNotAStore;
-  ProgressLine progress(io.err);
   kvstore::Options options;
   options.create_if_missing = if_missing == IfMissing::kCreate;
-  options.on_progress = progress.callback();
+  options.compact_at_percent = 0;  // how much history the store keeps is its owner's choice, and unknown here
+  options.on_progress = progress_on(io.err);
   Result<Store> store = Store::open(dir, std::move(options));
-  progress.clear();
   if (!store.ok()) return store;
 
   catch_interrupts();
