@@ -115,6 +115,17 @@ TEST_F(CompactionTest, WhatHadExpiredStaysGoneAlsoWhenTheClockJumpsBack) {
   EXPECT_TRUE(store_->contains("new"));
 }
 
+TEST_F(CompactionTest, WhatHadExpiredForAWriteStaysGoneAfterAReopeningWithAnEarlierClock) {
+  open(clocked());
+  put("short", "1", {.ttl = std::chrono::seconds(10)});
+  now_us += 20'000'000;
+  put("later", "1");  // its time stamp is what the next opening goes by
+  now_us -= 15'000'000;
+  open(clocked());
+  EXPECT_FALSE(store_->contains("short"));
+  EXPECT_TRUE(store_->contains("later"));
+}
+
 TEST_F(CompactionTest, RunsByItselfWhenTheLogHasOutgrownTheState) {
   open({.segment_bytes = uint64_t{256} << 10, .compact_min_bytes = uint64_t{512} << 10});
   for (int i = 0; i < 20'000; ++i) put("k" + std::to_string(i % 10), std::string(100, 'v'));

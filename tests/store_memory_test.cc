@@ -56,6 +56,7 @@ TEST_F(MemoryLimitTest, EvictsExactlyAsManyKeysAsAreTooMany) {
   }
   EXPECT_EQ(store_->stats().entries, 100U);
   EXPECT_EQ(evictions_in_log(), 900U);
+  EXPECT_EQ(store_->stats().evicted, 900U);
 }
 
 TEST_F(MemoryLimitTest, KeepsWhatIsRead) {

@@ -31,14 +31,6 @@ std::chrono::microseconds since(SteadyClock::time_point begin) {
   return std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - begin);
 }
 
-format::Op put_of(const table::Entry& entry) {
-  return {.kind = format::Op::Kind::kPut,
-          .is_json = entry.is_json(),
-          .key = entry.key(),
-          .value = entry.value(),
-          .expires_us = entry.expires_us()};
-}
-
 }  // namespace
 
 // ---- when ----------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "kvstore/engine/engine.h"
-#include "kvstore/format/json_text.h"
 
 namespace kvstore::engine {
 
@@ -56,11 +55,7 @@ std::vector<std::optional<std::string>> Engine::multi_get(std::span<const std::s
 
 std::optional<std::string> Engine::get_field(std::string_view key, std::string_view pointer) const {
   const Table::ReadGuard guard(table_);
-  const table::Entry* entry = find_live(key);
-  if (entry == nullptr || !entry->is_json()) return std::nullopt;
-  const std::optional<std::string_view> field = format::find_json(entry->value(), pointer);
-  if (!field.has_value()) return std::nullopt;
-  return std::string(*field);
+  return field_of(find_live(key), pointer);
 }
 
 Result<Snapshot> Engine::snapshot() const {

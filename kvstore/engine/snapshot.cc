@@ -25,6 +25,21 @@ Entry copy_of(const EntryView& entry) {
           .expires_us = entry.expires_us};
 }
 
+format::Op put_of(const table::Entry& entry) noexcept {
+  return {.kind = format::Op::Kind::kPut,
+          .is_json = entry.is_json(),
+          .key = entry.key(),
+          .value = entry.value(),
+          .expires_us = entry.expires_us()};
+}
+
+std::optional<std::string> field_of(const table::Entry* entry, std::string_view pointer) {
+  if (entry == nullptr || !entry->is_json()) return std::nullopt;
+  const std::optional<std::string_view> field = format::find_json(entry->value(), pointer);
+  if (!field.has_value()) return std::nullopt;
+  return std::string(*field);
+}
+
 const table::Entry* SnapshotState::find(std::string_view key) const noexcept {
   // A sweep may free an entry that had expired before the pin was taken: until that is known, the guard holds it.
   const table::Table::ReadGuard guard(table);
@@ -110,11 +125,7 @@ std::vector<std::optional<std::string>> Snapshot::multi_get(std::span<const std:
 }
 
 std::optional<std::string> Snapshot::get_field(std::string_view key, std::string_view pointer) const noexcept {
-  const table::Entry* entry = state_->find(key);
-  if (entry == nullptr || !entry->is_json()) return std::nullopt;
-  const std::optional<std::string_view> field = format::find_json(entry->value(), pointer);
-  if (!field.has_value()) return std::nullopt;
-  return std::string(*field);
+  return engine::field_of(state_->find(key), pointer);
 }
 
 Result<Scan> Snapshot::scan(std::string_view prefix) const {

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,6 +14,10 @@
 namespace kvstore::engine {
 
 [[nodiscard]] EntryView view_of(const table::Entry& entry) noexcept;
+// The put that would write it again; points into the entry.
+[[nodiscard]] format::Op put_of(const table::Entry& entry) noexcept;
+// A copy of the JSON text at `pointer`; nullopt when there is no entry, no document, or nothing there.
+[[nodiscard]] std::optional<std::string> field_of(const table::Entry* entry, std::string_view pointer);
 [[nodiscard]] Entry copy_of(const EntryView& entry);
 [[nodiscard]] inline Entry copy_of(const table::Entry& entry) { return copy_of(view_of(entry)); }
 

@@ -32,6 +32,7 @@ Stats Engine::stats() const {
   out.versions_held_bytes = table.versions_held_bytes;
   out.expiring = table.expiring;
   out.expired = compaction_.expired;
+  out.evicted = compaction_.evicted;
   if (const table::PinStats pins = table_.pin_stats(); pins.pins != 0) {
     const auto age = std::chrono::steady_clock::now() - pins.oldest_since;
     out.pins = pins.pins;

@@ -80,7 +80,9 @@ Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const Wri
 namespace {
 
 Op with_expiry(const table::Entry& entry, int64_t expires_us) {
-  return {.kind = Op::Kind::kPut, .is_json = entry.is_json(), .key = entry.key(), .value = entry.value(), .expires_us = expires_us};
+  Op op = put_of(entry);
+  op.expires_us = expires_us;
+  return op;
 }
 
 }  // namespace
