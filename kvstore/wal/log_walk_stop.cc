@@ -24,11 +24,14 @@ Status LogWalk::Impl::damage(Code code, uint64_t at, std::string_view what) {
   return damage_at(file.get(), path, at, code, what);
 }
 
-// Whether a newer snapshot than the one this walk knows covers what it is about to read.
+// Whether a compaction may have removed what this walk is about to read: a newer snapshot covers it, or, within what was
+// covered from the beginning, the oldest segment has gone meanwhile. (Removing begins with the oldest. A listing
+// that has not changed tells of damage, and who began again because of it would do so for ever.)
 Result<bool> LogWalk::Impl::was_compacted() {
   Result<StoreFiles> files = list_store_files(env, dir);
   if (!files.ok()) return std::move(files).status();
-  return files->base_seq() >= expected;
+  if (expected > covered || files->base_seq() > covered) return files->base_seq() >= expected;
+  return files->segments.empty() || files->segments.front().first_seq > segments.front().first_seq;
 }
 
 Status LogWalk::Impl::compacted() {

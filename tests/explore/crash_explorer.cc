@@ -7,21 +7,16 @@
 // Every workload runs in a process of its own, so that a crash or a hang of the store is one violation more, and no
 // more than that.
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <new>
 #include <optional>
 #include <random>
 #include <string>
 
 #include "tests/support/crash_explorer.h"
+#include "tests/support/forked.h"
 
 namespace kvstore::testing {
 namespace {
@@ -56,46 +51,27 @@ std::string command_for(uint64_t seed, std::optional<CrashModel> model) {
   return fmt::format("crash_explorer --seed {}{}", seed, model ? fmt::format(" --model {}", name_of(*model)) : "");
 }
 
-// In a child: `tally` is shared memory. "" or how the child died.
-std::string explore(uint64_t seed, std::optional<CrashModel> model, CrashTally& tally) {
-  std::fflush(stdout);
-  const pid_t pid = ::fork();
-  if (pid < 0) return "fork fails";
-  if (pid == 0) {
-    ::alarm(kHangSeconds);
-    CrashExplorer explorer({.seed = seed,
-                            .only = model,
-                            .on_violation =
-                                [&](const std::string& what) {
-                                  fmt::print("VIOLATION {}\nreplay: {}\n\n", what, command_for(seed, model));
-                                  std::fflush(stdout);
-                                }},
-                           tally);
-    explorer.run();
-    ::_exit(0);
-  }
-  int how = 0;
-  if (::waitpid(pid, &how, 0) != pid) return "waitpid fails";
-  if (WIFSIGNALED(how)) return WTERMSIG(how) == SIGALRM ? "it hangs" : fmt::format("it died of signal {}", WTERMSIG(how));
-  return WEXITSTATUS(how) == 0 ? "" : fmt::format("it ended with code {}", WEXITSTATUS(how));
-}
-
 int run(const Arguments& arguments) {
-  void* shared = ::mmap(nullptr, sizeof(CrashTally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (shared == MAP_FAILED) return 2;
-  CrashTally& of_one = *new (shared) CrashTally{};
+  CrashTally* const of_one = shared_between_processes<CrashTally>();
+  if (of_one == nullptr) return 2;
   CrashTally all;
   uint64_t seed = arguments.seed.value_or(std::random_device{}());
   uint64_t workloads = 0;
   const auto begin = std::chrono::steady_clock::now();
   const auto end = begin + std::chrono::seconds(arguments.seconds);
   do {
-    of_one = {};
-    if (const std::string death = explore(seed, arguments.model, of_one); !death.empty()) {
-      ++of_one.row(arguments.model.value_or(CrashModel::kKill)).violations[static_cast<size_t>(Violation::kCrashOrHang)];
-      fmt::print("VIOLATION crash/hang: {}\nreplay: {}\n\n", death, command_for(seed, arguments.model));
+    *of_one = {};
+    const auto tell = [&](const std::string& what) {
+      fmt::print("VIOLATION {}\nreplay: {}\n\n", what, command_for(seed, arguments.model));
+      std::fflush(stdout);
+    };
+    const std::string death = run_forked(
+        kHangSeconds, [&] { CrashExplorer({.seed = seed, .only = arguments.model, .on_violation = tell}, *of_one).run(); });
+    if (!death.empty()) {
+      tell("crash/hang: " + death);
+      ++of_one->row(arguments.model.value_or(CrashModel::kKill)).violations[static_cast<size_t>(Violation::kCrashOrHang)];
     }
-    all.add(of_one);
+    all.add(*of_one);
     ++workloads;
     ++seed;
   } while (!arguments.seed.has_value() && std::chrono::steady_clock::now() < end);

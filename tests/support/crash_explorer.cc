@@ -9,6 +9,7 @@
 
 #include "kvstore/engine/inspect.h"
 #include "kvstore/wal/file_names.h"
+#include "tests/support/rot_damage.h"
 
 namespace kvstore::testing {
 
@@ -23,20 +24,6 @@ constexpr uint64_t kTornCopies = 3;       // of each line
 
 uint64_t mix(uint64_t a, uint64_t b) { return Dice(a * 0x9e3779b97f4a7c15 + b).next(); }
 uint64_t mix(uint64_t a, std::string_view text) { return mix(a, std::hash<std::string_view>()(text)); }
-
-std::unique_ptr<MemEnv> copy_of(const MemEnv& disk, std::string_view only_below = "") {
-  auto copy = std::make_unique<MemEnv>(7);
-  for (const std::string& path : disk.files()) {
-    if (path.starts_with(only_below)) copy->put_file(path, *disk.get_file(path));
-  }
-  return copy;
-}
-
-uint64_t fingerprint_of(const MemEnv& disk) {
-  uint64_t print = 0;
-  for (const std::string& path : disk.files()) print = mix(mix(print, path), *disk.get_file(path));
-  return print;
-}
 
 CrashChoice::Names names_of(CrashModel model) {
   switch (model) {
@@ -55,9 +42,6 @@ CrashChoice::Names names_of(CrashModel model) {
 CrashChoice choice_for(CrashModel model, uint64_t seed) {
   return model == CrashModel::kKill ? CrashChoice::keep_everything() : CrashChoice::random(seed, names_of(model));
 }
-
-// Behind the last byte that is no newline.
-size_t end_of_content(std::string_view text) { return text.find_last_not_of('\n') + 1; }
 
 std::string newest_segment(const MemEnv& disk) {
   std::string newest;

@@ -23,7 +23,8 @@ CrashWorkload::Plan CrashWorkload::plan_of(uint64_t seed) {
   return {.io = dice.percent(60) ? LogIo::kMapped : LogIo::kWrite,
           .evicts = dice.percent(25),
           .keeps_history = dice.percent(40),
-          .is_sync = dice.percent(15)};
+          .is_sync = dice.percent(15),
+          .is_uniform = dice.percent(25)};
 }
 
 Options CrashWorkload::options() const {
@@ -84,15 +85,14 @@ std::vector<CrashWorkload::Backup> CrashWorkload::backups() const {
   return backups_;
 }
 
-std::string CrashWorkload::key() { return fmt::format("k{}", dice_.below(kKeys)); }
+std::string CrashWorkload::key() { return fmt::format("k{:02}", dice_.below(kKeys)); }
 
 std::string CrashWorkload::value() {
   const uint64_t shape = dice_.below(100);
   const uint64_t bytes = shape == 0 ? 5000 : shape < 5 ? 900 : dice_.below(120);
-  // Half of the values are alike in length, so that an old line in a new place fits exactly.
-  const uint64_t padding = dice_.percent(50) ? 40 : bytes;
+  const uint64_t padding = plan_.is_uniform ? 40 : bytes;
   std::string text = fmt::format("{:02}.{:05}:", life_, ++counter_);
-  if (dice_.percent(5)) return text + std::string(padding, '\xff');  // base64 in the log
+  if (!plan_.is_uniform && dice_.percent(5)) return text + std::string(padding, '\xff');  // base64 in the log
   return text + std::string(padding, 'v');
 }
 
@@ -121,12 +121,12 @@ std::string CrashWorkload::write() {
     next[k] = {.bytes = std::move(bytes), .is_json = is_json, .expires_us = expires_us, .version = 0};
   };
   Status done;
-  const uint64_t choice = dice_.below(100);
+  const uint64_t choice = plan_.is_uniform ? 0 : dice_.below(100);
   const std::string k = key();
   if (choice < 40) {
     const std::string v = value();
     WriteOptions options = plain;
-    if (dice_.percent(20)) options.expires_us = now_us() + kSecondUs * static_cast<int64_t>(1 + dice_.below(40));
+    if (!plan_.is_uniform && dice_.percent(20)) options.expires_us = now_us() + kSecondUs * static_cast<int64_t>(1 + dice_.below(40));
     set(k, v, options.expires_us.value_or(0));
     ledger_.intend(next, plan_.evicts);
     done = engine_->put(k, v, false, options);

@@ -24,6 +24,7 @@ class CrashWorkload {
     bool evicts = false;
     bool keeps_history = false;
     bool is_sync = false;  // every commit
+    bool is_uniform = false;  // all lines are alike in length, so that an old line in a new place may fit
   };
   static Plan plan_of(uint64_t seed);
 
