@@ -217,10 +217,12 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
 
   Result<Seq> promised = highest_voucher_behind(offset);
   if (!promised.ok()) return std::move(promised).status();
+  // A segment was complete on disk, its closing line included, before the next one had more than a header.
+  const bool vouched = *promised >= expected || !is_last();
   const bool is_record = line.kind == LineKind::kRecord;
   const bool is_end = line.kind == LineKind::kSegmentEnd;
   // A whole line of another file, where nothing was promised: what the disk held before these blocks became ours.
-  const bool is_stale = *promised < expected &&
+  const bool is_stale = !vouched &&
                         (line.kind == LineKind::kEntry || line.kind == LineKind::kSnapshotHeader ||
                          line.kind == LineKind::kSnapshotEnd || line.kind == LineKind::kSegmentHeader || line.kind == LineKind::kOwner);
   const format::LineFacts facts{
@@ -230,7 +232,7 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
       .well_formed = is_record || is_end || is_stale || line.kind == LineKind::kUnknownOp,
       .known_op = line.kind != LineKind::kUnknownOp,
       .next_seq = false,  // else accept() had taken it
-      .vouched = *promised >= expected,
+      .vouched = vouched,
   };
   std::string cause = explain(text, decoded);
   if (is_record) cause = fmt::format("record {} stands where record {} belongs", line.stamp.seq, expected);
@@ -242,9 +244,11 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
     case format::Verdict::kAccept:  // not reached: next_seq is false
     case format::Verdict::kCorrupt:
       return damage(Code::kCorruption, at,
-                    fmt::format("{}; {}; records up to {} were promised to be on disk. "
-                                "try: kvctl verify {}, then restore this file from a copy",
-                                cause, format::why(facts), *promised, dir));
+                    fmt::format("{}; {}; {}. try: kvctl verify {}, then restore this file from a copy", cause, format::why(facts),
+                                is_last() ? fmt::format("records up to {} were promised to be on disk", *promised)
+                                          : fmt::format("all of this file was on disk before {} got its first record",
+                                                        segments[index + 1].name),
+                                dir));
     case format::Verdict::kCut:
       break;
   }

@@ -164,9 +164,10 @@ RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t la
   const std::string less = fmt::format("it ends with commit {}, before the damage with {}", last_seq, whole_.last_seq);
   if (whole_.is_closed || last_seq > whole_.last_seq) return {RotOutcome::kSilentLoss, less};
   if (!report.cuts.empty()) return {RotOutcome::kRepaired, ""};
-  const bool is_cut_between_lines = damage.file_kind == FileKind::kActive && (damage.kind == DamageKind::kCutAtLine ||
-                                                                              damage.kind == DamageKind::kCutAnywhere);
-  return {is_cut_between_lines ? RotOutcome::kShorter : RotOutcome::kSilentLoss, less};
+  const bool can_end_between_lines = damage.kind == DamageKind::kCutAtLine || damage.kind == DamageKind::kCutAnywhere ||
+                                     damage.kind == DamageKind::kOlder;
+  const bool is_newest = damage.file_kind == FileKind::kActive;
+  return {is_newest && can_end_between_lines ? RotOutcome::kShorter : RotOutcome::kSilentLoss, less};
 }
 
 // What a person would see who looks before opening.

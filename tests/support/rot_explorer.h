@@ -6,8 +6,9 @@
 //               and all of that under lost+found/
 //     refused   with a sentence that names the file, in it the place, and what to do; and nothing was changed
 //
-// One exception, documented in FORMAT.md ("What nobody can notice"): the newest segment of a crashed store, cut between
-// two lines, looks like one whose last lines a power cut has taken. It opens shorter, without a report.
+// One exception, documented in FORMAT.md (the end of "Recovery"): the newest segment of a crashed store, cut between
+// two lines or replaced by an older copy, looks like one whose last lines a power cut has taken. It opens shorter,
+// without a report.
 //
 // A read-only opening and verify() must come to the same verdict and change nothing.
 #pragma once
