@@ -24,7 +24,8 @@ CrashWorkload::Plan CrashWorkload::plan_of(uint64_t seed) {
           .evicts = dice.percent(25),
           .keeps_history = dice.percent(40),
           .is_sync = dice.percent(15),
-          .is_uniform = dice.percent(25)};
+          .is_uniform = dice.percent(25),
+          .compacts_beside = dice.percent(10)};
 }
 
 Options CrashWorkload::options() const {
@@ -45,12 +46,14 @@ std::string CrashWorkload::open(env::Env& env) {
   Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options());
   if (!engine.ok()) return fmt::format("open: {}", engine.status().message());
   engine_ = *std::move(engine);
-  story_ += fmt::format("open (last_seq {})\n", engine_->last_seq());
+  tell(fmt::format("open (last_seq {})", engine_->last_seq()));
+  if (plan_.compacts_beside) start_compactor();
   return "";
 }
 
 std::string CrashWorkload::close() {
-  story_ += "close\n";
+  tell("close");
+  stop_compactor();
   const Status closed = engine_->close();
   engine_.reset();
   if (!closed.ok()) return fmt::format("close: {}", closed.message());
@@ -64,7 +67,7 @@ std::string CrashWorkload::reopen() {
 }
 
 std::string CrashWorkload::compact() {
-  story_ += "compact\n";
+  tell("compact");
   Result<CompactionReport> report = engine_->compact();
   return report.ok() ? "" : fmt::format("{}", report.status().message());
 }
@@ -72,17 +75,46 @@ std::string CrashWorkload::compact() {
 std::string CrashWorkload::backup() {
   if (backup_count_ == kBackupsMax) return "";
   const std::string dir = fmt::format("copy{}", ++backup_count_);
-  story_ += "backup to " + dir + "\n";
+  tell("backup to " + dir);
   Result<BackupReport> report = engine_->backup(dir);
   if (!report.ok()) return fmt::format("{}", report.status().message());
-  const std::lock_guard lock(backups_mutex_);
+  const std::lock_guard lock(mutex_);
   backups_.push_back({dir, report->seq});
   return "";
 }
 
 std::vector<CrashWorkload::Backup> CrashWorkload::backups() const {
-  const std::lock_guard lock(backups_mutex_);
+  const std::lock_guard lock(mutex_);
   return backups_;
+}
+
+void CrashWorkload::tell(const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  story_ += what + "\n";
+}
+
+std::string CrashWorkload::story() const {
+  const std::lock_guard lock(mutex_);
+  return story_;
+}
+
+void CrashWorkload::start_compactor() {
+  compactor_stops_ = false;
+  compactor_ = std::thread([this] {
+    for (int i = 0; !compactor_stops_; ++i) {
+      std::string wrong = compact();
+      if (wrong.empty() && i % 8 == 2) wrong = backup();
+      if (wrong.empty()) continue;
+      const std::lock_guard lock(mutex_);
+      compactor_failure_ = wrong;
+      return;
+    }
+  });
+}
+
+void CrashWorkload::stop_compactor() {
+  compactor_stops_ = true;
+  if (compactor_.joinable()) compactor_.join();
 }
 
 std::string CrashWorkload::key() { return fmt::format("k{:02}", dice_.below(kKeys)); }
@@ -98,17 +130,21 @@ std::string CrashWorkload::value() {
 
 std::string CrashWorkload::step() {
   now_us_ += static_cast<int64_t>(dice_.below(2 * kSecondUs));
+  {
+    const std::lock_guard lock(mutex_);
+    if (!compactor_failure_.empty()) return compactor_failure_;
+  }
   const uint64_t choice = dice_.below(100);
   if (choice < 90) return write();
   if (choice < 93) {
-    story_ += "sync\n";
+    tell("sync");
     if (Status s = engine_->sync(); !s.ok()) return fmt::format("sync: {}", s.message());
     ledger_.synced();
     return "";
   }
-  if (choice < 97) return compact();
-  if (choice < 98) return backup();
-  return reopen();
+  if (choice >= 98) return reopen();
+  if (plan_.compacts_beside) return "";
+  return choice < 97 ? compact() : backup();
 }
 
 // One commit, whatever its kind. What the store would not write is not intended either.
@@ -197,7 +233,7 @@ std::string CrashWorkload::write() {
     ledger_.refused();
     return fmt::format("write: {}", done.message());
   }
-  story_ += fmt::format("commit {}{}\n", engine_->last_seq(), durable ? " synced" : "");
+  tell(fmt::format("commit {}{}", engine_->last_seq(), durable ? " synced" : ""));
   return ledger_.committed(engine_->last_seq(), contents_of(*engine_), now_us(), durable);
 }
 

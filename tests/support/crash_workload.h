@@ -1,6 +1,7 @@
 // CrashWorkload: seeded random work on a store with everything that can be asked of one, written down in a Ledger
 // step by step: puts, JSON documents, batches, transactions, deletions, counters, expiry, eviction, each synced or not;
-// syncs, compactions, backups, clean closings and reopenings. The same seed does the same.
+// syncs, compactions, backups, clean closings and reopenings. The same seed does the same, but for when the store's own
+// threads do their part.
 #pragma once
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kvstore/engine/engine.h"
@@ -25,6 +27,7 @@ class CrashWorkload {
     bool keeps_history = false;
     bool is_sync = false;  // every commit
     bool is_uniform = false;  // all lines are alike in length, so that an old line in a new place may fit
+    bool compacts_beside = false;  // again and again on a thread of its own; what comes first is chance then
   };
   static Plan plan_of(uint64_t seed);
 
@@ -38,12 +41,17 @@ class CrashWorkload {
   CrashWorkload(uint64_t seed, const Plan& plan, unsigned life, Ledger& ledger)
       : plan_(plan), life_(life), dice_(seed * 31 + life), ledger_(ledger), now_us_(kBeginUs + life * kLifeUs) {}
 
+  ~CrashWorkload() { abandon(); }
+
   // All of these: "" or what went wrong.
   std::string open(env::Env& env);
   std::string step();
   std::string close();
   // As if the process had been killed: lets go of the store without a word to it. Needs: nobody looks at its files.
-  void abandon() { engine_.reset(); }
+  void abandon() {
+    stop_compactor();
+    engine_.reset();
+  }
 
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
   [[nodiscard]] int64_t now_us() const noexcept { return now_us_; }
@@ -53,7 +61,7 @@ class CrashWorkload {
   // Those of this life: a crash may take them as long as it may take anything else.
   [[nodiscard]] std::vector<Backup> backups() const;
   // What the last steps were, for the person who reads a failure.
-  [[nodiscard]] const std::string& story() const noexcept { return story_; }
+  [[nodiscard]] std::string story() const;
 
  private:
   [[nodiscard]] std::string key();
@@ -62,6 +70,9 @@ class CrashWorkload {
   std::string compact();
   std::string backup();
   std::string reopen();
+  void start_compactor();
+  void stop_compactor();
+  void tell(const std::string& what);
 
   static constexpr int64_t kBeginUs = 1'763'800'000'000'000;
   static constexpr int64_t kLifeUs = 10'000'000'000;  // longer than any
@@ -73,11 +84,16 @@ class CrashWorkload {
   std::atomic<int64_t> now_us_;
   env::Env* env_ = nullptr;
   std::unique_ptr<engine::Engine> engine_;
-  std::string story_;
   uint64_t counter_ = 0;  // of values, so that no two are alike
-  mutable std::mutex backups_mutex_;
+
+  mutable std::mutex mutex_;  // guards these three
+  std::string story_;
   std::vector<Backup> backups_;
-  uint64_t backup_count_ = 0;
+  std::string compactor_failure_;
+
+  uint64_t backup_count_ = 0;  // used by one thread: the compactor, or without one the caller's
+  std::atomic<bool> compactor_stops_ = false;
+  std::thread compactor_;
 };
 
 }  // namespace kvstore::testing
