@@ -48,10 +48,20 @@ int run(uint64_t seconds, std::optional<uint64_t> only_seed) {
 }  // namespace kvstore::testing
 
 int main(int argc, char** argv) {
-  const std::string_view option = argc == 3 ? argv[1] : "";
-  if (option == "--seed") return kvstore::testing::run(0, std::strtoull(argv[2], nullptr, 10));
-  if (option == "--seconds") return kvstore::testing::run(std::strtoull(argv[2], nullptr, 10), std::nullopt);
-  if (argc == 1) return kvstore::testing::run(30, std::nullopt);
-  fmt::print(stderr, "usage: rot_explorer [--seconds N | --seed N]\n");
-  return 2;
+  uint64_t seconds = 30;
+  std::optional<uint64_t> seed;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string_view option = argv[i];
+    if (i + 1 == argc || (option != "--seconds" && option != "--seed")) {
+      fmt::print(stderr, "usage: rot_explorer [--seconds N | --seed N]\n");
+      return 2;
+    }
+    const uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
+    if (option == "--seed") {
+      seed = value;
+    } else {
+      seconds = value;
+    }
+  }
+  return kvstore::testing::run(seconds, seed);
 }

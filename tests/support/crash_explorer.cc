@@ -111,7 +111,7 @@ CrashExplorer::Disk CrashExplorer::end_of_life(CrashEnv& env, CrashWorkload& wor
   const Disk whole = env.crash_clone(choice_for(model, dice.next()), &story);
   Disk left = copy_of(*whole, "db/");
   // Judged like every other crash, and asked how far it goes.
-  examine(copy_of(*left), work, {.model = model, .promised = promised, .where = fmt::format("life {} at its end; {}", life, story)});
+  examine(copy_of(*left), work, {.model = model, .promised = promised, .now_us = work.now_us(), .where = fmt::format("life {} at its end; {}", life, story)});
   const Disk probe = copy_of(*left);
   Result<std::unique_ptr<Engine>> engine = Engine::open(*probe, "db", work.options());
   if (!engine.ok()) return nullptr;
@@ -128,6 +128,7 @@ void CrashExplorer::pull(CrashEnv& env, const CrashWorkload& work, const std::st
     Moment moment{.model = model, .promised = ledger_.promised(model != CrashModel::kKill), .backups = work.backups()};
     std::string story;
     Disk disk = env.crash_clone(choice, &story);
+    moment.now_us = work.now_us();
     moment.where = where + "; " + story;
     examine(std::move(disk), work, std::move(moment));
   };
@@ -160,6 +161,7 @@ void CrashExplorer::tear_last_line(CrashEnv& env, const CrashWorkload& work, con
     examine(std::move(disk), work, {.model = CrashModel::kKill,
                                     .promised = seq - 1,
                                     .backups = {},
+                                    .now_us = work.now_us(),
                                     .where = fmt::format("{}, {} bytes of its line copied", where, copied)});
   }
 }
@@ -200,7 +202,7 @@ void CrashExplorer::examine(Disk disk, const CrashWorkload& work, Moment moment)
 
 Judgement CrashExplorer::open_and_judge(MemEnv& disk, const CrashWorkload& work, const Moment& moment, uint64_t fingerprint) {
   Options options = work.options();
-  options.now_us = [now_us = work.now_us()] { return now_us; };
+  options.now_us = [now_us = moment.now_us] { return now_us; };
   const Disk before = copy_of(disk);
   Result<std::unique_ptr<Engine>> engine = Engine::open(disk, "db", options);
   if (!engine.ok()) return {Violation::kRefused, std::string(engine.status().message())};
@@ -211,11 +213,11 @@ Judgement CrashExplorer::open_and_judge(MemEnv& disk, const CrashWorkload& work,
     const std::lock_guard lock(mutex_);
     ++(report.cuts.empty() ? tally_.row(moment.model).intact : tally_.row(moment.model).cut);
   }
-  if (Judgement j = ledger_.judge(last_seq, found, moment.promised, work.now_us()); j.violation != Violation::kNone) return j;
+  if (Judgement j = ledger_.judge(last_seq, found, moment.promised, moment.now_us); j.violation != Violation::kNone) return j;
   if (Judgement j = check_cuts(*before, disk, report); j.violation != Violation::kNone) return j;
   if (Judgement j = check_backups(disk, work, moment); j.violation != Violation::kNone) return j;
   if (fingerprint % 4 == 0) {
-    if (Judgement j = check_outside_view(*before, work, last_seq, found, !report.cuts.empty()); j.violation != Violation::kNone) return j;
+    if (Judgement j = check_outside_view(*before, options, last_seq, found, !report.cuts.empty()); j.violation != Violation::kNone) return j;
     return check_use(disk, **engine, found, options);
   }
   return {};
@@ -247,14 +249,13 @@ Judgement CrashExplorer::check_cuts(const MemEnv& before, const MemEnv& after, c
 }
 
 // verify() and a read-only opening see the same, and change nothing.
-Judgement CrashExplorer::check_outside_view(MemEnv& disk, const CrashWorkload& work, uint64_t last_seq, const State& found,
+Judgement CrashExplorer::check_outside_view(MemEnv& disk, const Options& options, uint64_t last_seq, const State& found,
                                             bool has_cuts) const {
   const uint64_t fingerprint = fingerprint_of(disk);
-  Options options = work.options();
-  options.now_us = [now_us = work.now_us()] { return now_us; };
-  options.read_only = true;
+  Options to_look = options;
+  to_look.read_only = true;
   Result<VerifyReport> report = engine::verify(disk, "db");
-  Result<std::unique_ptr<Engine>> engine = Engine::open(disk, "db", options);
+  Result<std::unique_ptr<Engine>> engine = Engine::open(disk, "db", to_look);
   if (!report.ok() || !engine.ok()) {
     const Status& why = engine.ok() ? report.status() : engine.status();
     // Crashed before the first segment had its name: to an opening for writing it is a new store.
@@ -292,12 +293,13 @@ Judgement CrashExplorer::check_backups(MemEnv& disk, const CrashWorkload& work, 
     if (!dir.starts_with("copy")) continue;
     Options options = work.options();
     options.read_only = true;
+    options.now_us = [now_us = moment.now_us] { return now_us; };
     Result<std::unique_ptr<Engine>> engine = Engine::open(disk, dir, options);
     if (!engine.ok()) {
       if (is_done(dir)) return {Violation::kRefused, std::string(engine.status().message())};
       continue;
     }
-    Judgement judgement = ledger_.judge((*engine)->last_seq(), contents_of(**engine), 0, work.now_us());
+    Judgement judgement = ledger_.judge((*engine)->last_seq(), contents_of(**engine), 0, moment.now_us);
     if (judgement.violation == Violation::kNone) continue;
     judgement.sentence = fmt::format("{}: {}", dir, judgement.sentence);
     return judgement;

@@ -47,6 +47,7 @@ class CrashExplorer {
     CrashModel model = CrashModel::kKill;
     uint64_t promised = 0;
     std::vector<CrashWorkload::Backup> backups{};
+    int64_t now_us = 0;     // not before anything that is on the disk
     std::string where{};    // for people
     unsigned depth = 0;     // how many recoveries were crashed before
   };
@@ -60,7 +61,7 @@ class CrashExplorer {
   void examine(Disk disk, const CrashWorkload& work, Moment moment);
   [[nodiscard]] Judgement open_and_judge(env::MemEnv& disk, const CrashWorkload& work, const Moment& moment, uint64_t fingerprint);
   [[nodiscard]] Judgement check_cuts(const env::MemEnv& before, const env::MemEnv& after, const RecoveryReport& report) const;
-  [[nodiscard]] Judgement check_outside_view(env::MemEnv& disk, const CrashWorkload& work, uint64_t last_seq, const State& found,
+  [[nodiscard]] Judgement check_outside_view(env::MemEnv& disk, const Options& options, uint64_t last_seq, const State& found,
                                              bool has_cuts) const;
   [[nodiscard]] Judgement check_backups(env::MemEnv& disk, const CrashWorkload& work, const Moment& moment) const;
   [[nodiscard]] Judgement check_use(env::MemEnv& disk, engine::Engine& engine, const State& found, const Options& options) const;
