@@ -29,6 +29,18 @@ Status copy_range(env::File& from, uint64_t begin, uint64_t count, env::File& to
   return to.sync();
 }
 
+// Overwrites a range with filler, for good. Among what is cut there may be whole lines, behind the torn one. The blocks that
+// truncating frees may come back to this very file, and after a power cut show what they held before: then such a line
+// might stand exactly where its number is due again, in a history in which it never was.
+Status blank_out(env::File& file, uint64_t begin, uint64_t count) {
+  const std::string filler(std::min<uint64_t>(count, kCopyBytes), '\n');
+  for (uint64_t done = 0; done < count; done += filler.size()) {
+    const std::string_view part = std::string_view(filler).substr(0, count - done);
+    if (Status s = file.write_at(begin + done, part); !s.ok()) return s;
+  }
+  return file.sync();
+}
+
 // Creates lost+found/<segment>.<offset>, with a running number behind it when the name is taken.
 Result<std::unique_ptr<env::File>> create_keepsake(env::Env& env, const std::string& stem, std::string& path) {
   for (int number = 1;; ++number) {
@@ -88,6 +100,9 @@ Result<uint64_t> settle_log(env::Env& env, const std::string& dir, const wal::Wa
     if (!end.segment.empty()) {
       Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, end.segment), env::OpenMode::kReadWrite);
       if (!file.ok()) return std::move(file).status();
+      if (end.kind == wal::WalkEnd::Kind::kTorn) {
+        if (Status s = blank_out(**file, end.torn.offset, end.torn.bytes); !s.ok()) return s;
+      }
       if (Status s = (*file)->truncate(length); !s.ok()) return s;
       if (end.newline_missing) {
         if (Status s = (*file)->write_at(length, "\n"); !s.ok()) return s;

@@ -18,7 +18,7 @@ Result<size_t> remove_leftovers(env::Env& env, const std::string& dir);
 Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn);
 
 // Completes a rotation that was cut short, trims the active segment to its last record (filler and torn rest
-// go), completes its last newline, syncs file and directory. Returns the segment's length, 0 when there is none.
+// go; the rest is blanked out first), completes its last newline, syncs file and directory. Returns the segment's length, 0 when there is none.
 Result<uint64_t> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end, format::Seq last_seq);
 
 }  // namespace kvstore::engine
