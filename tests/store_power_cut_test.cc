@@ -103,7 +103,10 @@ TEST(PowerCutTest, WhatIsCutIsBlankOnDiskBeforeItsBlocksAreFree) {
 TEST(PowerCutTest, WouldNoticeADiskThatIgnoresSyncs) {
   for (const bool names : {false, true}) {
     CrashTally tally;
-    CrashExplorer({.seed = 1, .lives = 1, .again_percent = 0, .weakness = {.ignore_sync = !names, .ignore_dir_sync = names}}, tally).run();
+    CrashExplorer(
+        {.seed = 1, .lives = 1, .again_percent = 0, .weakness = {.ignore_sync = !names, .ignore_dir_sync = names}},
+        tally)
+        .run();
     EXPECT_GT(tally.violations(), 0U);
   }
 }

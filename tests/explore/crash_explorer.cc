@@ -6,6 +6,8 @@
 //
 // Every workload runs in a process of its own, so that a crash or a hang of the store is one violation more, and no
 // more than that.
+#include "tests/support/crash_explorer.h"
+
 #include <fmt/format.h>
 
 #include <chrono>
@@ -15,7 +17,6 @@
 #include <random>
 #include <string>
 
-#include "tests/support/crash_explorer.h"
 #include "tests/support/forked.h"
 
 namespace kvstore::testing {
@@ -65,11 +66,13 @@ int run(const Arguments& arguments) {
       fmt::print("VIOLATION {}\nreplay: {}\n\n", what, command_for(seed, arguments.model));
       std::fflush(stdout);
     };
-    const std::string death = run_forked(
-        kHangSeconds, [&] { CrashExplorer({.seed = seed, .only = arguments.model, .on_violation = tell}, *of_one).run(); });
+    const std::string death = run_forked(kHangSeconds, [&] {
+      CrashExplorer({.seed = seed, .only = arguments.model, .on_violation = tell}, *of_one).run();
+    });
     if (!death.empty()) {
       tell("crash/hang: " + death);
-      ++of_one->row(arguments.model.value_or(CrashModel::kKill)).violations[static_cast<size_t>(Violation::kCrashOrHang)];
+      ++of_one->row(arguments.model.value_or(CrashModel::kKill))
+            .violations[static_cast<size_t>(Violation::kCrashOrHang)];
     }
     all.add(*of_one);
     ++workloads;

@@ -3,6 +3,8 @@
 //
 //     rot_explorer [--seconds N]      as many stores as the time allows
 //     rot_explorer --seed N           exactly this one
+#include "tests/support/rot_explorer.h"
+
 #include <fmt/format.h>
 
 #include <chrono>
@@ -13,7 +15,6 @@
 #include <string_view>
 
 #include "tests/support/forked.h"
-#include "tests/support/rot_explorer.h"
 
 namespace kvstore::testing {
 namespace {
@@ -33,14 +34,15 @@ int run(uint64_t seconds, std::optional<uint64_t> only_seed) {
       fmt::print("VIOLATION {}\nreplay: rot_explorer --seed {}\n\n", what, seed);
       std::fflush(stdout);
     };
-    const std::string death = run_forked(kHangSeconds, [&] { RotExplorer({.seed = seed, .on_violation = tell}, *of_one).run(); });
+    const std::string death =
+        run_forked(kHangSeconds, [&] { RotExplorer({.seed = seed, .on_violation = tell}, *of_one).run(); });
     if (!death.empty()) tell("crash/hang: " + death), ++deaths;
     all.add(*of_one);
     ++seed;
   } while (!only_seed.has_value() && std::chrono::steady_clock::now() < end);
   const uint64_t violations = all.violations() + deaths;
-  fmt::print("{}{} stores (the last: rot_explorer --seed {}), {} damaged copies, {} crashes and hangs, {} violations\n", all.table(),
-             all.stores, seed - 1, all.cases(), deaths, violations);
+  fmt::print("{}{} stores (the last: rot_explorer --seed {}), {} damaged copies, {} crashes and hangs, {} violations\n",
+             all.table(), all.stores, seed - 1, all.cases(), deaths, violations);
   return violations == 0 ? 0 : 1;
 }
 

@@ -18,9 +18,9 @@ using env::MemEnv;
 
 namespace {
 
-constexpr unsigned kFailuresMax = 3;      // of one workload: the rest would be the same again
-constexpr unsigned kRecoveriesDeep = 2;   // a recovery is crashed, and the recovery from that
-constexpr uint64_t kTornCopies = 3;       // of each line
+constexpr unsigned kFailuresMax = 3;     // of one workload: the rest would be the same again
+constexpr unsigned kRecoveriesDeep = 2;  // a recovery is crashed, and the recovery from that
+constexpr uint64_t kTornCopies = 3;      // of each line
 
 uint64_t mix(uint64_t a, uint64_t b) { return Dice(a * 0x9e3779b97f4a7c15 + b).next(); }
 uint64_t mix(uint64_t a, std::string_view text) { return mix(a, std::hash<std::string_view>()(text)); }
@@ -78,7 +78,8 @@ void CrashExplorer::live(unsigned life, Disk& disk, const CrashWorkload::Plan& p
     pull(env, work, fmt::format("life {} {}", life, op.describe()), mix(ledger_.last_seq(), unnumbered.describe()));
   });
   const auto give_up = [&](const std::string& what) {
-    fail({Violation::kDisagrees, what}, fmt::format("life {}, without any crash\n{}", life, work.story()), CrashModel::kKill);
+    fail({Violation::kDisagrees, what}, fmt::format("life {}, without any crash\n{}", life, work.story()),
+         CrashModel::kKill);
   };
   if (const std::string wrong = work.open(env); !wrong.empty()) return give_up(wrong);
   ledger_.rewind(work.engine().last_seq(), contents_of(work.engine()));
@@ -111,7 +112,11 @@ CrashExplorer::Disk CrashExplorer::end_of_life(CrashEnv& env, CrashWorkload& wor
   const Disk whole = env.crash_clone(choice_for(model, dice.next()), &story);
   Disk left = copy_of(*whole, "db/");
   // Judged like every other crash, and asked how far it goes.
-  examine(copy_of(*left), work, {.model = model, .promised = promised, .now_us = work.now_us(), .where = fmt::format("life {} at its end; {}", life, story)});
+  examine(copy_of(*left), work,
+          {.model = model,
+           .promised = promised,
+           .now_us = work.now_us(),
+           .where = fmt::format("life {} at its end; {}", life, story)});
   const Disk probe = copy_of(*left);
   Result<std::unique_ptr<Engine>> engine = Engine::open(*probe, "db", work.options());
   if (!engine.ok()) return nullptr;
@@ -152,17 +157,19 @@ void CrashExplorer::tear_last_line(CrashEnv& env, const CrashWorkload& work, con
     const size_t copied = dice.below(end - begin);
     std::string torn = text;
     if (work.plan().io == LogIo::kMapped) {
-      std::fill(torn.begin() + static_cast<std::ptrdiff_t>(begin + copied), torn.begin() + static_cast<std::ptrdiff_t>(end), '\n');
+      std::fill(torn.begin() + static_cast<std::ptrdiff_t>(begin + copied),
+                torn.begin() + static_cast<std::ptrdiff_t>(end), '\n');
     } else {
       torn.resize(begin + copied);
     }
     Disk disk = copy_of(*whole);
     disk->put_file(path, torn);
-    examine(std::move(disk), work, {.model = CrashModel::kKill,
-                                    .promised = seq - 1,
-                                    .backups = {},
-                                    .now_us = work.now_us(),
-                                    .where = fmt::format("{}, {} bytes of its line copied", where, copied)});
+    examine(std::move(disk), work,
+            {.model = CrashModel::kKill,
+             .promised = seq - 1,
+             .backups = {},
+             .now_us = work.now_us(),
+             .where = fmt::format("{}, {} bytes of its line copied", where, copied)});
   }
 }
 
@@ -200,7 +207,8 @@ void CrashExplorer::examine(Disk disk, const CrashWorkload& work, Moment moment)
   if (judgement.violation != Violation::kNone) fail(judgement, moment.where + "\n" + work.story(), moment.model);
 }
 
-Judgement CrashExplorer::open_and_judge(MemEnv& disk, const CrashWorkload& work, const Moment& moment, uint64_t fingerprint) {
+Judgement CrashExplorer::open_and_judge(MemEnv& disk, const CrashWorkload& work, const Moment& moment,
+                                        uint64_t fingerprint) {
   Options options = work.options();
   options.now_us = [now_us = moment.now_us] { return now_us; };
   const Disk before = copy_of(disk);
@@ -213,11 +221,14 @@ Judgement CrashExplorer::open_and_judge(MemEnv& disk, const CrashWorkload& work,
     const std::lock_guard lock(mutex_);
     ++(report.cuts.empty() ? tally_.row(moment.model).intact : tally_.row(moment.model).cut);
   }
-  if (Judgement j = ledger_.judge(last_seq, found, moment.promised, moment.now_us); j.violation != Violation::kNone) return j;
+  if (Judgement j = ledger_.judge(last_seq, found, moment.promised, moment.now_us); j.violation != Violation::kNone)
+    return j;
   if (Judgement j = check_cuts(*before, disk, report); j.violation != Violation::kNone) return j;
   if (Judgement j = check_backups(disk, work, moment); j.violation != Violation::kNone) return j;
   if (fingerprint % 4 == 0) {
-    if (Judgement j = check_outside_view(*before, options, last_seq, found, !report.cuts.empty()); j.violation != Violation::kNone) return j;
+    if (Judgement j = check_outside_view(*before, options, last_seq, found, !report.cuts.empty());
+        j.violation != Violation::kNone)
+      return j;
     return check_use(disk, **engine, found, options);
   }
   return {};
@@ -271,7 +282,8 @@ Judgement CrashExplorer::check_outside_view(MemEnv& disk, const Options& options
     }
   }
   if (report->has(Finding::Severity::kTornTail) != has_cuts) {
-    return {Violation::kDisagrees, has_cuts ? "verify has not seen what was cut" : "verify sees a torn tail that was not cut"};
+    return {Violation::kDisagrees,
+            has_cuts ? "verify has not seen what was cut" : "verify sees a torn tail that was not cut"};
   }
   if (fingerprint_of(disk) != fingerprint) return {Violation::kDisagrees, "looking has changed the files"};
   return {};
@@ -282,7 +294,8 @@ Judgement CrashExplorer::check_backups(MemEnv& disk, const CrashWorkload& work, 
   Result<std::vector<std::string>> names = disk.list("");
   if (!names.ok()) return {Violation::kDisagrees, std::string(names.status().message())};
   const auto is_done = [&](const std::string& dir) {
-    return std::any_of(moment.backups.begin(), moment.backups.end(), [&](const auto& backup) { return backup.dir == dir; });
+    return std::any_of(moment.backups.begin(), moment.backups.end(),
+                       [&](const auto& backup) { return backup.dir == dir; });
   };
   for (const CrashWorkload::Backup& backup : moment.backups) {
     if (std::find(names->begin(), names->end(), backup.dir) == names->end()) {
@@ -337,7 +350,8 @@ Judgement CrashExplorer::check_use(MemEnv& disk, Engine& engine, const State& fo
     return {};
   };
   const Status used = use();
-  return used.ok() ? Judgement() : Judgement{Violation::kDisagrees, fmt::format("after the recovery: {}", used.message())};
+  return used.ok() ? Judgement()
+                   : Judgement{Violation::kDisagrees, fmt::format("after the recovery: {}", used.message())};
 }
 
 // ---- counting ---------------------------------------------------------------------------------------

@@ -26,14 +26,14 @@ namespace kvstore::testing {
 class CrashExplorer {
  public:
   struct Settings {
-    uint64_t seed = 1;                        // of the workload and of every choice
-    std::optional<CrashModel> only{};         // unset: all
+    uint64_t seed = 1;                 // of the workload and of every choice
+    std::optional<CrashModel> only{};  // unset: all
     unsigned lives = 3;
-    unsigned steps = 50;                      // of each life
-    unsigned every_nth = 1;                   // of the I/O operations
-    unsigned again_percent = 6;               // of the states whose recovery is crashed too
-    std::optional<CrashWorkload::Plan> plan{};  // unset: the seed's
-    CrashEnv::Weakness weakness{};            // of the disk, to see that it would be noticed
+    unsigned steps = 50;                                     // of each life
+    unsigned every_nth = 1;                                  // of the I/O operations
+    unsigned again_percent = 6;                              // of the states whose recovery is crashed too
+    std::optional<CrashWorkload::Plan> plan{};               // unset: the seed's
+    CrashEnv::Weakness weakness{};                           // of the disk, to see that it would be noticed
     std::function<void(const std::string&)> on_violation{};  // a sentence and where; any thread
   };
   // Adds to `tally`.
@@ -47,9 +47,9 @@ class CrashExplorer {
     CrashModel model = CrashModel::kKill;
     uint64_t promised = 0;
     std::vector<CrashWorkload::Backup> backups{};
-    int64_t now_us = 0;     // not before anything that is on the disk
-    std::string where{};    // for people
-    unsigned depth = 0;     // how many recoveries were crashed before
+    int64_t now_us = 0;   // not before anything that is on the disk
+    std::string where{};  // for people
+    unsigned depth = 0;   // how many recoveries were crashed before
   };
   using Disk = std::unique_ptr<env::MemEnv>;
 
@@ -59,12 +59,15 @@ class CrashExplorer {
   Disk end_of_life(CrashEnv& env, CrashWorkload& work, unsigned life);
 
   void examine(Disk disk, const CrashWorkload& work, Moment moment);
-  [[nodiscard]] Judgement open_and_judge(env::MemEnv& disk, const CrashWorkload& work, const Moment& moment, uint64_t fingerprint);
-  [[nodiscard]] Judgement check_cuts(const env::MemEnv& before, const env::MemEnv& after, const RecoveryReport& report) const;
-  [[nodiscard]] Judgement check_outside_view(env::MemEnv& disk, const Options& options, uint64_t last_seq, const State& found,
-                                             bool has_cuts) const;
+  [[nodiscard]] Judgement open_and_judge(env::MemEnv& disk, const CrashWorkload& work, const Moment& moment,
+                                         uint64_t fingerprint);
+  [[nodiscard]] Judgement check_cuts(const env::MemEnv& before, const env::MemEnv& after,
+                                     const RecoveryReport& report) const;
+  [[nodiscard]] Judgement check_outside_view(env::MemEnv& disk, const Options& options, uint64_t last_seq,
+                                             const State& found, bool has_cuts) const;
   [[nodiscard]] Judgement check_backups(env::MemEnv& disk, const CrashWorkload& work, const Moment& moment) const;
-  [[nodiscard]] Judgement check_use(env::MemEnv& disk, engine::Engine& engine, const State& found, const Options& options) const;
+  [[nodiscard]] Judgement check_use(env::MemEnv& disk, engine::Engine& engine, const State& found,
+                                    const Options& options) const;
   void crash_recovery(Disk disk, const CrashWorkload& work, const Moment& moment, uint64_t fingerprint);
 
   [[nodiscard]] bool wants(CrashModel model) const { return !settings_.only.has_value() || *settings_.only == model; }

@@ -20,7 +20,8 @@ uint64_t CrashTally::violations() const noexcept {
 }
 
 uint64_t CrashTally::states() const noexcept {
-  return std::accumulate(rows.begin(), rows.end(), uint64_t{0}, [](uint64_t sum, const Row& row) { return sum + row.states; });
+  return std::accumulate(rows.begin(), rows.end(), uint64_t{0},
+                         [](uint64_t sum, const Row& row) { return sum + row.states; });
 }
 
 void CrashTally::add(const CrashTally& other) noexcept {
@@ -39,13 +40,16 @@ void CrashTally::add(const CrashTally& other) noexcept {
 std::string CrashTally::table() const {
   constexpr std::array<std::string_view, 4> kTitles = {"kill -9", "power cut, ext4-like", "power cut, names reordered",
                                                        "power cut, bare POSIX"};
-  std::string text = fmt::format("{:<27}{:>9}{:>9}{:>9}{:>9}{:>9}", "model", "states", "distinct", "intact", "cut", "again");
+  std::string text =
+      fmt::format("{:<27}{:>9}{:>9}{:>9}{:>9}{:>9}", "model", "states", "distinct", "intact", "cut", "again");
   for (size_t v = 1; v < kViolationCount; ++v) text += fmt::format("  {}", kViolationNames[v]);
   text += "\n";
   for (size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
-    text += fmt::format("{:<27}{:>9}{:>9}{:>9}{:>9}{:>9}", kTitles[i], row.states, row.distinct, row.intact, row.cut, row.recovering);
-    for (size_t v = 1; v < kViolationCount; ++v) text += fmt::format("  {:>{}}", row.violations[v], kViolationNames[v].size());
+    text += fmt::format("{:<27}{:>9}{:>9}{:>9}{:>9}{:>9}", kTitles[i], row.states, row.distinct, row.intact, row.cut,
+                        row.recovering);
+    for (size_t v = 1; v < kViolationCount; ++v)
+      text += fmt::format("  {:>{}}", row.violations[v], kViolationNames[v].size());
     text += "\n";
   }
   return text;

@@ -20,7 +20,8 @@ enum class CrashModel : uint8_t {
   kReordered,  // ... any of the operations on names, each whole
   kBare,       // ... what POSIX promises and nothing more: also exactly that
 };
-inline constexpr std::array kCrashModels = {CrashModel::kKill, CrashModel::kOrdered, CrashModel::kReordered, CrashModel::kBare};
+inline constexpr std::array kCrashModels = {CrashModel::kKill, CrashModel::kOrdered, CrashModel::kReordered,
+                                            CrashModel::kBare};
 inline constexpr std::array<std::string_view, 4> kCrashModelNames = {"kill", "ext4", "reordered", "bare"};
 [[nodiscard]] constexpr std::string_view name_of(CrashModel model) noexcept {
   return kCrashModelNames[static_cast<size_t>(model)];

@@ -43,7 +43,12 @@ Options CrashWorkload::options() const {
 
 std::string CrashWorkload::open(env::Env& env) {
   env_ = &env;
-  Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options());
+  return open_engine();
+}
+
+std::string CrashWorkload::open_engine() {
+  process_ = std::make_unique<FaultEnv>(*env_);
+  Result<std::unique_ptr<Engine>> engine = Engine::open(*process_, "db", options());
   if (!engine.ok()) return fmt::format("open: {}", engine.status().message());
   engine_ = *std::move(engine);
   tell(fmt::format("open (last_seq {})", engine_->last_seq()));
@@ -63,7 +68,21 @@ std::string CrashWorkload::close() {
 
 std::string CrashWorkload::reopen() {
   if (std::string wrong = close(); !wrong.empty()) return wrong;
-  return open(*env_);
+  return open_engine();
+}
+
+// kill -9, and the next process finds what the kernel has, on disk or not.
+std::string CrashWorkload::die_and_reopen() {
+  tell("die");
+  stop_compactor();
+  process_->fail({.from_then_on = true});
+  engine_.reset();
+  if (std::string wrong = open_engine(); !wrong.empty()) return wrong;
+  if (engine_->last_seq() != ledger_.last_seq()) {
+    return fmt::format("after a death the store ends with commit {}, not {}", engine_->last_seq(), ledger_.last_seq());
+  }
+  ledger_.synced();
+  return "";
 }
 
 std::string CrashWorkload::compact() {
@@ -135,16 +154,17 @@ std::string CrashWorkload::step() {
     if (!compactor_failure_.empty()) return compactor_failure_;
   }
   const uint64_t choice = dice_.below(100);
-  if (choice < 90) return write();
-  if (choice < 93) {
+  if (choice < 87) return write();
+  if (choice < 90) {
     tell("sync");
     if (Status s = engine_->sync(); !s.ok()) return fmt::format("sync: {}", s.message());
     ledger_.synced();
     return "";
   }
-  if (choice >= 98) return reopen();
+  if (choice >= 98) return die_and_reopen();
+  if (choice >= 96) return reopen();
   if (plan_.compacts_beside) return "";
-  return choice < 97 ? compact() : backup();
+  return choice < 95 ? compact() : backup();
 }
 
 // One commit, whatever its kind. What the store would not write is not intended either.
@@ -162,7 +182,8 @@ std::string CrashWorkload::write() {
   if (choice < 40) {
     const std::string v = value();
     WriteOptions options = plain;
-    if (!plan_.is_uniform && dice_.percent(20)) options.expires_us = now_us() + kSecondUs * static_cast<int64_t>(1 + dice_.below(40));
+    if (!plan_.is_uniform && dice_.percent(20))
+      options.expires_us = now_us() + kSecondUs * static_cast<int64_t>(1 + dice_.below(40));
     set(k, v, options.expires_us.value_or(0));
     ledger_.intend(next, plan_.evicts);
     done = engine_->put(k, v, false, options);

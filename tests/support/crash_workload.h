@@ -1,6 +1,6 @@
 // CrashWorkload: seeded random work on a store with everything that can be asked of one, written down in a Ledger
 // step by step: puts, JSON documents, batches, transactions, deletions, counters, expiry, eviction, each synced or not;
-// syncs, compactions, backups, clean closings and reopenings. The same seed does the same, but for when the store's own
+// syncs, compactions, backups, clean closings, deaths and reopenings. The same seed does the same, but for when the store's own
 // threads do their part.
 #pragma once
 
@@ -14,6 +14,7 @@
 
 #include "kvstore/engine/engine.h"
 #include "tests/support/crash_model.h"
+#include "tests/support/fault_env.h"
 #include "tests/support/ledger.h"
 
 namespace kvstore::testing {
@@ -25,8 +26,8 @@ class CrashWorkload {
     LogIo io = LogIo::kMapped;
     bool evicts = false;
     bool keeps_history = false;
-    bool is_sync = false;  // every commit
-    bool is_uniform = false;  // all lines are alike in length, so that an old line in a new place may fit
+    bool is_sync = false;          // every commit
+    bool is_uniform = false;       // all lines are alike in length, so that an old line in a new place may fit
     bool compacts_beside = false;  // again and again on a thread of its own; what comes first is chance then
   };
   static Plan plan_of(uint64_t seed);
@@ -70,6 +71,8 @@ class CrashWorkload {
   std::string compact();
   std::string backup();
   std::string reopen();
+  std::string die_and_reopen();
+  std::string open_engine();
   void start_compactor();
   void stop_compactor();
   void tell(const std::string& what);
@@ -83,6 +86,7 @@ class CrashWorkload {
   Ledger& ledger_;
   std::atomic<int64_t> now_us_;
   env::Env* env_ = nullptr;
+  std::unique_ptr<FaultEnv> process_;  // all that the store does goes through it, until it dies
   std::unique_ptr<engine::Engine> engine_;
   uint64_t counter_ = 0;  // of values, so that no two are alike
 

@@ -16,8 +16,7 @@ namespace kvstore::testing {
 
 // A T that a child process and its parent both see. Stays until the program ends.
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
-T* shared_between_processes() {
+requires std::is_trivially_copyable_v<T> T* shared_between_processes() {
   void* memory = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   return memory == MAP_FAILED ? nullptr : new (memory) T{};
 }

@@ -24,9 +24,8 @@ State contents_of(const engine::Engine& engine) {
 
 State alive_at(const State& state, int64_t now_us) {
   State alive = state;
-  std::erase_if(alive, [now_us](const auto& entry) {
-    return entry.second.expires_us != 0 && entry.second.expires_us <= now_us;
-  });
+  std::erase_if(
+      alive, [now_us](const auto& entry) { return entry.second.expires_us != 0 && entry.second.expires_us <= now_us; });
   return alive;
 }
 
@@ -56,7 +55,8 @@ std::string Ledger::committed(uint64_t last_seq, const State& live, int64_t now_
   under_way_ = false;
   const uint64_t before = commits_.size() - 1;
   if (last_seq <= before) return fmt::format("a commit was acknowledged, but the last one is still {}", last_seq);
-  if (last_seq > before + 1 && !may_evict_) return fmt::format("one commit took the numbers {} to {}", before + 1, last_seq);
+  if (last_seq > before + 1 && !may_evict_)
+    return fmt::format("one commit took the numbers {} to {}", before + 1, last_seq);
   State evicted;  // of the state before
   for (auto it = next_.begin(); it != next_.end();) {
     const bool is_written = it->second.version == 0 || it->second.version > before;
@@ -144,7 +144,8 @@ bool Ledger::fits_what_is_under_way(const State& found, int64_t now_us) const {
   if (is_subset(found, alive_at(commits_.back().state, now_us))) return true;
   return is_subset(found, next) && std::all_of(next.begin(), next.end(), [&](const auto& entry) {
            const auto before = commits_.back().state.find(entry.first);
-           const bool is_written = before == commits_.back().state.end() || !(before->second == entry.second) || entry.second.version == 0;
+           const bool is_written =
+               before == commits_.back().state.end() || !(before->second == entry.second) || entry.second.version == 0;
            return !is_written || found.contains(entry.first);
          });
 }
@@ -152,7 +153,8 @@ bool Ledger::fits_what_is_under_way(const State& found, int64_t now_us) const {
 Judgement Ledger::judge(uint64_t last_seq, const State& found, uint64_t promised, int64_t now_us) const {
   const std::lock_guard lock(mutex_);
   if (last_seq < promised) {
-    return {Violation::kLostAcknowledged, fmt::format("commit {} was acknowledged, the store ends with {}", promised, last_seq)};
+    return {Violation::kLostAcknowledged,
+            fmt::format("commit {} was acknowledged, the store ends with {}", promised, last_seq)};
   }
   if (last_seq < commits_.size()) {
     return fits(commits_[last_seq], found, now_us) ? Judgement() : classify(last_seq, found, now_us);
@@ -174,15 +176,18 @@ Judgement Ledger::classify(uint64_t last_seq, const State& found, int64_t now_us
       const auto at = state.find(key);
       return at != state.end() && at->second == value;
     };
-    return holds(next_) || std::any_of(commits_.begin(), commits_.end(), [&](const Commit& c) { return holds(c.state); });
+    return holds(next_) ||
+           std::any_of(commits_.begin(), commits_.end(), [&](const Commit& c) { return holds(c.state); });
   };
   for (const auto& [key, value] : found) {
     if (!was_written(key, value)) {
-      return {Violation::kWrongValue, fmt::format("key {} has a value (version {}) that was never committed", key, value.version)};
+      return {Violation::kWrongValue,
+              fmt::format("key {} has a value (version {}) that was never committed", key, value.version)};
     }
   }
   const State& after = last_seq < commits_.size() ? commits_[last_seq].state : next_;
-  const State& before = last_seq == 0 ? commits_[0].state : commits_[std::min<size_t>(last_seq, commits_.size()) - 1].state;
+  const State& before =
+      last_seq == 0 ? commits_[0].state : commits_[std::min<size_t>(last_seq, commits_.size()) - 1].state;
   const bool is_mixture = [&] {
     const auto same = [&](const std::string& key, const State& state) {
       const auto a = found.find(key);
@@ -192,10 +197,12 @@ Judgement Ledger::classify(uint64_t last_seq, const State& found, int64_t now_us
     State all = alive_at(after, now_us);
     all.merge(alive_at(before, now_us));
     all.insert(found.begin(), found.end());
-    return std::all_of(all.begin(), all.end(),
-                       [&](const auto& entry) { return same(entry.first, alive_at(after, now_us)) || same(entry.first, alive_at(before, now_us)); });
+    return std::all_of(all.begin(), all.end(), [&](const auto& entry) {
+      return same(entry.first, alive_at(after, now_us)) || same(entry.first, alive_at(before, now_us));
+    });
   }();
-  if (is_mixture) return {Violation::kTornBatch, fmt::format("a part of commit {} is there, and a part is not", last_seq)};
+  if (is_mixture)
+    return {Violation::kTornBatch, fmt::format("a part of commit {} is there, and a part is not", last_seq)};
   return {Violation::kHole, fmt::format("the store ends with commit {}, but not all before it are there", last_seq)};
 }
 

@@ -52,8 +52,8 @@ struct Judgement {
 struct Value {
   std::string bytes{};
   bool is_json = false;
-  int64_t expires_us = 0;   // 0: never
-  uint64_t version = 0;     // 0: not known yet
+  int64_t expires_us = 0;  // 0: never
+  uint64_t version = 0;    // 0: not known yet
   bool operator==(const Value& other) const noexcept {
     return bytes == other.bytes && is_json == other.is_json && expires_us == other.expires_us &&
            (version == other.version || version == 0 || other.version == 0);

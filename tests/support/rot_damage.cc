@@ -26,7 +26,8 @@ std::unique_ptr<MemEnv> copy_of(const MemEnv& disk, std::string_view only_below)
 uint64_t fingerprint_of(const MemEnv& disk) {
   const std::hash<std::string> hash;
   uint64_t print = 0;
-  for (const std::string& path : disk.files()) print = Dice(print ^ hash(path) ^ Dice(hash(*disk.get_file(path))).next()).next();
+  for (const std::string& path : disk.files())
+    print = Dice(print ^ hash(path) ^ Dice(hash(*disk.get_file(path))).next()).next();
   return print;
 }
 
@@ -45,7 +46,9 @@ std::vector<StoreFile> files_of_store(const MemEnv& disk) {
   for (const wal::Segment& segment : listed->segments) {
     const bool is_last = segment.first_seq == listed->segments.back().first_seq;
     const bool counts = segment.first_seq > listed->base_seq();
-    files.push_back({"db/" + segment.name, is_last ? FileKind::kActive : counts ? FileKind::kSealed : FileKind::kHistory});
+    files.push_back({"db/" + segment.name, is_last  ? FileKind::kActive
+                                           : counts ? FileKind::kSealed
+                                                    : FileKind::kHistory});
   }
   return files;
 }
@@ -65,7 +68,8 @@ namespace {
 
 void add_bytes(const StoreFile& file, const std::string& text, uint64_t samples, Dice& dice, std::vector<Damage>& out) {
   const auto add = [&](DamageKind kind, uint64_t at, uint64_t count) {
-    out.push_back({.kind = kind, .file_kind = file.kind, .file = file.path, .other = {}, .at = at, .count = count, .bytes = {}});
+    out.push_back(
+        {.kind = kind, .file_kind = file.kind, .file = file.path, .other = {}, .at = at, .count = count, .bytes = {}});
   };
   if (text.empty()) return;
   const size_t content = std::max<size_t>(end_of_content(text), 1);
@@ -83,9 +87,15 @@ void add_bytes(const StoreFile& file, const std::string& text, uint64_t samples,
   const size_t last_line = text.rfind('\n', content - 1) + 1;
   std::string garbage(1 + dice.below(600), '\0');
   for (char& byte : garbage) byte = static_cast<char>(dice.next());
-  for (const std::string& bytes : {garbage, std::string(700, '\0'), text.substr(last_line, content - last_line) + "\n"}) {
-    out.push_back({.kind = DamageKind::kAppended, .file_kind = file.kind, .file = file.path, .other = {}, .at = content,
-                   .count = bytes.size(), .bytes = bytes});
+  for (const std::string& bytes :
+       {garbage, std::string(700, '\0'), text.substr(last_line, content - last_line) + "\n"}) {
+    out.push_back({.kind = DamageKind::kAppended,
+                   .file_kind = file.kind,
+                   .file = file.path,
+                   .other = {},
+                   .at = content,
+                   .count = bytes.size(),
+                   .bytes = bytes});
   }
 }
 
@@ -93,19 +103,32 @@ void add_names(const StoreFile& file, const MemEnv& disk, Dice& dice, std::vecto
   if (file.kind == FileKind::kLock) return;
   const std::string name = file.path.substr(3);
   const uint64_t number = wal::parse_segment_name(name).value_or(wal::parse_snapshot_name(name).value_or(0));
-  for (const uint64_t other : {number + 1, number + 2 + dice.below(50), number > 1 ? number - 1 : number + 77, uint64_t{1}}) {
+  for (const uint64_t other :
+       {number + 1, number + 2 + dice.below(50), number > 1 ? number - 1 : number + 77, uint64_t{1}}) {
     for (const std::string& copy : {wal::segment_name(other), wal::snapshot_name(other)}) {
       if (disk.get_file("db/" + copy).has_value()) continue;
-      out.push_back({.kind = DamageKind::kDuplicated, .file_kind = file.kind, .file = file.path, .other = "db/" + copy, .at = 0,
-                     .count = 0, .bytes = {}});
+      out.push_back({.kind = DamageKind::kDuplicated,
+                     .file_kind = file.kind,
+                     .file = file.path,
+                     .other = "db/" + copy,
+                     .at = 0,
+                     .count = 0,
+                     .bytes = {}});
     }
   }
 }
 
-void add_replacements(const StoreFile& file, const MemEnv& disk, const MemEnv& from, DamageKind kind, std::vector<Damage>& out) {
+void add_replacements(const StoreFile& file, const MemEnv& disk, const MemEnv& from, DamageKind kind,
+                      std::vector<Damage>& out) {
   const auto add = [&](std::string bytes) {
     if (bytes == *disk.get_file(file.path)) return;
-    out.push_back({.kind = kind, .file_kind = file.kind, .file = file.path, .other = {}, .at = 0, .count = 0, .bytes = std::move(bytes)});
+    out.push_back({.kind = kind,
+                   .file_kind = file.kind,
+                   .file = file.path,
+                   .other = {},
+                   .at = 0,
+                   .count = 0,
+                   .bytes = std::move(bytes)});
   };
   if (std::optional<std::string> same_name = from.get_file(file.path)) return add(*std::move(same_name));
   if (kind != DamageKind::kForeign) return;
@@ -116,7 +139,8 @@ void add_replacements(const StoreFile& file, const MemEnv& disk, const MemEnv& f
 
 }  // namespace
 
-std::vector<Damage> damages_for(const MemEnv& disk, const MemEnv& foreign, const MemEnv& older, uint64_t samples, Dice& dice) {
+std::vector<Damage> damages_for(const MemEnv& disk, const MemEnv& foreign, const MemEnv& older, uint64_t samples,
+                                Dice& dice) {
   std::vector<Damage> out;
   const std::vector<StoreFile> files = files_of_store(disk);
   for (const StoreFile& file : files) {
@@ -125,12 +149,18 @@ std::vector<Damage> damages_for(const MemEnv& disk, const MemEnv& foreign, const
     add_replacements(file, disk, foreign, DamageKind::kForeign, out);
     add_replacements(file, disk, older, DamageKind::kOlder, out);
     for (const DamageKind kind : {DamageKind::kDeleted, DamageKind::kEmptied}) {
-      out.push_back({.kind = kind, .file_kind = file.kind, .file = file.path, .other = {}, .at = 0, .count = 0, .bytes = {}});
+      out.push_back(
+          {.kind = kind, .file_kind = file.kind, .file = file.path, .other = {}, .at = 0, .count = 0, .bytes = {}});
     }
     for (const StoreFile& other : files) {
       if (other.path <= file.path) continue;
-      out.push_back({.kind = DamageKind::kSwapped, .file_kind = std::min(file.kind, other.kind), .file = file.path,
-                     .other = other.path, .at = 0, .count = 0, .bytes = {}});
+      out.push_back({.kind = DamageKind::kSwapped,
+                     .file_kind = std::min(file.kind, other.kind),
+                     .file = file.path,
+                     .other = other.path,
+                     .at = 0,
+                     .count = 0,
+                     .bytes = {}});
     }
   }
   return out;

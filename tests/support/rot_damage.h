@@ -14,36 +14,37 @@
 namespace kvstore::testing {
 
 enum class DamageKind : uint8_t {
-  kFlip,          // one bit
-  kZeroed,        // 512 or 4096 bytes, on a block boundary or anywhere
-  kCutAtLine,     // truncated behind a newline
+  kFlip,       // one bit
+  kZeroed,     // 512 or 4096 bytes, on a block boundary or anywhere
+  kCutAtLine,  // truncated behind a newline
   kCutAnywhere,
-  kAppended,      // garbage, zeros, or the last line once more behind the end
+  kAppended,  // garbage, zeros, or the last line once more behind the end
   kDeleted,
   kEmptied,
-  kSwapped,       // two files have changed places
-  kDuplicated,    // a copy under another legal name
-  kForeign,       // replaced by a file of another store
-  kOlder,         // replaced by what the file held some time ago
+  kSwapped,     // two files have changed places
+  kDuplicated,  // a copy under another legal name
+  kForeign,     // replaced by a file of another store
+  kOlder,       // replaced by what the file held some time ago
 };
 inline constexpr std::array<std::string_view, 11> kDamageNames = {
-    "bit flip", "zeroed block", "cut at a line", "cut anywhere",    "appended",  "deleted",
+    "bit flip", "zeroed block", "cut at a line", "cut anywhere",    "appended",   "deleted",
     "emptied",  "swapped",      "duplicated",    "another store's", "older copy",
 };
 inline constexpr size_t kDamageCount = kDamageNames.size();
 
 enum class FileKind : uint8_t { kLock, kSnapshot, kSealed, kActive, kHistory };
-inline constexpr std::array<std::string_view, 5> kFileNames = {"LOCK", "snapshot", "sealed segment", "active segment", "history"};
+inline constexpr std::array<std::string_view, 5> kFileNames = {"LOCK", "snapshot", "sealed segment", "active segment",
+                                                               "history"};
 inline constexpr size_t kFileCount = kFileNames.size();
 
 struct Damage {
   DamageKind kind = DamageKind::kFlip;
   FileKind file_kind = FileKind::kLock;
-  std::string file{};      // path
-  std::string other{};     // kSwapped, kDuplicated: the other path
-  uint64_t at = 0;         // byte
-  uint64_t count = 0;      // of bytes; kFlip: which bit
-  std::string bytes{};     // kAppended: these; kForeign, kOlder: the new content
+  std::string file{};   // path
+  std::string other{};  // kSwapped, kDuplicated: the other path
+  uint64_t at = 0;      // byte
+  uint64_t count = 0;   // of bytes; kFlip: which bit
+  std::string bytes{};  // kAppended: these; kForeign, kOlder: the new content
   [[nodiscard]] std::string describe() const;
 };
 
@@ -56,8 +57,8 @@ struct StoreFile {
 
 // Every damage to every file that is worth trying, with up to `samples` random places for each file and kind.
 // `foreign` is another store, `older` this one some time before.
-[[nodiscard]] std::vector<Damage> damages_for(const env::MemEnv& disk, const env::MemEnv& foreign, const env::MemEnv& older,
-                                              uint64_t samples, Dice& dice);
+[[nodiscard]] std::vector<Damage> damages_for(const env::MemEnv& disk, const env::MemEnv& foreign,
+                                              const env::MemEnv& older, uint64_t samples, Dice& dice);
 void apply(const Damage& damage, env::MemEnv& disk);
 
 // A copy of all files.

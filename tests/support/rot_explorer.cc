@@ -34,14 +34,16 @@ std::string RotExplorer::build(uint64_t seed, Ledger& ledger, Whole& out) const 
     if (std::string wrong = work.step(); !wrong.empty()) return wrong;
   }
   if (dice.percent(15)) {
-    if (Result<CompactionReport> report = work.engine().compact(); !report.ok()) return std::string(report.status().message());
+    if (Result<CompactionReport> report = work.engine().compact(); !report.ok())
+      return std::string(report.status().message());
   }
   out.is_closed = dice.percent(60);
   if (out.is_closed) {
     if (std::string wrong = work.close(); !wrong.empty()) return wrong;
   }
   const bool is_power_cut = !out.is_closed && dice.percent(40);
-  const CrashChoice choice = is_power_cut ? CrashChoice::random(dice.next(), CrashChoice::Names::kOrdered) : CrashChoice::keep_everything();
+  const CrashChoice choice =
+      is_power_cut ? CrashChoice::random(dice.next(), CrashChoice::Names::kOrdered) : CrashChoice::keep_everything();
   out.disk = copy_of(*env.crash_clone(choice), "db/");
   out.now_us = work.now_us();
   if (out.older == nullptr) out.older = copy_of(*out.disk);
@@ -84,7 +86,8 @@ void RotExplorer::run() {
     const Verdict verdict = examine(damage);
     ++tally_.row(whole_.is_closed, damage)[static_cast<size_t>(verdict.outcome)];
     if (!is_violation(verdict.outcome) || !settings_.on_violation || told++ >= kViolationsTold) continue;
-    settings_.on_violation(fmt::format("{}: {}\n{} of a {} store", kRotOutcomeNames[static_cast<size_t>(verdict.outcome)], verdict.sentence,
+    settings_.on_violation(fmt::format("{}: {}\n{} of a {} store",
+                                       kRotOutcomeNames[static_cast<size_t>(verdict.outcome)], verdict.sentence,
                                        damage.describe(), whole_.is_closed ? "closed" : "crashed"));
   }
 }
@@ -115,14 +118,16 @@ RotExplorer::Verdict RotExplorer::examine(const Damage& damage) const {
     if (!again.ok()) return std::move(again).status();
     State expected = found;
     expected["after"] = {.bytes = "damage", .is_json = false, .expires_us = 0, .version = last_seq + 1};
-    if (contents_of(**again) != expected) return {Code::kCorruption, "the state is not what was opened and one put more"};
+    if (contents_of(**again) != expected)
+      return {Code::kCorruption, "the state is not what was opened and one put more"};
     return {};
   };
   const Status used = use();
   return used.ok() ? verdict : Verdict{RotOutcome::kDisagrees, fmt::format("after it was opened: {}", used.message())};
 }
 
-RotExplorer::Verdict RotExplorer::judge_refusal(const Status& refusal, const MemEnv& before, const MemEnv& after) const {
+RotExplorer::Verdict RotExplorer::judge_refusal(const Status& refusal, const MemEnv& before,
+                                                const MemEnv& after) const {
   const std::string_view text = refusal.message();
   const auto bad = [&](std::string_view why) {
     return Verdict{RotOutcome::kBadRefusal, fmt::format("{}: \"{}\" ({})", why, text, code_name(refusal.code()))};
@@ -130,7 +135,8 @@ RotExplorer::Verdict RotExplorer::judge_refusal(const Status& refusal, const Mem
   if (refusal.code() != Code::kCorruption && refusal.code() != Code::kUnsupported) return bad("an unlikely code");
   if (text.find("try: ") == std::string_view::npos) return bad("no advice");
   if (refusal.path().empty() || text.find(refusal.path()) == std::string_view::npos) return bad("no file");
-  if (refusal.offset().has_value() && text.find(fmt::format("(byte {})", *refusal.offset())) == std::string_view::npos) {
+  if (refusal.offset().has_value() &&
+      text.find(fmt::format("(byte {})", *refusal.offset())) == std::string_view::npos) {
     return bad("no place");
   }
   for (const std::string& path : before.files()) {
@@ -141,14 +147,16 @@ RotExplorer::Verdict RotExplorer::judge_refusal(const Status& refusal, const Mem
   const std::unique_ptr<MemEnv> lock_after = copy_of(after);
   const Result<std::optional<wal::Owner>> was = wal::read_owner(*lock_before, "db");
   const Result<std::optional<wal::Owner>> is = wal::read_owner(*lock_after, "db");
-  if (was.ok() && was->has_value() && (!is.ok() || !is->has_value() || (*is)->closed_seq != (*was)->closed_seq || (*is)->store != (*was)->store)) {
+  if (was.ok() && was->has_value() &&
+      (!is.ok() || !is->has_value() || (*is)->closed_seq != (*was)->closed_seq || (*is)->store != (*was)->store)) {
     return bad("and LOCK says something else now");
   }
   return {RotOutcome::kRefused, ""};
 }
 
-RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t last_seq, const State& found, const RecoveryReport& report,
-                                               const MemEnv& before, const MemEnv& after) const {
+RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t last_seq, const State& found,
+                                               const RecoveryReport& report, const MemEnv& before,
+                                               const MemEnv& after) const {
   for (const CutReport& cut : report.cuts) {
     const std::string text = before.get_file(cut.file).value_or("");
     if (cut.offset > text.size() || after.get_file(cut.kept_as) != text.substr(cut.offset, cut.bytes)) {
@@ -171,8 +179,8 @@ RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t la
 }
 
 // What a person would see who looks before opening.
-RotExplorer::Verdict RotExplorer::compare_with_looking(MemEnv& disk, const Damage& damage, const Verdict& opened, uint64_t last_seq,
-                                                       const State& found) const {
+RotExplorer::Verdict RotExplorer::compare_with_looking(MemEnv& disk, const Damage& damage, const Verdict& opened,
+                                                       uint64_t last_seq, const State& found) const {
   const auto differs = [&](std::string why) { return Verdict{RotOutcome::kDisagrees, std::move(why)}; };
   const uint64_t fingerprint = fingerprint_of(disk);
   const Result<VerifyReport> report = engine::verify(disk, "db");
@@ -193,11 +201,15 @@ RotExplorer::Verdict RotExplorer::compare_with_looking(MemEnv& disk, const Damag
     return opened;
   }
   if (!engine.ok()) return differs(fmt::format("opens for writing, but not read-only: {}", engine.status().message()));
-  if ((*engine)->last_seq() != last_seq || contents_of(**engine) != found) return differs("a read-only opening shows another state");
-  if (opened.outcome == RotOutcome::kRepaired && !report->has(Finding::Severity::kTornTail)) return differs("verify has not seen what was cut");
+  if ((*engine)->last_seq() != last_seq || contents_of(**engine) != found)
+    return differs("a read-only opening shows another state");
+  if (opened.outcome == RotOutcome::kRepaired && !report->has(Finding::Severity::kTornTail))
+    return differs("verify has not seen what was cut");
   // Files that do not count for the state may be damaged: verify() tells, an opening does not look.
-  const bool may_be_history = damage.file_kind == FileKind::kHistory || damage.kind == DamageKind::kDuplicated || damage.kind == DamageKind::kSwapped;
-  if (has_damage && !may_be_history) return differs("it opens, but verify has seen damage: " + report->findings.front().message);
+  const bool may_be_history = damage.file_kind == FileKind::kHistory || damage.kind == DamageKind::kDuplicated ||
+                              damage.kind == DamageKind::kSwapped;
+  if (has_damage && !may_be_history)
+    return differs("it opens, but verify has seen damage: " + report->findings.front().message);
   return opened;
 }
 
@@ -218,7 +230,8 @@ void for_each_row(const RotTally& tally, Fn&& fn) {
 
 uint64_t RotTally::cases() const noexcept {
   uint64_t sum = 0;
-  for_each_row(*this, [&](size_t, size_t, size_t, const Row& row) { sum = std::accumulate(row.begin(), row.end(), sum); });
+  for_each_row(*this,
+               [&](size_t, size_t, size_t, const Row& row) { sum = std::accumulate(row.begin(), row.end(), sum); });
   return sum;
 }
 
@@ -243,8 +256,10 @@ std::string RotTally::table() const {
   text += "\n";
   for_each_row(*this, [&](size_t closed, size_t damage, size_t file, const Row& row) {
     if (std::accumulate(row.begin(), row.end(), uint64_t{0}) == 0) return;
-    text += fmt::format("{:<8} {:<16} {:<15}", closed == 0 ? "closed" : "crashed", kDamageNames[damage], kFileNames[file]);
-    for (size_t i = 0; i < row.size(); ++i) text += fmt::format("  {:>{}}", row[i], std::max<size_t>(8, kRotOutcomeNames[i].size()));
+    text +=
+        fmt::format("{:<8} {:<16} {:<15}", closed == 0 ? "closed" : "crashed", kDamageNames[damage], kFileNames[file]);
+    for (size_t i = 0; i < row.size(); ++i)
+      text += fmt::format("  {:>{}}", row[i], std::max<size_t>(8, kRotOutcomeNames[i].size()));
     text += "\n";
   });
   return text;

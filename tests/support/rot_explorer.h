@@ -32,12 +32,12 @@ enum class RotOutcome : uint8_t {
   kIntact,
   kRepaired,
   kRefused,
-  kShorter,        // the exception
-  kWrong,          // violations from here on: a state that never was
-  kStale,          // one that was, and is not what the store says
-  kSilentLoss,     // less, and no report; or what was cut is not kept
-  kBadRefusal,     // without a place or advice, or files were changed
-  kDisagrees,      // verify(), a read-only opening, or the store after the opening says otherwise
+  kShorter,     // the exception
+  kWrong,       // violations from here on: a state that never was
+  kStale,       // one that was, and is not what the store says
+  kSilentLoss,  // less, and no report; or what was cut is not kept
+  kBadRefusal,  // without a place or advice, or files were changed
+  kDisagrees,   // verify(), a read-only opening, or the store after the opening says otherwise
 };
 inline constexpr std::array<std::string_view, 9> kRotOutcomeNames = {
     "intact", "repaired", "refused", "shorter", "wrong", "stale", "silent loss", "bad refusal", "disagrees",
@@ -64,8 +64,8 @@ class RotExplorer {
  public:
   struct Settings {
     uint64_t seed = 1;
-    unsigned steps = 60;     // of the workload that builds the store
-    uint64_t samples = 40;   // random places for each file and kind of damage
+    unsigned steps = 60;    // of the workload that builds the store
+    uint64_t samples = 40;  // random places for each file and kind of damage
     std::function<void(const std::string&)> on_violation{};
   };
   RotExplorer(Settings settings, RotTally& tally) : settings_(std::move(settings)), tally_(tally) {}
@@ -93,10 +93,11 @@ class RotExplorer {
   [[nodiscard]] Options options_for(bool read_only) const;
   [[nodiscard]] Verdict examine(const Damage& damage) const;
   [[nodiscard]] Verdict judge_refusal(const Status& refusal, const env::MemEnv& before, const env::MemEnv& after) const;
-  [[nodiscard]] Verdict judge_opened(const Damage& damage, uint64_t last_seq, const State& found, const RecoveryReport& report,
-                                     const env::MemEnv& before, const env::MemEnv& after) const;
-  [[nodiscard]] Verdict compare_with_looking(env::MemEnv& disk, const Damage& damage, const Verdict& opened, uint64_t last_seq,
-                                             const State& found) const;
+  [[nodiscard]] Verdict judge_opened(const Damage& damage, uint64_t last_seq, const State& found,
+                                     const RecoveryReport& report, const env::MemEnv& before,
+                                     const env::MemEnv& after) const;
+  [[nodiscard]] Verdict compare_with_looking(env::MemEnv& disk, const Damage& damage, const Verdict& opened,
+                                             uint64_t last_seq, const State& found) const;
 
   const Settings settings_;
   RotTally& tally_;
