@@ -43,6 +43,8 @@ CrashChoice choice_for(CrashModel model, uint64_t seed) {
   return model == CrashModel::kKill ? CrashChoice::keep_everything() : CrashChoice::random(seed, names_of(model));
 }
 
+const std::string kNext = "db/" + std::string(wal::kNextSegmentName);
+
 std::string newest_segment(const MemEnv& disk) {
   std::string newest;
   for (const std::string& path : disk.files()) {
@@ -147,8 +149,8 @@ void CrashExplorer::pull(CrashEnv& env, const CrashWorkload& work, const std::st
 void CrashExplorer::tear_last_line(CrashEnv& env, const CrashWorkload& work, const std::string& where, uint64_t place) {
   const uint64_t seq = ledger_.last_seq();
   const Disk whole = env.crash_clone(CrashChoice::keep_everything());
-  const std::string path = newest_segment(*whole);
-  std::string text = *whole->get_file(path);
+  const std::string path = end_of_content(whole->get_file(kNext).value_or("")) > 0 ? kNext : newest_segment(*whole);
+  const std::string text = *whole->get_file(path);
   const size_t end = end_of_content(text);
   const size_t begin = text.rfind('\n', end - 1) + 1;
   if (text.compare(begin, 7, "{\"seq\":") != 0 || std::stoull(text.substr(begin + 7, 20)) != seq) return;
@@ -243,10 +245,17 @@ Judgement CrashExplorer::check_cuts(const MemEnv& before, const MemEnv& after, c
       return {Violation::kSilentLoss, fmt::format("{} does not hold what was cut", cut.kept_as)};
     }
   }
-  const std::string newest = newest_segment(before);
+  std::string newest = newest_segment(before);
   if (newest.empty()) return {};
+  std::string is_now = newest;
+  const bool next_goes = std::any_of(report.cuts.begin(), report.cuts.end(),
+                                     [](const CutReport& cut) { return cut.file == kNext && cut.offset == 0; });
+  if (!next_goes && end_of_content(before.get_file(kNext).value_or("")) > 0) {
+    newest = kNext;  // it got its number, maybe shorter than it was
+    is_now = newest_segment(after);
+  }
   const std::string text = before.get_file(newest).value_or("");
-  const std::string now = after.get_file(newest).value_or("");
+  const std::string now = after.get_file(is_now).value_or("");
   const size_t content = end_of_content(text);
   const size_t kept = std::min(end_of_content(now), content);
   if (now.compare(0, kept, text, 0, kept) != 0) return {Violation::kSilentLoss, "recovery has changed what it kept"};

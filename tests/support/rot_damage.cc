@@ -50,6 +50,8 @@ std::vector<StoreFile> files_of_store(const MemEnv& disk) {
                                            : counts ? FileKind::kSealed
                                                     : FileKind::kHistory});
   }
+  const std::string next = "db/" + std::string(wal::kNextSegmentName);
+  if (end_of_content(disk.get_file(next).value_or("")) > 0) files.push_back({next, FileKind::kNext});
   return files;
 }
 
@@ -100,7 +102,7 @@ void add_bytes(const StoreFile& file, const std::string& text, uint64_t samples,
 }
 
 void add_names(const StoreFile& file, const MemEnv& disk, Dice& dice, std::vector<Damage>& out) {
-  if (file.kind == FileKind::kLock) return;
+  if (file.kind == FileKind::kLock || file.kind == FileKind::kNext) return;
   const std::string name = file.path.substr(3);
   const uint64_t number = wal::parse_segment_name(name).value_or(wal::parse_snapshot_name(name).value_or(0));
   for (const uint64_t other :

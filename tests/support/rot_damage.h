@@ -32,9 +32,9 @@ inline constexpr std::array<std::string_view, 11> kDamageNames = {
 };
 inline constexpr size_t kDamageCount = kDamageNames.size();
 
-enum class FileKind : uint8_t { kLock, kSnapshot, kSealed, kActive, kHistory };
-inline constexpr std::array<std::string_view, 5> kFileNames = {"LOCK", "snapshot", "sealed segment", "active segment",
-                                                               "history"};
+enum class FileKind : uint8_t { kLock, kSnapshot, kSealed, kActive, kNext, kHistory };
+inline constexpr std::array<std::string_view, 6> kFileNames = {"LOCK",           "snapshot",     "sealed segment",
+                                                               "active segment", "next segment", "history"};
 inline constexpr size_t kFileCount = kFileNames.size();
 
 struct Damage {

@@ -174,8 +174,11 @@ RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t la
   if (!report.cuts.empty()) return {RotOutcome::kRepaired, ""};
   const bool can_end_between_lines = damage.kind == DamageKind::kCutAtLine || damage.kind == DamageKind::kCutAnywhere ||
                                      damage.kind == DamageKind::kOlder;
-  const bool is_newest = damage.file_kind == FileKind::kActive;
-  return {is_newest && can_end_between_lines ? RotOutcome::kShorter : RotOutcome::kSilentLoss, less};
+  const bool is_newest = damage.file_kind == FileKind::kActive || damage.file_kind == FileKind::kNext;
+  const bool may_be_gone = damage.file_kind == FileKind::kNext &&
+                           (damage.kind == DamageKind::kDeleted || damage.kind == DamageKind::kEmptied);
+  const bool is_exception = may_be_gone || (is_newest && can_end_between_lines);
+  return {is_exception ? RotOutcome::kShorter : RotOutcome::kSilentLoss, less};
 }
 
 // What a person would see who looks before opening.

@@ -7,8 +7,8 @@
 //     refused   with a sentence that names the file, in it the place, and what to do; and nothing was changed
 //
 // One exception, documented in FORMAT.md (the end of "Recovery"): the newest segment of a crashed store, cut between
-// two lines or replaced by an older copy, looks like one whose last lines a power cut has taken. It opens shorter,
-// without a report.
+// two lines or replaced by an older copy, or its wal-next.jsonl gone, looks as if a power cut had taken the last lines.
+// It opens shorter, without a report.
 //
 // A read-only opening and verify() must come to the same verdict and change nothing.
 #pragma once
