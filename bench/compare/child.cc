@@ -49,6 +49,17 @@ bool read_report(int fd, unsigned seconds_max, std::string& text) {
   }
 }
 
+// Descendants of a child that ended become ours (main() is their subreaper): a server that is being killed must be gone
+// before its files are measured or opened again.
+void reap_orphans() {
+  for (int tries = 0; tries < 10'000; ++tries) {
+    const pid_t pid = ::waitpid(-1, nullptr, WNOHANG);
+    if (pid < 0 && errno == ECHILD) return;
+    if (pid == 0) ::usleep(1000);
+  }
+  fail("a process that a measurement started is still alive after 10 s");
+}
+
 }  // namespace
 
 void Reporter::operator()(std::string_view row, double value, std::string_view unit) const {
@@ -84,6 +95,7 @@ Outcome run_child(const std::function<void(const Reporter&)>& body, End end, uns
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
+  reap_orphans();
   const bool right = end == End::kIsKilled ? kill_it && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
                                            : WIFEXITED(status) && WEXITSTATUS(status) == 0;
   if (!in_time) {

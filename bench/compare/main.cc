@@ -5,6 +5,7 @@
 // Every round runs every scenario (scenario.h) once for every peer (peer.h), in an order that moves on by one each round, so
 // that what else the machine does falls on all alike. Each measurement is a line of JSON in --out, which report.py turns into
 // tables and plots. Ends with 1 when a peer failed or a result was wrong; the rest is measured all the same.
+#include <sys/prctl.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -139,6 +140,7 @@ int main(int argc, char** argv) {
   using namespace bench;
   const Arguments arguments = parse(argc, argv);
   refuse_memory_file_system(arguments.dir);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // child.cc waits for what a killed child leaves behind
   warm_memory(uint64_t{4} << 30);
   return Run(arguments).all();
 }

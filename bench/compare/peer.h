@@ -93,6 +93,8 @@ struct Peer {
   bool can_compact = false;
   bool raw = false;            // a reference to the limits of the machine, no store: it is never opened again
   bool pipelined = false;      // put() is acknowledged by flush() only: no latencies, no durable rows
+  bool slow_put = false;       // a million single puts would take too long: it is filled by batches, and its puts are timed
+                               // for some seconds only
   std::function<std::unique_ptr<Database>(const OpenOptions&)> open;
 };
 

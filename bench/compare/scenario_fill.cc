@@ -41,10 +41,14 @@ void first_life(const Peer& peer, const Setting& setting, const Reporter& report
   const auto database = peer.open(setting.open());
   if (database->server()) before = memory_of(*database->server());
   auto sessions = sessions_of(*database, 1);
-  const Timed result = timed(sessions, setting.keys.count(), 1e9, [&](unsigned /*thread*/) {
-    return [&](uint64_t i) { sessions[0]->put(setting.keys[i], setting.values.at(i)); };
-  });
-  report("put, 1 thread", result.rate, "op/s");
+  if (peer.slow_put) {
+    load(peer, *sessions[0], setting);
+  } else {
+    const Timed result = timed(sessions, setting.keys.count(), 1e9, [&](unsigned /*thread*/) {
+      return [&](uint64_t i) { sessions[0]->put(setting.keys[i], setting.values.at(i)); };
+    });
+    report("put, 1 thread", result.rate, "op/s");
+  }
   check_sample(*database, setting, setting.keys.count(), "after the puts");
   report_memory(*database, before, setting, "after puts", report);
   measure_reads(peer, *database, setting, report);

@@ -1,6 +1,8 @@
 // The writing rows that are told how long to write, not how much.
-#include "bench/compare/timed.h"
+#include <array>
+
 #include "bench/compare/scenario.h"
+#include "bench/compare/timed.h"
 
 namespace bench {
 namespace {
@@ -25,21 +27,27 @@ void measure_puts(const Peer& peer, const Setting& setting, unsigned threads, co
   report(row, result.rate, "op/s");
 }
 
-}  // namespace
-
 // Each in a database of its own.
-Outcome run_put_threads(const Peer& peer, const Setting& setting) {
+Outcome measure_each(const Peer& peer, const Setting& setting, std::span<const unsigned> thread_counts) {
   Outcome all;
-  for (const unsigned threads : {2U, 8U}) {
+  for (const unsigned threads : thread_counts) {
     Setting own = setting;
     own.dir = setting.dir / fmt::format("{}", threads);
     std::filesystem::create_directories(own.dir);
-    Outcome one = run_child([&](const Reporter& report) { measure_puts(peer, own, threads, report); });
+    const Outcome one = run_child([&](const Reporter& report) { measure_puts(peer, own, threads, report); });
     std::filesystem::remove_all(own.dir);
     all.measures.insert(all.measures.end(), one.measures.begin(), one.measures.end());
     if (!one.error.empty()) all.error += fmt::format("{} threads: {} ", threads, one.error);
   }
   return all;
+}
+
+}  // namespace
+
+Outcome run_put_threads(const Peer& peer, const Setting& setting) {
+  constexpr std::array kThreads = {1U, 2U, 8U};
+  // The others put with one thread in run_fill().
+  return measure_each(peer, setting, std::span(kThreads).subspan(peer.slow_put ? 0 : 1));
 }
 
 Outcome run_batch(const Peer& peer, const Setting& setting) {
@@ -62,18 +70,8 @@ Outcome run_batch(const Peer& peer, const Setting& setting) {
 }
 
 Outcome run_durable(const Peer& peer, const Setting& setting) {
-  Outcome all;
-  for (const unsigned threads : {1U, 8U, 64U}) {
-    if (peer.raw && threads > 1) break;
-    Setting own = setting;
-    own.dir = setting.dir / fmt::format("{}", threads);
-    std::filesystem::create_directories(own.dir);
-    Outcome one = run_child([&](const Reporter& report) { measure_puts(peer, own, threads, report); });
-    std::filesystem::remove_all(own.dir);
-    all.measures.insert(all.measures.end(), one.measures.begin(), one.measures.end());
-    if (!one.error.empty()) all.error += fmt::format("{} threads: {} ", threads, one.error);
-  }
-  return all;
+  constexpr std::array kThreads = {1U, 8U, 64U};
+  return measure_each(peer, setting, std::span(kThreads).first(peer.raw ? 1 : kThreads.size()));
 }
 
 }  // namespace bench
