@@ -13,9 +13,9 @@
 namespace bench {
 
 struct Measure {
-  std::string row;     // "put, 1 thread"
+  std::string row;  // "put, 1 thread"
   double value = 0;
-  std::string unit;    // "op/s", "ns", "B", "s", "ms", "x"
+  std::string unit;  // "op/s", "ns", "B", "s", "ms", "x"
 };
 
 // The child's way to tell. Not thread-safe.

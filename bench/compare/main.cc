@@ -1,6 +1,9 @@
 // Compares kvstore with other stores, at equal durability, turn and turn about.
 //
-//     compare [--rounds N] [--filter REGEX] [--quick] [--full] [--dir DIR] [--out FILE]
+//     compare [--rounds N] [--filter REGEX] [--quick] [--full] [--entries N] [--value-bytes N] [--dir DIR] [--out FILE]
+//
+// --filter chooses by "scenario/peer". 1M entries with values of 100 bytes unless said; --full also takes 10M in the scenario
+// fill, --quick 100k for a look whether everything works.
 //
 // Every round runs every scenario (scenario.h) once for every peer (peer.h), in an order that moves on by one each round, so
 // that what else the machine does falls on all alike. Each measurement is a line of JSON in --out, which report.py turns into
@@ -15,6 +18,7 @@
 #include <string>
 
 #include "bench/compare/scenario.h"
+#include "bench/compare/timed.h"
 
 namespace bench {
 namespace {
@@ -23,7 +27,9 @@ struct Arguments {
   unsigned rounds = 5;
   std::string filter = ".";
   uint64_t entries = 1'000'000;
-  double seconds_max = 0.8;
+  size_t value_bytes = 100;
+  double seconds_max = 0.5;
+  bool full = false;
   std::filesystem::path dir = std::filesystem::temp_directory_path();
   std::filesystem::path out = "compare.jsonl";
 };
@@ -49,7 +55,11 @@ Arguments parse(int argc, char** argv) {
       arguments.entries = 100'000;
       arguments.seconds_max = 0.1;
     } else if (name == "--full") {
-      arguments.entries = 10'000'000;
+      arguments.full = true;
+    } else if (name == "--entries") {
+      arguments.entries = std::stoull(value());
+    } else if (name == "--value-bytes") {
+      arguments.value_bytes = std::stoull(value());
     } else {
       fail("unknown option {}; see the head of bench/compare/main.cc", name);
     }
@@ -70,9 +80,9 @@ class Run {
   explicit Run(Arguments arguments)
       : arguments_(std::move(arguments)),
         keys_(arguments_.entries, 200'000),
-        values_(100),
+        values_(arguments_.value_bytes),
         reading_(keys_, 4),
-        out_(std::fopen(arguments_.out.c_str(), "we")) {
+        out_(std::fopen(arguments_.out.c_str(), "ae")) {
     if (out_ == nullptr) fail("cannot write {}", arguments_.out.string());
     std::string name = (arguments_.dir / "kvstore-compare-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) fail("cannot create {}", name);
@@ -104,20 +114,23 @@ class Run {
   void one(unsigned round, const Scenario& scenario, const Peer& peer) {
     const std::filesystem::path dir = scratch_ / "life";
     std::filesystem::create_directories(dir);
-    const Outcome outcome =
-        scenario.run(peer, {.dir = dir, .keys = keys_, .values = values_, .reading = reading_, .seconds_max = arguments_.seconds_max});
+    const Clock::time_point begin = Clock::now();
+    const Outcome outcome = scenario.run(
+        peer,
+        {.dir = dir, .keys = keys_, .values = values_, .reading = reading_, .seconds_max = arguments_.seconds_max});
     std::filesystem::remove_all(dir);
-    fmt::print("round {}, {}, {} ({})\n", round + 1, scenario.name, peer.name, name_of(peer.survives));
+    fmt::print("round {}, {}, {} ({}), {:.1f} s\n", round + 1, scenario.name, peer.name, name_of(peer.survives),
+               seconds_since(begin));
     if (!outcome.error.empty()) {
       ++failures_;
       fmt::print("  FAILED: {}\n", outcome.error);
     }
     for (const Measure& measure : outcome.measures) {
       fmt::print("  {:<52} {:>14.1f} {}\n", measure.row, measure.value, measure.unit);
-      const nlohmann::ordered_json line = {{"round", round + 1},      {"scenario", scenario.name},
-                                           {"row", measure.row},      {"survives", name_of(peer.survives)},
-                                           {"peer", peer.name},       {"raw", peer.raw},
-                                           {"value", measure.value},  {"unit", measure.unit},
+      const nlohmann::ordered_json line = {{"round", round + 1},       {"scenario", scenario.name},
+                                           {"row", measure.row},       {"survives", name_of(peer.survives)},
+                                           {"peer", peer.name},        {"raw", peer.raw},
+                                           {"value", measure.value},   {"unit", measure.unit},
                                            {"entries", keys_.count()}, {"value_bytes", values_.bytes()}};
       fmt::print(out_, "{}\n", line.dump());
     }
@@ -142,5 +155,11 @@ int main(int argc, char** argv) {
   refuse_memory_file_system(arguments.dir);
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // child.cc waits for what a killed child leaves behind
   warm_memory(uint64_t{4} << 30);
-  return Run(arguments).all();
+  std::filesystem::remove(arguments.out);
+  const int ended = Run(arguments).all();
+  if (!arguments.full) return ended;
+  Arguments large = arguments;
+  large.entries = 10'000'000;
+  large.filter = "^fill/";
+  return std::max(ended, Run(large).all());
 }

@@ -14,9 +14,12 @@ std::vector<Peer>& registered() {
 
 std::string_view name_of(Survives survives) {
   switch (survives) {
-    case Survives::kMemoryOnly: return "memory only";
-    case Survives::kKill: return "kill -9";
-    case Survives::kPowerCut: return "power cut";
+    case Survives::kMemoryOnly:
+      return "memory only";
+    case Survives::kKill:
+      return "kill -9";
+    case Survives::kPowerCut:
+      return "power cut";
   }
   fail("no such durability");
 }

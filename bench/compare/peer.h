@@ -86,15 +86,15 @@ struct OpenOptions {
 struct Peer {
   std::string name;
   Survives survives = Survives::kKill;
-  int rank = 0;                // order in tables
+  int rank = 0;  // order in tables
   bool can_batch = false;
   bool can_multi_get = false;
   bool can_scan = false;
   bool can_compact = false;
-  bool raw = false;            // a reference to the limits of the machine, no store: it is never opened again
-  bool pipelined = false;      // put() is acknowledged by flush() only: no latencies, no durable rows
-  bool slow_put = false;       // a million single puts would take too long: it is filled by batches, and its puts are timed
-                               // for some seconds only
+  bool raw = false;        // a reference to the limits of the machine, no store: it is never opened again
+  bool pipelined = false;  // put() is acknowledged by flush() only: no latencies, no durable rows
+  bool slow_put = false;   // a million single puts would take too long: it is filled by batches, and its puts are timed
+                           // for some seconds only
   std::function<std::unique_ptr<Database>(const OpenOptions&)> open;
 };
 

@@ -2,6 +2,7 @@
 """Turns the measurements of `compare` into tables of ratios.
 
     report.py RESULTS.jsonl... [--markdown FILE] [--plots DIR]
+    report.py --growth RESULTS.jsonl...
 
 Prints text; --markdown writes the same tables for a README; --plots draws them (plot.py).
 
@@ -12,13 +13,17 @@ memory-only store stands beside kvstore, kvstore's writes survive kill -9 and th
 """
 import argparse
 import collections
+import datetime
 import json
+import os
 import pathlib
+import platform
+import re
 import statistics
 import sys
 
 OURS = "kvstore"
-MORE_IS_BETTER = {"op/s", "entries/s"}
+MORE_IS_BETTER = {"op/s"}
 # Rows in which nothing is written: what a write survives does not matter, so all stores stand together.
 READING = ("get,", "multi-get", "memory", "mapped")
 
@@ -36,6 +41,8 @@ class Results:
             run += 1
             for line in pathlib.Path(path).read_text().splitlines():
                 one = json.loads(line)
+                if one["entries"] >= 10_000_000:
+                    one["row"] += f", {one['entries'] // 1_000_000}M entries"
                 key = (one["row"], one["survives"], one["peer"])
                 self.values[key][(run, one["round"])] = one["value"]
                 self.units[one["row"]] = one["unit"]
@@ -73,7 +80,7 @@ class Results:
 
 
 def number(value, unit):
-    if unit in ("op/s", "entries/s"):
+    if unit == "op/s":
         if value >= 1e6:
             return f"{value / 1e6:.2f} M/s"
         return f"{value / 1e3:.1f} k/s" if value >= 1e3 else f"{value:.0f} /s"
@@ -172,7 +179,7 @@ GOALS = [
     ("multi-get of 64, against single get", "multi-get of 64, a key", KILL, "get, hit, a new string", KILL, [OURS], 1 / 0.6),
     ("YCSB A, against Kyoto hash", "YCSB A, 2 threads", KILL, None, KILL, ["Kyoto hash"], 1.0),
     ("YCSB B, against Kyoto stash", "YCSB B, 2 threads", KILL, None, MEMORY, ["Kyoto stash"], 1.0),
-    ("open after kill -9, against Redis", "open after kill -9", KILL, None, KILL, ["Redis"], 8),
+    ("open after kill -9, against Redis", "open after kill -9", KILL, None, KILL, ["Redis pipelined"], 8),
     ("open after kill -9, against Kyoto's repair", "open after kill -9", KILL, None, KILL, ["Kyoto hash"], 3),
     ("memory an entry over key and value", "memory an entry, over key and value, after puts", KILL, None, None, [],
      ("at_most", 40)),
@@ -216,18 +223,56 @@ def goals(results):
     return "\n".join(out) + "\n"
 
 
+# ---- growth --------------------------------------------------------------------------------------
+
+GROWTH = [("put", "put, 1 thread"), ("get, hit", "get, hit"), ("get, miss", "get, miss"),
+          ("memory over key and value", "memory an entry, over key and value, after puts"), ("open after kill -9", "open after kill -9"),
+          ("disk, compacted", "disk an entry, compacted")]
+
+
+def growth(paths):
+    """kvstore alone, one row for each number and size of entries."""
+    found = collections.defaultdict(lambda: collections.defaultdict(list))
+    units = {}
+    for path in paths:
+        for line in pathlib.Path(path).read_text().splitlines():
+            one = json.loads(line)
+            if one["peer"] == OURS and one["survives"] == KILL:
+                found[one["entries"], one["value_bytes"]][one["row"]].append(one["value"])
+                units[one["row"]] = one["unit"]
+    out = ["| entries | value | " + " | ".join(name for name, _ in GROWTH) + " |", "|" + "---:|" * (2 + len(GROWTH))]
+    for (entries, size), rows in sorted(found.items(), key=lambda item: (item[0][1] != 100, item[0][1], item[0][0])):
+        cells = [number(statistics.median(rows[row]), units[row]) if row in rows else "" for _, row in GROWTH]
+        out.append(f"| {entries:,} | {size:,} B | " + " | ".join(cells) + " |")
+    return "\n".join(out) + "\n"
+
+
+def conditions(results):
+    """The machine and the day: without them figures mean nothing."""
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
+    rounds = {r for values in results.values.values() for r in values}
+    return (f"{datetime.date.today():%-d %B %Y}; {os.cpu_count()} cores ({cpu.group(1) if cpu else platform.machine()}), "
+            f"{int(memory.group(1)) / 2**20:.0f} GiB, Linux {platform.release()}; {len(rounds)} rounds; "
+            f"load average at the end {os.getloadavg()[1]:.1f}.")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+")
     parser.add_argument("--markdown", help="write the tables to this file")
     parser.add_argument("--plots", help="draw into this directory")
+    parser.add_argument("--growth", action="store_true", help="print how kvstore's costs grow with number and size instead")
     arguments = parser.parse_args()
+    if arguments.growth:
+        print(growth(arguments.results))
+        return
     results = Results(arguments.results)
     lines = table(results)
     print_text(lines)
     print("\n" + goals(results))
     if arguments.markdown:
-        pathlib.Path(arguments.markdown).write_text(goals(results) + "\n" + markdown(lines))
+        pathlib.Path(arguments.markdown).write_text("\n".join([conditions(results), "", goals(results), markdown(lines)]))
     if arguments.plots:
         import plot
         plot.draw(results, pathlib.Path(arguments.plots))

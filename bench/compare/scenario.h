@@ -17,7 +17,7 @@ struct Setting {
   const Keys& keys;
   const Values& values;
   const Reading& reading;
-  double seconds_max = 1;     // of one row that is not told how much to do
+  double seconds_max = 1;  // of one row that is not told how much to do
 
   [[nodiscard]] OpenOptions open() const { return {dir, keys.count(), values.bytes()}; }
 };

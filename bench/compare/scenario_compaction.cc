@@ -22,7 +22,8 @@ Latencies quantiles(std::vector<uint32_t>& samples_ns) {
 }
 
 template <typename Until>
-Latencies write_until(Session& session, const Setting& setting, std::vector<uint32_t>& samples, uint64_t seed, Until over) {
+Latencies write_until(Session& session, const Setting& setting, std::vector<uint32_t>& samples, uint64_t seed,
+                      Until over) {
   samples.clear();
   std::mt19937_64 random(seed);
   while (!over()) {
@@ -30,7 +31,8 @@ Latencies write_until(Session& session, const Setting& setting, std::vector<uint
     const Clock::time_point begin = Clock::now();
     session.put(setting.keys[index], setting.values.at(index));
     const auto took = std::chrono::nanoseconds(Clock::now() - begin).count();
-    if (samples.size() < samples.capacity()) samples.push_back(static_cast<uint32_t>(std::min<int64_t>(took, UINT32_MAX)));
+    if (samples.size() < samples.capacity())
+      samples.push_back(static_cast<uint32_t>(std::min<int64_t>(took, UINT32_MAX)));
   }
   return quantiles(samples);
 }
@@ -46,7 +48,8 @@ Outcome run_compaction(const Peer& peer, const Setting& setting) {
     const Clock::time_point begin = Clock::now();
     (void)write_until(*session, setting, samples, 1, [&] { return seconds_since(begin) > setting.seconds_max / 2; });
     const Clock::time_point warm = Clock::now();
-    const Latencies idle = write_until(*session, setting, samples, 2, [&] { return seconds_since(warm) > setting.seconds_max; });
+    const Latencies idle =
+        write_until(*session, setting, samples, 2, [&] { return seconds_since(warm) > setting.seconds_max; });
     std::atomic<bool> over{false};
     double seconds = 0;
     std::thread compactor([&] {
@@ -55,9 +58,11 @@ Outcome run_compaction(const Peer& peer, const Setting& setting) {
       seconds = seconds_since(start);
       over = true;
     });
-    const Latencies busy = write_until(*session, setting, samples, 3, [&] { return over.load(std::memory_order_relaxed); });
+    const Latencies busy =
+        write_until(*session, setting, samples, 3, [&] { return over.load(std::memory_order_relaxed); });
     compactor.join();
-    if (const auto held = database->count(); held && *held != setting.keys.count()) fail("compaction: entries went missing");
+    if (const auto held = database->count(); held && *held != setting.keys.count())
+      fail("compaction: entries went missing");
     check_sample(*database, setting, setting.keys.count(), "after the compaction");
     report("compaction beside a writer, duration", seconds, "s");
     report("compaction beside a writer, put p99.9 against idle", busy.p999_us / idle.p999_us, "x");

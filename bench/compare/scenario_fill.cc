@@ -21,8 +21,8 @@ double overhead(int64_t bytes, const Setting& setting) {
 void report_memory(const Database& database, const Memory& before, const Setting& setting, std::string_view when,
                    const Reporter& report) {
   const Memory now = memory_of(database.server().value_or(::getpid()));
-  report(fmt::format("memory an entry, over key and value, {}", when), overhead(now.anonymous - before.anonymous, setting),
-         "B");
+  report(fmt::format("memory an entry, over key and value, {}", when),
+         overhead(now.anonymous - before.anonymous, setting), "B");
   report(fmt::format("mapped files an entry, {}", when),
          static_cast<double>(now.file - before.file) / static_cast<double>(setting.keys.count()), "B");
 }
@@ -60,7 +60,7 @@ void second_life(const Peer& peer, const Setting& setting, const Reporter& repor
   const Clock::time_point begin = Clock::now();
   const auto database = peer.open(setting.open());
   const double seconds = seconds_since(begin);
-  report("open after kill -9", static_cast<double>(setting.keys.count()) / seconds, "entries/s");
+  report("open after kill -9", seconds * 1e3, "ms");
   if (database->server()) before.anonymous = 0;  // a new process: all it has is the data's, but for some megabytes
   check_sample(*database, setting, setting.keys.count(), "after kill -9");
   report_memory(*database, before, setting, "after opening", report);
@@ -70,7 +70,8 @@ void second_life(const Peer& peer, const Setting& setting, const Reporter& repor
 }  // namespace
 
 void check_sample(Database& database, const Setting& setting, uint64_t count, std::string_view when) {
-  if (const auto held = database.count(); held && *held != count) fail("{}: {} entries, expected {}", when, *held, count);
+  if (const auto held = database.count(); held && *held != count)
+    fail("{}: {} entries, expected {}", when, *held, count);
   const auto session = database.session();
   std::mt19937_64 random(3);
   std::string value;
@@ -106,7 +107,8 @@ Outcome run_fill(const Peer& peer, const Setting& setting) {
   Outcome second = run_child([&](const Reporter& report) { second_life(peer, setting, report); });
   second.measures.insert(second.measures.begin(), first.measures.begin(), first.measures.end());
   second.measures.push_back({"disk an entry, compacted",
-                             static_cast<double>(disk_bytes(setting.dir)) / static_cast<double>(setting.keys.count()), "B"});
+                             static_cast<double>(disk_bytes(setting.dir)) / static_cast<double>(setting.keys.count()),
+                             "B"});
   return second;
 }
 

@@ -23,7 +23,7 @@ void check(uint64_t got, uint64_t expected, std::string_view row) {
 
 void measure_hits(Database& database, const Setting& setting, const Reporter& report) {
   auto sessions = sessions_of(database, 1);
-  const uint64_t count = setting.keys.count();
+  const uint64_t count = setting.reading.count();
   const auto expected = [&](uint64_t steps) {
     uint64_t sum = 0;
     for (uint64_t i = 0; i < steps; ++i) sum += digest(setting.values.at(setting.reading.index[i]));
@@ -43,9 +43,8 @@ void measure_hits(Database& database, const Setting& setting, const Reporter& re
   };
   {  // warm-up: what a fresh child meets for the first time, and caches that the peer keeps
     std::string value;
-    timed(sessions, count / 4, setting.seconds_max / 4, [&](unsigned /*thread*/) {
-      return [&](uint64_t i) { get(setting.reading.key(count - 1 - i), value); };
-    });
+    timed(sessions, count / 4, setting.seconds_max / 4,
+          [&](unsigned /*thread*/) { return [&](uint64_t i) { get(setting.reading.key(count - 1 - i), value); }; });
   }
   run("get, hit", get);
   run("get, hit, a new string", [&](std::string_view key, std::string& /*value*/) {
@@ -71,7 +70,7 @@ void measure_multi_get(Database& database, const Setting& setting, const Reporte
     std::vector<std::string_view> keys(group);
     uint64_t bytes = 0;
     const Timed result =
-        timed(sessions, setting.keys.count() / group, setting.seconds_max, [&](unsigned /*thread*/) {
+        timed(sessions, setting.reading.count() / group, setting.seconds_max, [&](unsigned /*thread*/) {
           return [&](uint64_t i) {
             for (uint64_t n = 0; n < group; ++n) keys[n] = setting.reading.key(i * group + n);
             bytes += sessions[0]->multi_get(keys);
@@ -85,6 +84,7 @@ void measure_multi_get(Database& database, const Setting& setting, const Reporte
 // 1000 keys, which fit into the caches: what is left is the cost of the call and of sharing.
 void measure_hot(const Peer& peer, Database& database, const Setting& setting, const Reporter& report) {
   constexpr uint64_t kHot = 1000;
+  if (setting.reading.count() < kHot) return;
   const auto run = [&](std::string_view row, unsigned readers, bool beside_writer) {
     auto sessions = sessions_of(database, readers);
     std::atomic<bool> stop{false};
@@ -100,10 +100,11 @@ void measure_hot(const Peer& peer, Database& database, const Setting& setting, c
     }
     std::vector<uint64_t> bytes(readers * 8);  // 64 bytes apart
     const Timed result = timed(sessions, UINT64_MAX, setting.seconds_max / 3, [&](unsigned thread) {
-      return [&, thread, &session = *sessions[thread], value = std::string(), at = uint64_t{0}](uint64_t /*i*/) mutable {
-        at = at + 619 < kHot ? at + 619 : at + 619 - kHot;  // a prime: all of them in turn, in no order
-        if (session.get(setting.reading.key(at), value)) bytes[thread * 8] += value.size();
-      };
+      return
+          [&, thread, &session = *sessions[thread], value = std::string(), at = uint64_t{0}](uint64_t /*i*/) mutable {
+            at = at + 619 < kHot ? at + 619 : at + 619 - kHot;  // a prime: all of them in turn, in no order
+            if (session.get(setting.reading.key(at), value)) bytes[thread * 8] += value.size();
+          };
     });
     stop = true;
     if (writer.joinable()) writer.join();

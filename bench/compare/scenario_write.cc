@@ -8,7 +8,8 @@ namespace bench {
 namespace {
 
 void check_count(Database& database, uint64_t steps, std::string_view row) {
-  if (const auto held = database.count(); held && *held != steps) fail("{}: {} entries after {} puts", row, *held, steps);
+  if (const auto held = database.count(); held && *held != steps)
+    fail("{}: {} entries after {} puts", row, *held, steps);
 }
 
 // Fresh keys, dealt to the threads in turn.

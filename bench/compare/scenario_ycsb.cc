@@ -6,8 +6,8 @@ namespace bench {
 namespace {
 
 constexpr unsigned kThreads = 2;
-constexpr size_t kSteps = 500'000;      // of each thread, then again from the start
-constexpr uint64_t kInserts = 25'000;   // of one thread in one workload: about 5 % of the steps
+constexpr size_t kSteps = 500'000;     // of each thread, then again from the start
+constexpr uint64_t kInserts = 25'000;  // of one thread in one workload: about 5 % of the steps
 
 struct Streams {
   char workload = 'a';
@@ -21,7 +21,9 @@ void do_step(Session& session, const Step& step, const Setting& setting, uint64_
       if (!session.get(key, value) || value.size() != setting.values.bytes()) fail("key {} is missing", step.index);
       return;
     case Op::kUpdate:
-    case Op::kInsert: session.put(key, setting.values.at(step.index, version)); return;
+    case Op::kInsert:
+      session.put(key, setting.values.at(step.index, version));
+      return;
     case Op::kReadModifyWrite:
       if (!session.get(key, value) || value.size() != setting.values.bytes()) fail("key {} is missing", step.index);
       session.put(key, setting.values.at(step.index, version));
@@ -45,8 +47,7 @@ Outcome run_ycsb(const Peer& peer, const Setting& setting) {
       if (workload == 'e' && !peer.can_scan) continue;
       std::vector<std::vector<Step>> streams;
       for (unsigned t = 0; t < kThreads; ++t) {
-        streams.push_back(
-            ycsb_steps(workload, setting.keys, zipfian, kSteps, t, kThreads, first_insert, kInserts));
+        streams.push_back(ycsb_steps(workload, setting.keys, zipfian, kSteps, t, kThreads, first_insert, kInserts));
       }
       first_insert += uint64_t{kInserts} * kThreads;
       const Timed result = timed(sessions, UINT64_MAX, setting.seconds_max / 2, [&](unsigned thread) {

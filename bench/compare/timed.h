@@ -20,9 +20,9 @@ inline double seconds_since(Clock::time_point begin) {
 }
 
 struct Timed {
-  uint64_t steps = 0;     // of all threads
-  double rate = 0;        // steps a second: the sum of the threads' own
-  double seconds = 0;     // the longest thread's
+  uint64_t steps = 0;  // of all threads
+  double rate = 0;     // steps a second: the sum of the threads' own
+  double seconds = 0;  // the longest thread's
 };
 
 // Each session gets a thread, which calls make(thread) for its step, waits for the others, and then calls step(0), step(1), ...

@@ -13,20 +13,23 @@ namespace bench {
 constexpr size_t kKeyBytes = 16;
 
 // Keys by number, in random order: 16 printable bytes, distinct, made before any clock runs. Numbers from `count()` on
-// are for workloads that insert; key `absent(i)` is never put.
+// are for workloads that insert; key `absent(i)` is never put, and there are at most a million of them.
 class Keys {
  public:
   Keys(uint64_t count, uint64_t spare);
   [[nodiscard]] uint64_t count() const { return count_; }
   [[nodiscard]] uint64_t capacity() const { return count_ + spare_; }
-  [[nodiscard]] std::string_view operator[](uint64_t index) const { return {bytes_.data() + index * kKeyBytes, kKeyBytes}; }
+  [[nodiscard]] std::string_view operator[](uint64_t index) const {
+    return {bytes_.data() + index * kKeyBytes, kKeyBytes};
+  }
   [[nodiscard]] std::string_view absent(uint64_t index) const {
-    return {bytes_.data() + (capacity() + index % count_) * kKeyBytes, kKeyBytes};
+    return {bytes_.data() + (capacity() + index % absent_) * kKeyBytes, kKeyBytes};
   }
 
  private:
   uint64_t count_;
   uint64_t spare_;
+  uint64_t absent_;
   std::vector<char> bytes_;
 };
 
@@ -73,11 +76,14 @@ struct Step {
   Op op = Op::kRead;
   uint8_t length = 0;  // of a scan, 1 to 100
 };
-constexpr std::array<char, 6> kYcsb = {'a', 'b', 'c', 'f', 'd', 'e'};  // the order YCSB runs them in: those that insert last
+constexpr std::array<char, 6> kYcsb = {'a', 'b', 'c',
+                                       'f', 'd', 'e'};  // the order YCSB runs them in: those that insert last
 
-// The keys in another random order, for reading: in the order of insertion an arena would be read from end to end.
+// The keys in another random order, for reading: in the order of insertion an arena would be read from end to end. Of more
+// than ten million keys, so many.
 struct Reading {
   Reading(const Keys& keys, uint64_t seed);
+  [[nodiscard]] uint64_t count() const { return index.size(); }
   [[nodiscard]] std::string_view key(uint64_t i) const { return {bytes.data() + i * kKeyBytes, kKeyBytes}; }
   std::vector<uint32_t> index;  // of the i-th key to read
   std::vector<char> bytes;

@@ -19,7 +19,9 @@ class LevelSession : public Session {
  public:
   LevelSession(leveldb::DB& db, bool sync) : db_(db) { write_.sync = sync; }
 
-  void put(std::string_view key, std::string_view value) override { require(db_.Put(write_, slice(key), slice(value)), "Put"); }
+  void put(std::string_view key, std::string_view value) override {
+    require(db_.Put(write_, slice(key), slice(value)), "Put");
+  }
   bool get(std::string_view key, std::string& value) override {
     const leveldb::Status status = db_.Get({}, slice(key), &value);
     if (!status.IsNotFound()) require(status, "Get");

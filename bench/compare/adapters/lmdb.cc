@@ -85,7 +85,8 @@ class LmdbDatabase : public Database {
   LmdbDatabase(const OpenOptions& options, unsigned flags) {
     require(::mdb_env_create(&env_), "env_create");
     // doc, mdb_env_set_mapsize: as large as the database will ever be; the file is sparse.
-    require(::mdb_env_set_mapsize(env_, (size_t{1} << 30) + options.entries * 4 * (options.value_bytes + 100)), "mapsize");
+    require(::mdb_env_set_mapsize(env_, (size_t{1} << 30) + options.entries * 4 * (options.value_bytes + 100)),
+            "mapsize");
     require(::mdb_env_set_maxreaders(env_, 256), "maxreaders");
     // MDB_NOTLS: a read transaction belongs to its handle, so threads may come and go.
     require(::mdb_env_open(env_, options.dir.c_str(), MDB_NOTLS | flags, 0600), "open");

@@ -40,7 +40,8 @@ class WriteLog : public Log {
   WriteLog(const WriteLog&) = delete;
   WriteLog& operator=(const WriteLog&) = delete;
   void append(std::string_view line) override {
-    if (::write(fd_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) fail("write: {}", std::strerror(errno));
+    if (::write(fd_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+      fail("write: {}", std::strerror(errno));
   }
 
  private:
@@ -140,15 +141,16 @@ std::unique_ptr<Session> RawDatabase::session() { return std::make_unique<RawSes
 
 template <typename LogType>
 Peer peer(std::string name, Survives survives, int rank) {
-  return {.name = std::move(name), .survives = survives, .rank = rank, .raw = true, .open = [](const OpenOptions& options) {
-            std::unique_ptr<Log> log;
-            if constexpr (std::is_constructible_v<LogType, std::filesystem::path>) {
-              log = std::make_unique<LogType>(options.dir / "log");
-            } else {
-              log = std::make_unique<LogType>();
-            }
-            return std::make_unique<RawDatabase>(std::move(log), options.entries);
-          }};
+  return {
+      .name = std::move(name), .survives = survives, .rank = rank, .raw = true, .open = [](const OpenOptions& options) {
+        std::unique_ptr<Log> log;
+        if constexpr (std::is_constructible_v<LogType, std::filesystem::path>) {
+          log = std::make_unique<LogType>(options.dir / "log");
+        } else {
+          log = std::make_unique<LogType>();
+        }
+        return std::make_unique<RawDatabase>(std::move(log), options.entries);
+      }};
 }
 
 const Registration kTable(peer<NoLog>("hash table", Survives::kMemoryOnly, 90));

@@ -23,7 +23,7 @@ namespace {
 // One reply of the protocol, https://redis.io/docs/reference/protocol-spec/. `text` is that of a simple string, an error, a
 // number or a bulk string; of an array it is empty and `elements` counts the replies that follow.
 struct Reply {
-  char kind = 0;         // + - : $ *
+  char kind = 0;  // + - : $ *
   bool null = false;
   int64_t elements = 0;
   std::string_view text{};  // until the next read
@@ -185,7 +185,8 @@ class RedisDatabase : public Database {
       Connection probe(socket_);
       if (probe.connected() && probe.ask({"PING"}).kind == '+') break;
       int status = 0;
-      if (::waitpid(server_, &status, WNOHANG) == server_) fail("Redis: the server ended; see {}/redis.log", options.dir.string());
+      if (::waitpid(server_, &status, WNOHANG) == server_)
+        fail("Redis: the server ended; see {}/redis.log", options.dir.string());
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
@@ -214,7 +215,8 @@ class RedisDatabase : public Database {
       require(reply, '$', "INFO");
       if (reply.text.find("aof_rewrite_in_progress:0") != std::string_view::npos &&
           reply.text.find("aof_rewrite_scheduled:0") != std::string_view::npos) {
-        if (reply.text.find("aof_last_bgrewrite_status:ok") == std::string_view::npos) fail("Redis: the rewrite failed");
+        if (reply.text.find("aof_last_bgrewrite_status:ok") == std::string_view::npos)
+          fail("Redis: the rewrite failed");
         return;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -230,11 +232,25 @@ class RedisDatabase : public Database {
     const std::string fsync(appendfsync);
     const std::string log = (dir / "redis.log").string();
     const std::array<const char*, 20> arguments = {
-        "redis-server", "--port", "0", "--unixsocket", socket_.c_str(),
-        "--dir", dir.c_str(), "--logfile", log.c_str(), "--daemonize", "no",
-        "--appendonly", "yes", "--appendfsync", fsync.c_str(),
-        "--save", "",                          // persistence: the append-only file alone
-        "--auto-aof-rewrite-percentage", "0",  // no rewrite in the middle of a row, which is in Redis's favour
+        "redis-server",
+        "--port",
+        "0",
+        "--unixsocket",
+        socket_.c_str(),
+        "--dir",
+        dir.c_str(),
+        "--logfile",
+        log.c_str(),
+        "--daemonize",
+        "no",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        fsync.c_str(),
+        "--save",
+        "",  // persistence: the append-only file alone
+        "--auto-aof-rewrite-percentage",
+        "0",  // no rewrite in the middle of a row, which is in Redis's favour
         nullptr};
     ::execvp(arguments[0], const_cast<char* const*>(arguments.data()));  // NOLINT: execvp changes nothing
     fail("redis-server: {}", std::strerror(errno));
@@ -246,15 +262,16 @@ class RedisDatabase : public Database {
 };
 
 Peer peer(std::string name, Survives survives, std::string_view appendfsync, unsigned depth, int rank) {
-  return {.name = std::move(name),
-          .survives = survives,
-          .rank = rank,
-          .can_batch = true,
-          .can_multi_get = true,
-          .can_compact = true,
-          .pipelined = depth > 1,
-          .slow_put = depth == 1,
-          .open = [=](const OpenOptions& options) { return std::make_unique<RedisDatabase>(options, appendfsync, depth); }};
+  return {
+      .name = std::move(name),
+      .survives = survives,
+      .rank = rank,
+      .can_batch = true,
+      .can_multi_get = true,
+      .can_compact = true,
+      .pipelined = depth > 1,
+      .slow_put = depth == 1,
+      .open = [=](const OpenOptions& options) { return std::make_unique<RedisDatabase>(options, appendfsync, depth); }};
 }
 
 // persistence: with "no" the system decides when to sync; each command is written before it is answered. "always" syncs
