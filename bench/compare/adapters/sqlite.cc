@@ -51,12 +51,6 @@ class SqliteDatabase : public Database {
     ::sqlite3_reset(count_);
     return found;
   }
-  void compact() override {
-    const std::lock_guard lock(mutex_);
-    run("PRAGMA wal_checkpoint(TRUNCATE)");
-    run("VACUUM");
-    run("PRAGMA wal_checkpoint(TRUNCATE)");
-  }
 
   void put(std::span<const Item> items) {
     const std::lock_guard lock(mutex_);
@@ -145,7 +139,6 @@ Peer peer(Survives survives, std::string_view synchronous) {
           .rank = 40,
           .can_batch = true,
           .can_scan = true,
-          .can_compact = true,
           .slow_put = true,
           .open = [synchronous](const OpenOptions& options) {
             return std::make_unique<SqliteDatabase>(options, synchronous);
