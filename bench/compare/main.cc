@@ -1,6 +1,6 @@
 // Compares kvstore with other stores, at equal durability, turn and turn about.
 //
-//     compare [--rounds N] [--filter REGEX] [--quick] [--full] [--entries N] [--value-bytes N] [--dir DIR] [--out FILE]
+//     compare [--rounds N] [--first-round N] [--filter REGEX] [--quick] [--full] [--entries N] [--value-bytes N] [--dir DIR] [--out FILE]
 //
 // --filter chooses by "scenario/peer". 1M entries with values of 100 bytes unless said; --full also takes 10M in the scenario
 // fill, --quick 100k for a look whether everything works.
@@ -25,6 +25,7 @@ namespace {
 
 struct Arguments {
   unsigned rounds = 5;
+  unsigned first_round = 1;  // a run may be made in parts, each with an order of its own
   std::string filter = ".";
   uint64_t entries = 1'000'000;
   size_t value_bytes = 100;
@@ -44,6 +45,8 @@ Arguments parse(int argc, char** argv) {
     };
     if (name == "--rounds") {
       arguments.rounds = static_cast<unsigned>(std::stoul(value()));
+    } else if (name == "--first-round") {
+      arguments.first_round = static_cast<unsigned>(std::stoul(value()));
     } else if (name == "--filter") {
       arguments.filter = value();
     } else if (name == "--dir") {
@@ -98,7 +101,7 @@ class Run {
   int all() {
     const std::regex filter(arguments_.filter);
     const std::vector<Peer> contestants = peers();
-    for (unsigned round = 0; round < arguments_.rounds; ++round) {
+    for (unsigned round = arguments_.first_round; round < arguments_.first_round + arguments_.rounds; ++round) {
       for (const Scenario& scenario : scenarios()) {
         for (size_t n = 0; n < contestants.size(); ++n) {
           const Peer& peer = contestants[(n + round) % contestants.size()];
@@ -122,7 +125,7 @@ class Run {
         peer,
         {.dir = dir, .keys = keys_, .values = values_, .reading = reading_, .seconds_max = arguments_.seconds_max});
     std::filesystem::remove_all(dir);
-    fmt::print("round {}, {}, {} ({}), {:.1f} s\n", round + 1, scenario.name, peer.name, name_of(peer.survives),
+    fmt::print("round {}, {}, {} ({}), {:.1f} s\n", round, scenario.name, peer.name, name_of(peer.survives),
                seconds_since(begin));
     if (!outcome.error.empty()) {
       ++failures_;
@@ -130,7 +133,7 @@ class Run {
     }
     for (const Measure& measure : outcome.measures) {
       fmt::print("  {:<52} {:>14.1f} {}\n", measure.row, measure.value, measure.unit);
-      const nlohmann::ordered_json line = {{"round", round + 1},       {"scenario", scenario.name},
+      const nlohmann::ordered_json line = {{"round", round},           {"scenario", scenario.name},
                                            {"row", measure.row},       {"survives", name_of(peer.survives)},
                                            {"peer", peer.name},        {"raw", peer.raw},
                                            {"value", measure.value},   {"unit", measure.unit},
