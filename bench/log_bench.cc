@@ -31,7 +31,7 @@ void require(const Status& status, std::string_view step) {
   std::abort();
 }
 
-// A log of its own with the thread that keeps space ahead of it, as a store has.
+// A log of its own with the thread that keeps space ahead of it and syncs after a rotation, as a store has.
 class Log {
  public:
   explicit Log(LogIo io) {
@@ -44,28 +44,24 @@ class Log {
                                                                  .io = io,
                                                                  .segment_bytes = uint64_t{64} << 20,
                                                                  .now_us = [] { return kTime; },
-                                                                 .on_low_room =
-                                                                     [this] {
-                                                                       low_.store(true, std::memory_order_release);
-                                                                       low_.notify_one();
-                                                                     }},
+                                                                 .on_low_room = [this] { wake(kLowRoom); },
+                                                                 .on_rotation = [this] { wake(kRotation); }},
                                                                 {});
     require(opened.status(), "open");
     writer_ = *std::move(opened);
-    extender_ = std::thread([this] {
+    helper_ = std::thread([this] {
       while (true) {
-        low_.wait(false, std::memory_order_acquire);
-        low_.store(false, std::memory_order_relaxed);
-        if (over_.load()) return;
-        writer_->extend();
+        wake_.wait(0);
+        const unsigned reasons = wake_.exchange(0);
+        if ((reasons & kOver) != 0) return;
+        if ((reasons & kLowRoom) != 0) writer_->extend();
+        if ((reasons & kRotation) != 0) require(writer_->sync(), "sync after a rotation");
       }
     });
   }
   ~Log() {
-    over_ = true;
-    low_ = true;
-    low_.notify_one();
-    extender_.join();
+    wake(kOver);
+    helper_.join();
     require(writer_->close(), "close");
     check();
     std::filesystem::remove_all(dir_);
@@ -80,6 +76,12 @@ class Log {
   void sync() { require(writer_->sync(), "sync"); }
 
  private:
+  enum Reason : unsigned { kLowRoom = 1, kRotation = 2, kOver = 4 };
+
+  void wake(Reason reason) {
+    wake_.fetch_or(reason);
+    wake_.notify_one();
+  }
   void check() {
     uint64_t records = 0;
     for (const auto& file : std::filesystem::directory_iterator(dir_)) {
@@ -92,10 +94,9 @@ class Log {
   }
 
   std::filesystem::path dir_;
-  std::atomic<bool> low_{false};
-  std::atomic<bool> over_{false};
+  std::atomic<unsigned> wake_{0};  // of Reason
   std::unique_ptr<LogWriter> writer_;
-  std::thread extender_;
+  std::thread helper_;
   format::Seq seq_ = 0;
 };
 
