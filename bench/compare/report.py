@@ -253,7 +253,7 @@ def conditions(results):
     memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
     rounds = {r for values in results.values.values() for r in values}
     return (f"{datetime.date.today():%-d %B %Y}; {os.cpu_count()} cores ({cpu.group(1) if cpu else platform.machine()}), "
-            f"{int(memory.group(1)) / 2**20:.0f} GiB, Linux {platform.release()}; {len(rounds)} rounds; "
+            f"{int(memory.group(1)) / 2**20:.0f} GiB, Linux {platform.release().split('-')[0]}; {len(rounds)} rounds; "
             f"load average at the end {os.getloadavg()[1]:.1f}.")
 
 
