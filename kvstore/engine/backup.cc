@@ -74,7 +74,8 @@ Result<BackupReport> Engine::backup(std::string dir) {
     if (has_segment) remove_copy(env_, dir, report.seq);
     return std::move(result).with("backup");
   }
-  report.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  report.duration =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   return report;
 }
 

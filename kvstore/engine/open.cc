@@ -13,12 +13,13 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/engine/advice.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/random_seed.h"
 #include "kvstore/engine/recover.h"
 #include "kvstore/engine/replay.h"
-#include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk.h"
+#include "kvstore/wal/file_names.h"
 
 namespace kvstore::engine {
 
@@ -119,8 +120,7 @@ Status Engine::take_lock() {
   if (lock.status().code() != Code::kLocked) return std::move(lock).status().with("take the lock");
   Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
   const std::string who = owner.ok() && owner->has_value() ? describe(**owner) : "another process";
-  return error(Code::kLocked, "{}: in use by {}. try: stop it, or look inside meanwhile with a read-only open", dir_,
-               who)
+  return error(Code::kLocked, "{}: in use by {}. try: stop it, or look inside meanwhile with a read-only open", dir_, who)
       .at(path);
 }
 
@@ -130,8 +130,10 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   Result<wal::LogWalk> walk =
       wal::LogWalk::open(env_, dir_, options_.replay_threads != 0 ? options_.replay_threads : cores);
-  if (!walk.ok()) return std::move(walk).status();
-  if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) return s;
+  if (!walk.ok()) return advise_repair(std::move(walk).status(), dir_);
+  if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) {
+    return advise_repair(std::move(s), dir_);
+  }
   const wal::WalkEnd& end = walk->end();
 
   last_ts_us_ = walk->last_ts_us();  // the snapshot's `created` included
@@ -147,8 +149,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
       previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.kind == wal::WalkEnd::Kind::kClean;
   if (end.kind == wal::WalkEnd::Kind::kTorn) {
     if (options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
-      return error(Code::kCorruption,
-                   "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes",
+      return error(Code::kCorruption, "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes",
                    end.torn.file, end.torn.line, end.torn.offset, end.torn.reason, end.torn.bytes)
           .at(end.torn.file, end.torn.offset);
     }
@@ -171,7 +172,8 @@ Status Engine::replay(wal::LogWriter::Place* place) {
       if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
     }
   }
-  recovery_.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  recovery_.duration =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   for (const CutReport& cut : recovery_.cuts) {
     log_->warn("recovery cut {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,
                cut.reason, cut.kept_as);
@@ -199,19 +201,19 @@ Status Engine::start() {
   } else {
     background_ = std::make_unique<Background>();
     upkeep_ = std::make_unique<Upkeep>();
-    Result<std::unique_ptr<wal::LogWriter>> writer = wal::LogWriter::open(env_,
-                                                                          {.dir = dir_,
-                                                                           .store = owner_.store,
-                                                                           .io = options_.log_io,
-                                                                           .segment_bytes = options_.segment_bytes,
-                                                                           .now_us = [this] { return now_us(); },
-                                                                           .on_low_room =
-                                                                               [this] {
-                                                                                 background_->want_room();
-                                                                                 if (wants_compaction())
-                                                                                   upkeep_->wake();
-                                                                               }},
-                                                                          place);
+    Result<std::unique_ptr<wal::LogWriter>> writer =
+        wal::LogWriter::open(env_,
+                             {.dir = dir_,
+                              .store = owner_.store,
+                              .io = options_.log_io,
+                              .segment_bytes = options_.segment_bytes,
+                              .now_us = [this] { return now_us(); },
+                              .on_low_room =
+                                  [this] {
+                                    background_->want_room();
+                                    if (wants_compaction()) upkeep_->wake();
+                                  }},
+                             place);
     if (!writer.ok()) return std::move(writer).status();
     writer_ = *std::move(writer);
     group_ = std::make_unique<wal::GroupSync>(*writer_);

@@ -237,7 +237,7 @@ void Writer::remove_all() {
 }
 
 Status check_writable(const RepairPlan& plan, const std::string& dir) {
-  if (!plan.opens && plan.base.empty() && plan.entries == 0 && plan.records == 0) {
+  if (!plan.has_anything) {
     return error(Code::kCorruption,
                  "{}: no intact line is left, and an empty store would be no repair. try: restore a backup", dir)
         .at(dir);

@@ -433,6 +433,9 @@ void Salvage::count_entries() {
   }
   std::sort(stale_.begin(), stale_.end(), [](const auto* a, const auto* b) { return a->key() < b->key(); });
   plan_.stale_keys = stale_.size();
+  plan_.has_anything = plan_.opens || !plan_.base.empty() || plan_.records != 0 ||
+                       std::any_of(plan_.damaged_snapshots.begin(), plan_.damaged_snapshots.end(),
+                                   [](const DamagedSnapshot& snapshot) { return snapshot.entries != 0; });
   for (size_t i = 0; i < std::min(stale_.size(), kStaleSampleMax); ++i)
     plan_.stale_sample.emplace_back(stale_[i]->key());
 }

@@ -83,6 +83,7 @@ std::string to_json(const RepairPlan& plan, const RepairReport* report) {
       .number("missing_records", plan.missing_records)
       .number("missing_ranges", plan.missing_ranges)
       .raw("missing", missing)
+      .boolean("has_anything", plan.has_anything)
       .number("last_seq", plan.last_seq)
       .number("entries", plan.entries)
       .boolean("is_prefix", plan.is_prefix)
@@ -151,10 +152,13 @@ void print_dropped(const RepairPlan& plan, Stdio& io) {
 
 // What the new store is, said as plainly as a person at night needs it.
 void print_result(const RepairPlan& plan, Stdio& io) {
+  if (!plan.has_anything) return;
   io.out.line(
       fmt::format("result     {}, last sequence number {}", count_of(plan.entries, "entry", "entries"), plan.last_seq));
   if (plan.missing_records == 0) {
-    io.out.line("           nothing is missing: this is the state after the last record");
+    io.out.line(plan.rejected_lines == 0
+                    ? "           nothing is missing: this is the state after the last record"
+                    : "           no record up to there is missing; what dropped lines said behind it is lost");
     return;
   }
   io.out.line(plan.is_prefix ? "           this is a state that the store once had; the records after it are lost"
@@ -199,8 +203,9 @@ void print_written(const Args& args, const RepairReport& report, Stdio& io) {
     io.out.line(fmt::format("           keys that may be stale: {}", escape_message(report.stale_as)));
   const std::string dir = without_slash(args.dir);
   io.out.line(fmt::format("{} is as it was. To put the new store in its place:", escape_message(dir)));
-  io.out.line(fmt::format("  mv {} {}", shell_quote(dir), shell_quote(dir + ".damaged")));
-  io.out.line(fmt::format("  mv {} {}", shell_quote(report.dir), shell_quote(dir)));
+  // Escaped: a name with a control character in it makes a command to read, and none to run.
+  io.out.line(escape_message(fmt::format("  mv {} {}", shell_quote(dir), shell_quote(dir + ".damaged"))));
+  io.out.line(escape_message(fmt::format("  mv {} {}", shell_quote(report.dir), shell_quote(dir))));
 }
 
 // ---- doing it ------------------------------------------------------------------------------------
@@ -211,10 +216,13 @@ Outcome plan(const Args& args, const kvstore::RepairOptions& options, ProgressLi
   if (!plan.ok()) return plan.status();
   if (args.format == Format::kJson) {
     io.out.json_line(to_json(*plan, nullptr));
-    return Exit::kOk;
+  } else {
+    print_plan(args, *plan, io);
   }
-  print_plan(args, *plan, io);
-  if (!plan->opens) io.out.line(fmt::format("nothing was written. To do it: kvctl repair {}", shell_quote(args.dir)));
+  if (!plan->has_anything)
+    return {Exit::kCorruption, fmt::format("{}: no intact line is left", args.dir), "restore a backup"};
+  if (!plan->opens && args.format == Format::kText)
+    io.out.line(fmt::format("nothing was written. To do it: kvctl repair {}", shell_quote(args.dir)));
   return Exit::kOk;
 }
 
@@ -226,7 +234,12 @@ Outcome repair(const Args& args, Stdio& io) {
   const std::string target = args.to.value_or(without_slash(args.dir) + ".repaired");
   const Result<RepairReport> report = kvstore::repair(args.dir, target, options);
   progress.clear();
-  if (!report.ok()) return report.status();
+  if (!report.ok()) {
+    Outcome outcome = report.status();
+    if (outcome.exit == Exit::kUsage)
+      outcome.advice = fmt::format("kvctl repair {} --to ANOTHER_DIR", shell_quote(args.dir));
+    return outcome;
+  }
   const bool is_written = !report->dir.empty();
   if (args.format == Format::kJson) {
     io.out.json_line(to_json(report->plan, is_written ? &*report : nullptr));
