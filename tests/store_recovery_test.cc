@@ -303,6 +303,25 @@ TEST_F(RecoveryTest, AClosingLineThatIsMissingWhereRecordsFollowIsDamage) {
   EXPECT_NE(text.find("the closing line is missing"), std::string::npos) << text;
 }
 
+// A closing line that was damaged passed for a torn tail where the segment behind it was the last: opening cut it, and
+// lost all records of that segment. (Found by the replay fuzzer.)
+TEST_F(RecoveryTest, AClosingLineThatIsDamagedIsNoTornTail) {
+  make_segments();
+  fs::remove(dir() / "LOCK");  // so that nothing else vouches
+  const fs::path& file = files_[files_.size() - 2];
+  std::string text = bytes_of(file);
+  text[text.rfind("\"last_seq\"") + 3] ^= 1;
+  write_bytes(file, text);
+  const std::string last = bytes_of(files_.back());
+  expect_refusal("Corruption: db/" + file.filename().string() + ":");
+  EXPECT_NE(refusal().find("the closing line should stand here, since " + files_.back().filename().string() + " follows"),
+            std::string::npos)
+      << refusal();
+  // Not even where the last segment is not what it should be.
+  write_bytes(files_.back(), last.substr(0, 20));
+  expect_refusal("Corruption: db/" + file.filename().string() + ":");
+}
+
 TEST_F(RecoveryTest, ADirectoryThatIsAFileIsRefused) {
   write_bytes(dir(), "a file");
   const Result<Store> store = Store::open(dir());
