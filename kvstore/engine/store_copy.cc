@@ -30,6 +30,9 @@ Status claim_directory(env::Env& env, const std::string& dir) {
 
 Status write_segment(env::Env& env, const std::string& dir, const std::string& uuid, format::Seq last_seq,
                      int64_t created_us) {
+  if (last_seq >= format::kIntegerMax) {
+    return {Code::kNoSpace, "there is no sequence number left for the segment behind the state. try: kvctl export"};
+  }
   Result<std::unique_ptr<wal::LogWriter>> log = wal::LogWriter::open(env,
                                                                      {.dir = dir,
                                                                       .store = uuid,

@@ -44,6 +44,12 @@ constexpr size_t line_bytes_max(size_t body_bytes) {
   return format::kStampBytesMax + body_bytes + format::kSealBytes + 1;
 }
 
+// The segment behind the last record must have a name, so one number stays unused and no more segments begin then. At a million commits a second they
+// last for 285 years; a file that somebody has written by hand may claim any.
+constexpr Seq kLastSeq = format::kIntegerMax - 1;
+
+Status out_of_numbers() { return {Code::kNoSpace, "there is no sequence number left. try: export the store into a new one"}; }
+
 }  // namespace
 
 Body Body::of(std::string_view text) noexcept {
@@ -170,6 +176,7 @@ Status LogWriter::close() {
 Status LogWriter::make_room(size_t body_bytes) {
   if (is_broken()) return broken();
   if (closed_) return {Code::kClosed, "the store is closed"};
+  if (last_seq() >= kLastSeq) return out_of_numbers();
   ActiveSegment& segment = *active_;  // only the commit lock, which we have, replaces it
   const size_t line = line_bytes_max(body_bytes);
   const uint64_t needed_end = segment.tail + line + kClosingLineBytesMax;
@@ -271,6 +278,7 @@ Status LogWriter::begin_segment() {
   if (is_broken()) return broken();
   if (closed_) return {Code::kClosed, "the store is closed"};
   if (active_->first_seq == last_seq() + 1) return {};
+  if (last_seq() >= kLastSeq) return out_of_numbers();
   return rotate(line_bytes_max(0));
 }
 
