@@ -27,7 +27,7 @@ namespace {
 constexpr int64_t kTime = 1'763'800'000'000'000;
 
 std::string record_line(Seq seq, const Op& op, Seq synced) {
-  return format::encode_line({.seq = seq, .ts_us = kTime + static_cast<int64_t>(seq), .synced = synced},
+  return format::encode_line({.seq = seq, .ts_us = kTime + static_cast<int64_t>(seq % 1'000'000), .synced = synced},
                              std::array{op});
 }
 

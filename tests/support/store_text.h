@@ -13,7 +13,7 @@ namespace kvstore::testing {
 inline constexpr std::string_view kStoreUuid = "6f1d2c3a-0b4e-4d5f-8a69-7b8c9d0e1f20";
 inline constexpr std::string_view kOtherUuid = "00000000-0000-4000-8000-000000000000";
 
-// Lines, newline included. `ts` is 1'763'800'000'000'000 plus seq.
+// Lines, newline included. `ts` is some microsecond of 2025 that grows with seq.
 std::string header_line(format::Seq first_seq, std::string_view store = kStoreUuid);
 std::string put_line(format::Seq seq, std::string_view key, std::string_view value, format::Seq synced = 0);
 std::string del_line(format::Seq seq, std::string_view key, format::Seq synced = 0);
