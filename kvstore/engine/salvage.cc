@@ -30,15 +30,6 @@ std::string without_advice(std::string_view sentence) {
   return std::string(sentence.substr(0, sentence.rfind(". try: ")));
 }
 
-// Bad sectors end a repair: which bytes to go without is for a tool that knows the disk.
-Status of_reading(Status failure) {
-  if (failure.code() != Code::kIoError) return failure;
-  return {Code::kIoError,
-          fmt::format("{}. try: copy the directory with a tool that steps over unreadable blocks, as ddrescue "
-                      "does for a disk, and repair the copy",
-                      failure.message())};
-}
-
 struct Header {
   std::string store{};  // empty: the first line is no intact header
   Seq number = 0;
@@ -50,7 +41,7 @@ Result<Header> header_of(env::Env& env, const std::string& path) {
   if (!file.ok()) return std::move(file).status();
   std::string bytes(kLookBytes, '\0');
   Result<size_t> got = (*file)->read_at(0, bytes);
-  if (!got.ok()) return of_reading(std::move(got).status());
+  if (!got.ok()) return std::move(got).status();
   std::string_view text = std::string_view(bytes).substr(0, *got);
   text.remove_prefix(std::min(text.find_first_not_of('\n'), text.size()));
   std::vector<format::Op> ops;
@@ -120,7 +111,7 @@ Status Salvage::try_opening() {
     if (walk->end().kind == wal::WalkEnd::Kind::kTorn) torn_.emplace(walk->end().torn.file, walk->end().torn.offset);
     return {};
   }
-  if (refusal.code() != Code::kCorruption) return of_reading(std::move(refusal));
+  if (refusal.code() != Code::kCorruption) return refusal;
   plan_.refusal = without_advice(refusal.message());
   return {};
 }
@@ -176,7 +167,7 @@ Status Salvage::choose_base() {
       sources_.erase(sources_.begin(), snapshot + 1);
       break;
     }
-    if (refusal.code() != Code::kCorruption) return of_reading(std::move(refusal));
+    if (refusal.code() != Code::kCorruption) return refusal;
     table_ = std::make_unique<table::Table>(random_seed());
     snapshot->damaged = plan_.damaged_snapshots.size();
     plan_.damaged_snapshots.push_back(
@@ -291,7 +282,7 @@ Status Salvage::visit_file(const Source& source, const Visitor& visitor,
   Place place{.is_foreign = source.is_foreign};
   for (;;) {
     Result<const wal::Chunk*> read = pipeline.next();
-    if (!read.ok()) return of_reading(std::move(read).status());
+    if (!read.ok()) return std::move(read).status();
     if (*read == nullptr) return {};
     const wal::Chunk& chunk = **read;
     const std::string_view bytes = chunk.bytes.view();

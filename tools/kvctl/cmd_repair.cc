@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
@@ -208,12 +209,19 @@ void print_written(const Args& args, const RepairReport& report, Stdio& io) {
   io.out.line(escape_message(fmt::format("  mv {} {}", shell_quote(report.dir), shell_quote(dir))));
 }
 
+// Bad sectors end a repair: which bytes to go without is for a tool that knows the disk.
+Outcome refusal(const kvstore::Status& status) {
+  if (status.sys_errno() != EIO) return status;
+  return Outcome(status).advise(
+      "copy the directory with a tool that steps over unreadable blocks (ddrescue), and repair the copy");
+}
+
 // ---- doing it ------------------------------------------------------------------------------------
 
 Outcome plan(const Args& args, const kvstore::RepairOptions& options, ProgressLine& progress, Stdio& io) {
   const Result<RepairPlan> plan = kvstore::plan_repair(args.dir, options);
   progress.clear();
-  if (!plan.ok()) return plan.status();
+  if (!plan.ok()) return refusal(plan.status());
   if (args.format == Format::kJson) {
     io.out.json_line(to_json(*plan, nullptr));
   } else {
@@ -235,7 +243,7 @@ Outcome repair(const Args& args, Stdio& io) {
   const Result<RepairReport> report = kvstore::repair(args.dir, target, options);
   progress.clear();
   if (!report.ok()) {
-    Outcome outcome = report.status();
+    Outcome outcome = refusal(report.status());
     if (outcome.exit == Exit::kUsage)
       outcome.advice = fmt::format("kvctl repair {} --to ANOTHER_DIR", shell_quote(args.dir));
     return outcome;
