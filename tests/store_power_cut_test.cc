@@ -109,7 +109,7 @@ class Plug {
 
  private:
   void check(CrashEnv& env, Ledger& ledger, const std::string& moment, const CrashChoice& choice, bool power_cut, bool again) {
-    const uint64_t promised = ledger.promised(power_cut);
+    const uint64_t promised = ledger.promised(power_cut || again);  // the second crash is a power cut in any case
     std::string story;
     std::unique_ptr<env::MemEnv> left = env.crash_clone(choice, &story);
     const auto where = [&] {

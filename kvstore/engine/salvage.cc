@@ -108,7 +108,7 @@ Status Salvage::try_opening() {
   }
   if (refusal.ok()) {
     plan_.opens = true;
-    if (walk->end().kind == wal::WalkEnd::Kind::kTorn) torn_.emplace(walk->end().torn.file, walk->end().torn.offset);
+    cuts_ = walk->end().cuts;
     return {};
   }
   if (refusal.code() != Code::kCorruption) return refusal;
@@ -128,6 +128,7 @@ Status Salvage::identify(const wal::StoreFiles& files) {
   for (const wal::Segment& file : plan_.opens ? files.live_segments() : files.segments) {
     sources_.push_back({.path = wal::join_path(dir_, file.name), .number = file.first_seq});
   }
+  if (files.has_next) sources_.push_back({.path = wal::join_path(dir_, wal::kNextSegmentName), .is_next = true});
   std::map<std::string, size_t> votes;
   std::vector<Header> headers;
   if (!owner_.store.empty()) votes[uuid_ = owner_.store] = 1;
@@ -146,7 +147,7 @@ Status Salvage::identify(const wal::StoreFiles& files) {
   }
   if (owner_.store == uuid_ || uuid_.empty()) promised_ = owner_.closed_seq;
   for (const Source& source : sources_) {
-    if (!source.is_foreign) promised_ = std::max(promised_, source.is_snapshot ? source.number : source.number - 1);
+    if (!source.is_foreign && !source.is_next) promised_ = std::max(promised_, source.is_snapshot ? source.number : source.number - 1);
   }
   return {};
 }
@@ -206,7 +207,8 @@ Status Salvage::load_base(const Source& snapshot) {
 
 // Of a store that opens: what an opening cuts.
 bool Salvage::is_behind_tear(const Source& source, uint64_t at) const {
-  return torn_.has_value() && source.path == torn_->first && at >= torn_->second;
+  return std::any_of(cuts_.begin(), cuts_.end(),
+                     [&](const CutReport& cut) { return source.path == cut.file && at >= cut.offset; });
 }
 
 // True for a record or an entry to be used. False with a reason for a line to be rejected, without one for a line that
@@ -240,6 +242,7 @@ Result<bool> Salvage::use(const Source& source, const wal::Chunk& chunk, const w
     case LineKind::kSnapshotHeader: {
       const format::Line decoded = format::decode(text, ops, scratch);
       const bool is_snapshot = line.kind == LineKind::kSnapshotHeader;
+      if (uuid_.empty()) uuid_ = is_snapshot ? decoded.snapshot.store : decoded.header.store;
       place.is_foreign = (is_snapshot ? decoded.snapshot.store : decoded.header.store) != uuid_;
       if (place.is_foreign || is_snapshot != source.is_snapshot) *reason = "the header of another file";
       if (reason->empty())

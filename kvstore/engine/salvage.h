@@ -65,6 +65,7 @@ class Salvage {
     std::string path{};
     format::Seq number = 0;  // a segment's first record, a snapshot's last
     bool is_snapshot = false;
+    bool is_next = false;     // wal-next.jsonl, whose header promises nothing
     bool is_foreign = false;  // of another store
     size_t damaged = kNone;   // a snapshot's place in plan_.damaged_snapshots
   };
@@ -102,7 +103,7 @@ class Salvage {
   std::string uuid_;  // the store's; empty: no header is left
   wal::Owner owner_;
   std::vector<Source> sources_;  // snapshots, then segments, in the order of their names; later what is read of them
-  std::optional<std::pair<std::string, uint64_t>> torn_;  // a store that opens: file and byte where it is cut
+  std::vector<CutReport> cuts_;     // a store that opens: what the opening cuts
   SeqRanges seen_;                                        // numbers of intact records, the pass at hand
   format::Seq promised_ = 0;                              // the highest voucher
   format::Seq last_missing_ = 0;

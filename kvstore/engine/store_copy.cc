@@ -39,7 +39,8 @@ Status write_segment(env::Env& env, const std::string& dir, const std::string& u
                                                                       .io = LogIo::kWrite,
                                                                       .segment_bytes = Options().segment_bytes,
                                                                       .now_us = [=] { return created_us; },
-                                                                      .on_low_room = [] {}},
+                                                                      .on_low_room = [] {},
+                            .on_rotation = [] {}},
                                                                      {.last_seq = last_seq});
   if (!log.ok()) return std::move(log).status();
   return (*log)->close();

@@ -79,6 +79,11 @@ bool is_whole_snapshot(const std::vector<OwnedLine>& lines, const std::string& b
          end.whole == base::crc32c(bytes.substr(0, lines.back().begin));
 }
 
+// Of the next segment, which has none in its name, 0: it comes last among names, too.
+std::optional<Seq> segment_number(const std::string& name) {
+  return name == wal::kNextSegmentName ? std::optional<Seq>(0) : wal::parse_segment_name(name);
+}
+
 }  // namespace
 
 std::string header_line(Seq first_seq, std::string_view store) {
@@ -131,7 +136,7 @@ State salvaged(const Files& files) {
   std::set<Seq> seen;
   for (const bool want_snapshots : {true, false}) {
     for (const auto& [name, bytes] : files) {
-      std::optional<Seq> number = want_snapshots ? wal::parse_snapshot_name(name) : wal::parse_segment_name(name);
+      std::optional<Seq> number = want_snapshots ? wal::parse_snapshot_name(name) : segment_number(name);
       if (!number.has_value() || (want_snapshots && *number <= base)) continue;
       kept.push_back(decoded(bytes));
       if (kept.back().empty()) continue;
@@ -160,7 +165,7 @@ State replayed(const Files& files, Seq last_seq) {
     expected = *number + 1;
   }
   for (const auto& [name, bytes] : files) {
-    if (!wal::parse_segment_name(name).has_value()) continue;
+    if (!segment_number(name).has_value()) continue;
     for (const OwnedLine& owned : decoded(bytes)) {
       if (owned.line.kind != LineKind::kRecord || owned.line.stamp.seq != expected || expected > last_seq) continue;
       apply(state, owned.ops, expected++);
