@@ -193,6 +193,12 @@ TEST_F(RepairTest, AMissingSegmentIsAHole) {
   EXPECT_EQ(repaired(), "2 records, missing 2-3, last 4, no prefix, stale a | a=1@1 d=4@4");
 }
 
+TEST_F(RepairTest, TheNextSegmentIsReadToo) {
+  put_files({{kWal1, header_line(1) + damaged(put_line(1, "a", "1")) + put_line(2, "b", "2", 1)},
+             {"wal-next.jsonl", header_line(3) + put_line(3, "c", "3")}});
+  EXPECT_EQ(repaired(), "2 records, drop wal:2, missing 1-1, last 3, no prefix | b=2@2 c=3@3");
+}
+
 TEST_F(RepairTest, AMissingFirstSegmentIsAHoleToo) {
   put_files({{kWal4, header_line(4) + put_line(4, "d", "4")}});
   EXPECT_EQ(repaired(), "1 records, missing 1-3, last 4, no prefix | d=4@4");
