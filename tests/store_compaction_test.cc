@@ -176,6 +176,26 @@ TEST_F(CompactionTest, KeepsWholeIntervalsOfHistoryAsFarAsTheyFit) {
   EXPECT_EQ(files(), (Names{"snapshot-00000000000000000004.jsonl", "wal-00000000000000000005.jsonl"}));
 }
 
+// verify() took the gap for a compaction that was at work, and began again, and again, without end.
+TEST_F(CompactionTest, ASegmentMissingFromTheHistoryIsReportedAndHarmsNothing) {
+  open({.segment_bytes = 4096, .keep_history_bytes = 1'000'000});
+  for (int i = 0; i < 60; ++i) put("k" + std::to_string(i), std::string(200, 'v'));
+  compact();
+  const auto before = contents_of(*store_);
+  close();
+  expects_damage_ = true;
+  const Names names = files();  // the snapshot, then the segments
+  ASSERT_GE(names.size(), 5U);
+  fs::remove(dir() / names[2]);
+  Result<VerifyReport> report = verify(dir());
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  ASSERT_FALSE(report->findings.empty());
+  EXPECT_NE(report->findings[0].message.find("the next one, " + names[3] + ", begins with"), std::string::npos)
+      << report->findings[0].message;
+  open({.create_if_missing = false});
+  EXPECT_EQ(contents_of(*store_), before);
+}
+
 TEST_F(CompactionTest, KeepsHistoryByAge) {
   open(clocked({.keep_history_for = std::chrono::seconds(100)}));
   put("a", "1");

@@ -101,7 +101,35 @@ TEST_F(RecoveryTest, AClosingLineVouchesForTheRecordsBeforeIt) {
 TEST_F(RecoveryTest, AMissingLogIsNoticedByLock) {
   make_segments();
   for (const fs::path& file : files_) fs::remove(file);
-  expect_refusal("Corruption: db: no log file is left, but LOCK says that 60 records");
+  const std::string text = refusal();
+  EXPECT_TRUE(text.starts_with("Corruption: db: no log file is left, but LOCK says that this is store ")) << text;
+  EXPECT_NE(text.find(", and that 60 records were on disk"), std::string::npos) << text;
+}
+
+// LOCK got the store's uuid before there was a segment, so it could not tell a store whose only segment was deleted
+// from one that had died at birth: a crashed store opened as an empty one.
+TEST_F(RecoveryTest, AMissingLogIsNoticedByLockAlsoWhenTheStoreWasNeverClosed) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  crash_copy();
+  fs::remove(files_.at(0));
+  expect_refusal("Corruption: db: no log file is left, but LOCK says that this is store ");
+}
+
+// A damaged closing line in front of the newest segment counted as torn, since nothing in its own file promised a record
+// there: it was cut, new records went where it stood, and the next opening found two segments with the same numbers.
+TEST_F(RecoveryTest, ADamagedClosingLineIsNoTornTailWhenTheNextSegmentHasPromisedRecords) {
+  make_segments();
+  open({.durability = Durability::kSync, .segment_bytes = 4096});
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(store_->put("later" + std::to_string(i), "v").ok());
+  crash_copy();
+  fs::remove(dir() / "LOCK");
+  const fs::path& file = files_[files_.size() - 2];
+  std::string text = bytes_of(file);
+  text[text.rfind("\"next\"") + 10] ^= 1;
+  write_bytes(file, text);
+  expect_refusal("Corruption: db/" + file.filename().string() + ":");
+  EXPECT_EQ(bytes_of(file), text);
 }
 
 TEST_F(RecoveryTest, AnEmptiedSegmentIsNoticedWhereverItStands) {

@@ -168,7 +168,6 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     recovery_.synced_seq = walk->last_seq();
     if (owner_.store.empty()) {  // a new store, or LOCK was lost
       owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
-      if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
     }
   }
   recovery_.duration =
@@ -216,6 +215,10 @@ Status Engine::start() {
                              place);
     if (!writer.ok()) return std::move(writer).status();
     writer_ = *std::move(writer);
+    // Only now: a LOCK with a uuid says that there is a log.
+    if (previous_owner_.store.empty()) {
+      if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
+    }
     group_ = std::make_unique<wal::GroupSync>(*writer_);
     count_history();
     const auto on_error = [this](const Status& error) {

@@ -76,6 +76,20 @@ Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
 
 namespace {
 
+// Overwrites a range with filler, for good. Among what is cut there may be whole lines, behind the torn one. The blocks
+// that it gives back may come to this very log again, and after a power cut show what they held before: then such a line
+// might stand exactly where its number is due again, in a history in which it never was.
+Status blank_out(env::Env& env, const CutReport& cut) {
+  Result<std::unique_ptr<env::File>> file = env.open(cut.file, env::OpenMode::kReadWrite);
+  if (!file.ok()) return std::move(file).status();
+  const std::string filler(std::min<uint64_t>(cut.bytes, kCopyBytes), '\n');
+  for (uint64_t done = 0; done < cut.bytes; done += filler.size()) {
+    const std::string_view part = std::string_view(filler).substr(0, cut.bytes - done);
+    if (Status s = (*file)->write_at(cut.offset + done, part); !s.ok()) return s;
+  }
+  return (*file)->sync();
+}
+
 // The order is that of a rotation (wal/log_rotation.cc): records, then the next segment, its name, the closing line.
 Status sync_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::Unsettled& previous, bool close) {
   Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, previous.segment), env::OpenMode::kReadWrite);
@@ -94,6 +108,9 @@ Status sync_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::
 
 Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end) {
   const auto settle = [&]() -> Result<Settled> {
+    for (const CutReport& cut : end.cuts) {
+      if (Status s = blank_out(env, cut); !s.ok()) return s;
+    }
     if (end.unsettled.has_value()) {
       if (Status s = sync_previous(env, dir, *end.unsettled, false); !s.ok()) return s;
     }

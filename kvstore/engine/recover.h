@@ -23,8 +23,8 @@ struct Settled {
   uint64_t length = 0;    // of that segment
 };
 
-// Completes a rotation that was under way, trims the active segment to its last record (filler and torn rest
-// go), completes its last newline, gives it its number, syncs files and directory. A stray next segment stays, until
+// Completes a rotation that was under way, blanks out what is cut, trims the active segment to its last record (filler
+// and torn rest go), completes its last newline, gives it its number, syncs files and directory. A stray next segment stays, until
 // wal::LogWriter is opened.
 Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end);
 

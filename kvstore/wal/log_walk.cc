@@ -1,5 +1,7 @@
 #include "kvstore/wal/log_walk.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -52,11 +54,12 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
           .at(dir);
     }
     if (no_lock) return error(Code::kNotAStore, "{}: no store here: it has no log file", dir).at(dir);
-    if (owner.closed_seq == 0) return {};
+    if (owner.store.empty()) return {};  // it died before its first segment had a name
     return error(Code::kCorruption,
-                 "{}: no log file is left, but LOCK says that {} records were on disk when the store was closed. "
-                 "try: restore the wal-*.jsonl files from a copy",
-                 dir, owner.closed_seq)
+                 "{}: no log file is left, but LOCK says that this is store {}{}. try: restore the wal-*.jsonl files from a copy; "
+                 "or, to begin anew, remove LOCK too",
+                 dir, owner.store,
+                 owner.closed_seq == 0 ? "" : fmt::format(", and that {} records were on disk when it was closed", owner.closed_seq))
         .at(dir);
   }
   if (segments.empty() || (start == Start::kState && segments.front().first_seq != covered + 1)) {

@@ -26,11 +26,14 @@ Status LogWalk::Impl::damage(Code code, uint64_t at, std::string_view what) {
   return damage_at(file.get(), path, at, code, what);
 }
 
-// Whether a newer snapshot than the one this walk knows covers what it is about to read.
+// Whether a compaction may have removed what this walk is about to read: a newer snapshot covers it, or, within what was
+// covered from the beginning, the oldest segment has gone meanwhile. (Removing begins with the oldest. A listing
+// that has not changed tells of damage, and who began again because of it would do so for ever.)
 Result<bool> LogWalk::Impl::was_compacted() {
   Result<StoreFiles> files = list_store_files(env, dir);
   if (!files.ok()) return std::move(files).status();
-  return files->base_seq() >= expected;
+  if (expected > covered || files->base_seq() > covered) return files->base_seq() >= expected;
+  return files->segments.empty() || files->segments.front().first_seq > segments.front().first_seq;
 }
 
 Status LogWalk::Impl::compacted() {
@@ -312,10 +315,12 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
 
   Result<Seq> promised = highest_voucher_behind(offset);
   if (!promised.ok()) return std::move(promised).status();
+  // No rotation was under way, so all of a segment with another one behind it was on disk, its closing line included.
+  const bool vouched = *promised >= expected || !is_last();
   const bool is_record = line.kind == LineKind::kRecord;
   const bool is_end = line.kind == LineKind::kSegmentEnd;
   // A whole line of another file, where nothing was promised: what the disk held before these blocks became ours.
-  const bool is_stale = *promised < expected &&
+  const bool is_stale = !vouched &&
                         (line.kind == LineKind::kEntry || line.kind == LineKind::kSnapshotHeader ||
                          line.kind == LineKind::kSnapshotEnd || line.kind == LineKind::kSegmentHeader || line.kind == LineKind::kOwner);
   const format::LineFacts facts{
@@ -325,7 +330,7 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
       .well_formed = is_record || is_end || is_stale || line.kind == LineKind::kUnknownOp,
       .known_op = line.kind != LineKind::kUnknownOp,
       .next_seq = false,  // else accept() had taken it
-      .vouched = *promised >= expected,
+      .vouched = vouched,
   };
   std::string cause = explain(text, decoded);
   if (is_record) cause = fmt::format("record {} stands where record {} belongs", line.stamp.seq, expected);
@@ -337,9 +342,11 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
     case format::Verdict::kAccept:  // not reached: next_seq is false
     case format::Verdict::kCorrupt:
       return damage(Code::kCorruption, at,
-                    fmt::format("{}; {}; records up to {} were promised to be on disk. "
-                                "try: kvctl verify {}, then restore this file from a copy",
-                                cause, format::why(facts), *promised, dir));
+                    fmt::format("{}; {}; {}. try: kvctl verify {}, then restore this file from a copy", cause, format::why(facts),
+                                is_last() ? fmt::format("records up to {} were promised to be on disk", *promised)
+                                          : fmt::format("all of this file was on disk before anything was promised in {}",
+                                                        segments[index + 1].name),
+                                dir));
     case format::Verdict::kCut:
       break;
   }
