@@ -4,6 +4,7 @@
 #include "kvstore/batch.h"
 #include "kvstore/inspect.h"
 #include "kvstore/options.h"
+#include "kvstore/repair.h"
 #include "kvstore/snapshot.h"
 #include "kvstore/stats.h"
 #include "kvstore/status.h"

@@ -18,6 +18,7 @@ extern const Command kInfo;
 extern const Command kLog;
 extern const Command kLs;
 extern const Command kPut;
+extern const Command kRepair;
 extern const Command kStats;
 extern const Command kVerify;
 extern const Command kVersion;
