@@ -97,7 +97,7 @@ class Reader {
   const char* number(std::string_view text) {
     const char* const end = text.data() + text.size();
     const auto converts_to = [&](auto& value) { return std::from_chars(text.data(), end, value).ec == std::errc(); };
-    if (text.find_first_of(".eE") == std::string_view::npos) {
+    if (std::none_of(text.begin(), text.end(), [](char c) { return c == '.' || c == 'e' || c == 'E'; })) {
       uint64_t positive = 0;
       int64_t negative = 0;
       if (text[0] != '-' && converts_to(positive)) return events_.number_unsigned(positive), nullptr;

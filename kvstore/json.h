@@ -148,7 +148,9 @@ class DocumentBuilder final : public JsonEvents {
   void end() override { --depth_; }
   void name(std::string_view name) override {
     auto& members = *around_[depth_ - 1]->get_ptr<PooledJson::object_t*>();
-    const auto place = members.lower_bound(name);
+    // Most texts have their members in order, since nlohmann/json writes them so.
+    const bool is_last = members.empty() || std::string_view(members.rbegin()->first) < name;
+    const auto place = is_last ? members.end() : members.lower_bound(name);
     if (place != members.end() && place->first == name) {
       place_ = &place->second;  // once more: the last one counts
     } else {
@@ -156,18 +158,20 @@ class DocumentBuilder final : public JsonEvents {
     }
     is_placed_ = true;
   }
-  void string(std::string_view value) override { place() = PooledJson(PooledJson::string_t(value)); }
-  void number_signed(int64_t value) override { place() = PooledJson(value); }
-  void number_unsigned(uint64_t value) override { place() = PooledJson(value); }
-  void number(double value) override { place() = PooledJson(value); }
-  void boolean(bool value) override { place() = PooledJson(value); }
-  void null() override { place() = PooledJson(nullptr); }
+  void string(std::string_view value) override { put(PooledJson::string_t(value)); }
+  void number_signed(int64_t value) override { put(value); }
+  void number_unsigned(uint64_t value) override { put(value); }
+  void number(double value) override { put(value); }
+  void boolean(bool value) override { put(value); }
+  void null() override { put(nullptr); }
 
  private:
-  void begin(PooledJson::value_t kind) {
+  void begin(PooledJson::value_t kind) { around_[depth_++] = &put(kind); }
+  template <typename Value>
+  PooledJson& put(Value&& value) {
     PooledJson& here = place();
-    here = PooledJson(kind);
-    around_[depth_++] = &here;
+    if (here.is_null()) return *std::construct_at(&here, std::forward<Value>(value));  // null has nothing to destroy
+    return here = PooledJson(std::forward<Value>(value));
   }
   // Where the next value goes.
   PooledJson& place() {

@@ -99,34 +99,36 @@ void JsonWriter::append_text(std::string_view utf8) {
   out.append('"');
 }
 
-JsonWriter& JsonWriter::text(std::string_view utf8) noexcept {
+// `tail` stands behind the closing quote: a name's colon.
+JsonWriter& JsonWriter::quoted(std::string_view utf8, std::string_view tail) noexcept {
+  bool is_utf8 = true;
   if (utf8.size() <= kChunkBytes) {
-    bool is_utf8 = true;
-    value(2 + format::kEscapeBytesMax * utf8.size() + format::kEscapeSlack, [&](char* out) {
+    value(3 + format::kEscapeBytesMax * utf8.size() + format::kEscapeSlack, [&](char* out) {
       *out = '"';
       const format::Escaped escaped = format::escape(out + 1, utf8);
       is_utf8 = !escaped.non_ascii || format::is_utf8(utf8);
       *escaped.end = '"';
-      return escaped.end + 1;
+      return std::copy(tail.begin(), tail.end(), escaped.end + 1);
     });
-    if (!is_utf8) fail({Code::kInvalidArgument, "a string is not valid UTF-8"});
-    return *this;
+  } else {
+    is_utf8 = format::is_utf8(utf8);
+    value(1, [](char* out) { return *out++ = '"', out; });
+    if (failed()) return *this;
+    try {
+      append_text(utf8);
+      PoolAccess::buffer_of(text_).append(tail);
+    } catch (const std::bad_alloc&) {
+      status_ = out_of_memory();
+    }
   }
-  if (!format::is_utf8(utf8)) fail({Code::kInvalidArgument, "a string is not valid UTF-8"});
-  value(1, [](char* out) { return *out++ = '"', out; });
-  if (failed()) return *this;
-  try {
-    append_text(utf8);
-  } catch (const std::bad_alloc&) {
-    status_ = out_of_memory();
-  }
+  if (!is_utf8) fail({Code::kInvalidArgument, "a string is not valid UTF-8"});
   return *this;
 }
 
+JsonWriter& JsonWriter::text(std::string_view utf8) noexcept { return quoted(utf8, {}); }
+
 JsonWriter& JsonWriter::member(std::string_view name) noexcept {
-  text(name);
-  needs_comma_ = false;
-  value(1, [](char* out) { return *out++ = ':', out; });
+  quoted(name, ":");
   needs_comma_ = false;
   return *this;
 }

@@ -72,6 +72,7 @@ class JsonWriter {
   JsonWriter& number_unsigned(uint64_t value) noexcept;
   template <typename Append>
   JsonWriter& value(size_t bytes_max, Append&& append) noexcept;
+  JsonWriter& quoted(std::string_view utf8, std::string_view tail) noexcept;
   void append_text(std::string_view utf8);
 
   PooledText text_;
