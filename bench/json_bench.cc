@@ -178,6 +178,22 @@ void fill_sixteen(Json& out) {
   }
 }
 
+PooledText written_with() {
+  JsonWriter out(pools());
+  out.begin_object().member("active").boolean(true).member("born").number(1815).member("city").text("London");
+  out.member("email").text("ada.lovelace@example.com").member("id").number(12345);
+  out.member("name").text("Ada Lovelace, Countess of Lovelace").member("score").number(0.75).end_object();
+  return *out.take();
+}
+
+std::string written_without() {
+  return json{{"active", true},   {"born", 1815},
+              {"city", "London"}, {"email", "ada.lovelace@example.com"},
+              {"id", 12345},      {"name", "Ada Lovelace, Countess of Lovelace"},
+              {"score", 0.75}}
+      .dump();
+}
+
 void origin_table(Bench& bench) {
   bench.title("with leased memory <- without");
 
@@ -226,6 +242,12 @@ void origin_table(Bench& bench) {
   };
   bench.compare("field", 50, field_with, field_without);
 
+  // Values of a program to JSON text, what a log or an answer is made of: without a document in between, and with one.
+  require(written_with().view() == written_without(), "write");
+  const auto write_with = [] { use(written_with()); };
+  const auto write_without = [] { use(written_without()); };
+  bench.compare("write values as JSON", 100, write_with, write_without);
+
   // What a handler of requests does: parse, look, change, answer.
   const auto round_with = [] {
     Result<Document> document = unmarshal(kUser, pools());
@@ -243,6 +265,8 @@ void origin_table(Bench& bench) {
   bench.compare_by_two("map, 16 fields", 100, map_with, map_without);
   bench.compare_by_two("marshal", 100, marshal_with, marshal_without);
   bench.compare_by_two("unmarshal", 50, unmarshal_with, unmarshal_without);
+  bench.compare_by_two("field", 50, field_with, field_without);
+  bench.compare_by_two("write values as JSON", 100, write_with, write_without);
   bench.compare_by_two("unmarshal, edit, marshal", 40, round_with, round_without);
 }
 
@@ -250,8 +274,8 @@ void origin_table(Bench& bench) {
 
 std::string document_of(size_t bytes) {
   json out = json::parse(kUser);
-  for (int i = 0; out["items"].dump().size() < bytes; ++i) {
-    out["items"].push_back({{"n", i}, {"text", "an item of some length"}, {"price", i * 0.25}});
+  for (size_t i = 0; i * 55 < bytes; ++i) {  // so many bytes has an item
+    out["items"].push_back({{"n", i}, {"text", "an item of some length"}, {"price", static_cast<double>(i) * 0.25}});
   }
   return out.dump();
 }

@@ -55,13 +55,12 @@ bool has_heap_pieces() noexcept { return heap_pieces.load(std::memory_order_rela
 DocumentMemory::DocumentMemory(const Pools& pools) noexcept {
   try {
     arena_ = PoolAccess::of(pools)->documents.lease().detach();
-    pools_ = PoolAccess::of(pools);
   } catch (const std::bad_alloc&) {  // stays empty
   }
 }
 
 DocumentMemory::~DocumentMemory() {
-  if (arena_ != nullptr) const base::ArenaPool::Lease back(pools_->documents, *arena_);
+  if (arena_ != nullptr) const base::ArenaPool::Lease back(*arena_);
 }
 
 void* DocumentMemory::allocate(size_t bytes) noexcept {

@@ -76,9 +76,10 @@ class DocumentMemory {
  public:
   DocumentMemory() = default;
   explicit DocumentMemory(const Pools& pools) noexcept;  // empty when memory has run out
-  DocumentMemory(DocumentMemory&& other) noexcept { swap(other); }
+  DocumentMemory(DocumentMemory&& other) noexcept : arena_(std::exchange(other.arena_, nullptr)) {}
   DocumentMemory& operator=(DocumentMemory&& other) noexcept {
-    DocumentMemory(std::move(other)).swap(*this);
+    DocumentMemory taken(std::move(other));
+    std::swap(arena_, taken.arena_);
     return *this;
   }
   ~DocumentMemory();
@@ -86,11 +87,6 @@ class DocumentMemory {
 
  private:
   friend class MemoryScope;
-  void swap(DocumentMemory& other) noexcept {
-    pools_.swap(other.pools_);
-    std::swap(arena_, other.arena_);
-  }
-  std::shared_ptr<base::Pools> pools_;
   base::BumpArena* arena_ = nullptr;
 };
 
@@ -148,14 +144,9 @@ class DocumentBuilder final : public JsonEvents {
   void end() override { --depth_; }
   void name(std::string_view name) override {
     auto& members = *around_[depth_ - 1]->get_ptr<PooledJson::object_t*>();
-    // Most texts have their members in order, since nlohmann/json writes them so.
-    const bool is_last = members.empty() || std::string_view(members.rbegin()->first) < name;
-    const auto place = is_last ? members.end() : members.lower_bound(name);
-    if (place != members.end() && place->first == name) {
-      place_ = &place->second;  // once more: the last one counts
-    } else {
-      place_ = &members.emplace_hint(place, PooledJson::string_t(name), nullptr)->second;
-    }
+    // Most texts have their members in order, since nlohmann/json writes them so. When the name comes once more, its first
+    // place is found, and takes the last value.
+    place_ = &members.emplace_hint(members.end(), PooledJson::string_t(name), nullptr)->second;
     is_placed_ = true;
   }
   void string(std::string_view value) override { put(PooledJson::string_t(value)); }
@@ -333,7 +324,7 @@ std::optional<std::string> path_string(std::string_view text, std::string_view p
 // document. kInvalidArgument: no document can hold it (a number beyond every double); kOutOfMemory. Holds the value in place
 // while it parses, as Store::read() does.
 inline Result<std::optional<Document>> get_json(const Store& store, std::string_view key) noexcept {
-  const Pools pools = store.pools();
+  const Pools& pools = store.pools();
   std::optional<Result<Document>> parsed;
   store.read_json(key, [&](std::string_view text) { parsed.emplace(unmarshal(text, pools)); });
   if (!parsed.has_value()) return std::optional<Document>();

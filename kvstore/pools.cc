@@ -15,8 +15,7 @@ size_t Pools::release_idle() noexcept { return pools_->release_idle(); }
 void Pools::age() noexcept { pools_->age(); }
 
 PooledText::~PooledText() {
-  if (buffer_ == nullptr) return;
-  const base::BufferPool::Lease back(is_slice_ ? pools_->slices : pools_->buffers, *buffer_);
+  if (buffer_ != nullptr) const base::BufferPool::Lease back(*buffer_);
 }
 
 std::string_view PooledText::view() const noexcept { return buffer_ != nullptr ? buffer_->view() : std::string_view(); }

@@ -28,8 +28,8 @@ struct Pools;
 
 namespace kvstore::inline v1 {
 
-// A handle, to be copied freely: the pools live until the last handle and the last lease are gone, a store's pools too.
-// Thread-safe. Every store has pools of its own: Store::pools().
+// A handle, to be copied freely: the pools live until the last one is gone. Leases may outlive them. Thread-safe. Every store
+// has pools of its own: Store::pools().
 class Pools {
  public:
   struct Options {
@@ -48,19 +48,18 @@ class Pools {
   void age() noexcept;
 
  private:
-  friend class Store;
   friend class base::PoolAccess;
-  explicit Pools(std::shared_ptr<base::Pools> pools) noexcept : pools_(std::move(pools)) {}
   std::shared_ptr<base::Pools> pools_;
 };
 
-// Text in leased memory, given back on destruction. Move-only; may end on any thread, and after the store. Not for keeping.
+// Text in leased memory, given back on destruction. Move-only; may end on any thread, and after the pools. Not for keeping.
 class PooledText {
  public:
   PooledText() = default;  // empty
-  PooledText(PooledText&& other) noexcept { swap(other); }
+  PooledText(PooledText&& other) noexcept : buffer_(std::exchange(other.buffer_, nullptr)) {}
   PooledText& operator=(PooledText&& other) noexcept {
-    PooledText(std::move(other)).swap(*this);
+    PooledText taken(std::move(other));
+    std::swap(buffer_, taken.buffer_);
     return *this;
   }
   ~PooledText();
@@ -69,15 +68,8 @@ class PooledText {
 
  private:
   friend class base::PoolAccess;
-  void swap(PooledText& other) noexcept {
-    pools_.swap(other.pools_);
-    std::swap(buffer_, other.buffer_);
-    std::swap(is_slice_, other.is_slice_);
-  }
-
-  std::shared_ptr<base::Pools> pools_;
+  explicit PooledText(base::Buffer* buffer) noexcept : buffer_(buffer) {}
   base::Buffer* buffer_ = nullptr;
-  bool is_slice_ = false;
 };
 
 }  // namespace kvstore::inline v1

@@ -72,8 +72,8 @@ Result<CompactionReport> Store::compact() { return engine_->compact(); }
 void Store::cancel_compaction() noexcept { engine_->cancel_compaction(); }
 Result<BackupReport> Store::backup(const std::filesystem::path& dir) { return engine_->backup(dir.string()); }
 
-Pools Store::pools() const noexcept { return Pools(engine_->pools()); }
-size_t Store::release_idle_memory() noexcept { return engine_->pools()->release_idle(); }
+const Pools& Store::pools() const noexcept { return engine_->pools(); }
+size_t Store::release_idle_memory() noexcept { return engine_->release_idle_memory(); }
 Stats Store::stats() const { return engine_->stats(); }
 const RecoveryReport& Store::recovery() const noexcept { return engine_->recovery(); }
 uint64_t Store::last_seq() const noexcept { return engine_->last_seq(); }

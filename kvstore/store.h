@@ -169,8 +169,8 @@ class Store {
   // writes; not beside a compaction, which it waits for. On failure what was written is removed again.
   Result<BackupReport> backup(const std::filesystem::path& dir);
 
-  // The memory that the store reuses, to lease from: see pools.h. It lives as long as the handle or a lease does.
-  [[nodiscard]] Pools pools() const noexcept;
+  // The memory that the store reuses, to lease from: see pools.h. The reference lives as long as the store; a copy, longer.
+  [[nodiscard]] const Pools& pools() const noexcept;
   // Frees all of it that is idle, and returns how many bytes that was. What has been idle for a minute or two goes by itself
   // (not in a read_only store, which has no thread of its own).
   size_t release_idle_memory() noexcept;

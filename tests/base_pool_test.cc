@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <string>
@@ -108,14 +109,21 @@ TEST(BufferPool, ALeaseMayEndOnAnotherThread) {
   EXPECT_EQ(pool.stats().retained_bytes, kKiB);
 }
 
-TEST(BufferPoolDeathTest, APoolMustOutliveItsLeases) {
-  EXPECT_DEATH(
-      {
-        BufferPool::Lease lease;
-        BufferPool pool({});
-        lease = pool.lease();
-      },
-      "kvstore: assertion failed: .*items_.empty");
+TEST(BufferPool, LeasesMayOutliveTheirPool) {
+  BufferPool::Lease first, second, giant;
+  {
+    BufferPool pool({.wipe = true});
+    { const auto idle = pool.lease(), another = pool.lease(); }
+    first = pool.lease();
+    second = pool.lease();
+    giant = pool.lease(2 << 20);
+    first->append("still mine");
+  }
+  EXPECT_EQ(first->view(), "still mine");
+  giant = BufferPool::Lease();
+  second = BufferPool::Lease();
+  first->append(std::string(10 * kKiB, 'x'));
+  EXPECT_EQ(first->size(), 10 * kKiB + 10);
 }
 
 TEST(BufferPool, WithoutMemoryItStaysWhole) {
@@ -457,6 +465,30 @@ TEST(BufferPoolThreads, EveryBufferHasOneHolderAndEveryLeaseIsCounted) { stress(
 TEST(BufferPoolThreads, UnderTightLimitsToo) { stress({.giant_bytes = 16 * kKiB, .retained_bytes_max = 20 * kKiB}); }
 
 TEST(BufferPoolThreads, WipingToo) { stress({.giant_bytes = 64 * kKiB, .wipe = true}); }
+
+// Pools end while other threads give leases back, at any step of either.
+TEST(BufferPoolThreads, APoolMayEndWhileLeasesComeBack) {
+  std::mt19937_64 random(testing::seed());
+  for (int round = 0; round < 200; ++round) {
+    auto pool = std::make_unique<BufferPool>(BufferPool::Options{.wipe = round % 2 == 0});
+    std::atomic<int> ready{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.emplace_back([&ready, pause = random() % 200, first = pool->lease(), second = pool->lease()]() mutable {
+        first->append("x");
+        ++ready;
+        while (ready < 4) std::this_thread::yield();
+        for (uint64_t i = 0; i < pause; ++i) asm volatile("");
+        first = BufferPool::Lease();
+        second = BufferPool::Lease();
+      });
+    }
+    ++ready;
+    while (ready < 4) std::this_thread::yield();
+    pool.reset();
+    for (std::thread& thread : threads) thread.join();
+  }
+}
 
 TEST(BufferPoolThreads, ManyThreadsNeedFewBuffers) {
   // Two at a time each, so that what found no slot is found again in the lists.

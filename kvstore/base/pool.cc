@@ -36,6 +36,10 @@
 // but giants, leased or idle; it changes only under the lock (a buffer made, grown, freed), and a return keeps its buffer
 // only while it is at most the limit. Take the idle buffers at some moment, and of those the one that was made or
 // grew last: when it came back after that, all the others were counted already, and the sum was within the limit.
+//
+// How leases may outlive the pool. The pool and every live buffer count as users of the Impl, and whoever leaves last deletes
+// it. When the pool ends, each slot is closed: emptied and filled with a mark in one exchange, so a return either put its
+// buffer there before, where it is found, or finds the slot taken and goes on to the lock; there it is told to free its buffer.
 namespace kvstore::base {
 namespace {
 
@@ -87,6 +91,7 @@ struct alignas(kCacheLineBytes) Item : Ware {
   Uses uses{};                // since the last report
   size_t known_capacity = 0;  // as the pool counts it; written under its lock
   size_t index = 0;           // in items_
+  void* home = nullptr;       // the Impl of its pool
   Item* next_idle = nullptr;  // in an idle list
 
   void count_hit() noexcept {
@@ -143,6 +148,14 @@ struct Pool<Ware>::Impl {
     }
   };
 
+  // No item: the mark of a closed slot.
+  static Item* closed() noexcept { return reinterpret_cast<Item*>(kCacheLineBytes); }
+  void close() noexcept;
+  // Without lock_. Nothing of this may be touched afterwards.
+  void leave() noexcept {
+    if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
   // Multiplying by 2^64 / golden ratio spreads addresses that are far apart and alike in their low bits.
   Slot& slot_of_this_thread() noexcept {
     const uint64_t hash = reinterpret_cast<uintptr_t>(this_thread()) * uint64_t{0x9E3779B97F4A7C15};
@@ -155,7 +168,7 @@ struct Pool<Ware>::Impl {
     return item.uses_until_report != 0 && item.capacity() == item.known_capacity && item.capacity() <= giant_bytes_ &&
            counted_bytes_.load(std::memory_order_relaxed) <= retained_bytes_max_;
   }
-  // Every other return: reports and counts. Returns false when it freed the buffer.
+  // Every other return: reports and counts. Returns false when it freed the buffer; then leave() is to follow.
   bool settle(Item& item) noexcept;
 
   // The way around the slots. `too_small` comes from the slot and is null when that was empty.
@@ -169,6 +182,7 @@ struct Pool<Ware>::Impl {
     return counted_bytes_.load(std::memory_order_relaxed) + counted(capacity) <= retained_bytes_max_;
   }
   void make_room_for(size_t capacity) noexcept;
+  void free_idle(Item& item) noexcept;  // needs: the pool has not ended
   [[nodiscard]] Item* pop_idle(size_t size_hint) noexcept;
   [[nodiscard]] static Item* pop(IdleLists& lists, size_t size_class, size_t size_hint) noexcept;
   void learn(Item& item) noexcept;
@@ -188,6 +202,8 @@ struct Pool<Ware>::Impl {
   std::array<Slot, kSlotCount> slots_;
 
   alignas(kCacheLineBytes) mutable SpinParkLock lock_;
+  bool is_closed_ = false;
+  std::atomic<size_t> users_{1};              // the pool, and every live buffer
   std::vector<std::unique_ptr<Item>> items_;  // every live buffer, leased or idle
   IdleLists young_{};                         // what came back, or was found in a slot, since the last age()
   IdleLists old_{};                           // ... before it
@@ -206,25 +222,32 @@ typename Pool<Ware>::Lease Pool<Ware>::lease(size_t size_hint) {
   if (slot->owner.load(std::memory_order_relaxed) != this_thread()) slot = &impl_->claim_slot();
   Item<Ware>* const waiting = slot->item.exchange(nullptr, std::memory_order_acquire);
   if (waiting == nullptr || waiting->capacity() < size_hint) {
-    return Lease(*this, impl_->find_or_make(waiting, size_hint));
+    return Lease(impl_->find_or_make(waiting, size_hint));
   }
   waiting->count_hit();
-  return Lease(*this, *waiting);
+  return Lease(*waiting);
 }
 
 template <typename Ware>
 void Pool<Ware>::give_back(Ware& ware) noexcept {
   auto& item = static_cast<Item<Ware>&>(ware);
+  Impl& impl = *static_cast<Impl*>(item.home);
   item.count_use();
-  if (!impl_->is_routine(item) && !impl_->settle(item)) return;
+  if (!impl.is_routine(item) && !impl.settle(item)) return impl.leave();
 
-  if (impl_->wipe_) item.wipe();
+  if (impl.wipe_) item.wipe();
   item.clear();
   item.forbid_access();
   item.idle.store(true, std::memory_order_relaxed);
-  if (impl_->slot_of_this_thread().put_if_empty(item)) return;
-  const std::lock_guard guard(impl_->lock_);
-  impl_->push_idle(item);
+  // Once the slot has it, another thread may take it, or the pool end: nothing is touched after that.
+  if (impl.slot_of_this_thread().put_if_empty(item)) return;
+  std::unique_ptr<Item<Ware>> freed;
+  {
+    const std::lock_guard guard(impl.lock_);
+    if (!impl.is_closed_) return impl.push_idle(item);
+    freed = impl.take_out(item);
+  }
+  impl.leave();
 }
 
 // The first slot from here on that has no name yet. Where none is near, another thread's: it may have ended, and if it
@@ -263,11 +286,13 @@ Item<Ware>& Pool<Ware>::Impl::find_or_make(Item* too_small, size_t size_hint) {
   }
   auto made = std::make_unique<Item>(capacity, wipe_ ? Buffer::OnFree::kWipe : Buffer::OnFree::kLeave);
   made->known_capacity = made->capacity();
+  made->home = this;
 
   const std::lock_guard guard(lock_);
   made->index = items_.size();
   items_.push_back(std::move(made));
   Item& item = *items_.back();
+  users_.fetch_add(1, std::memory_order_relaxed);
   counted_bytes_.fetch_add(counted(item.known_capacity), std::memory_order_relaxed);
   ++misses_;
   return item;
@@ -366,9 +391,15 @@ void Pool<Ware>::Impl::make_room_for(size_t capacity) noexcept {
   while (!has_room_for(capacity)) {
     Item* const item = pop_idle(0);
     if (item == nullptr) return;  // all are out: one of them will be dropped on return
-    take_out(*item).reset();
+    free_idle(*item);
     ++dropped_;
   }
+}
+
+template <typename Ware>
+void Pool<Ware>::Impl::free_idle(Item& item) noexcept {
+  take_out(item).reset();
+  users_.fetch_sub(1, std::memory_order_relaxed);  // never the last: the pool is still there
 }
 
 template <typename Ware>
@@ -395,12 +426,22 @@ std::unique_ptr<Item<Ware>> Pool<Ware>::Impl::take_out(Item& item) noexcept {
 // ---- Looking after the whole ----------------------------------------------------------------------
 
 template <typename Ware>
-Pool<Ware>::Pool(Options options) : impl_(std::make_unique<Impl>(options)) {}
+Pool<Ware>::Pool(Options options) : impl_(new Impl(options)) {}
 
 template <typename Ware>
 Pool<Ware>::~Pool() {
-  release_idle();
-  KV_ASSERT(impl_->items_.empty());  // otherwise a lease is still out
+  impl_->close();
+  impl_->leave();
+}
+
+template <typename Ware>
+void Pool<Ware>::Impl::close() noexcept {
+  const std::lock_guard guard(lock_);
+  is_closed_ = true;
+  for (Slot& slot : slots_) {
+    if (Item* const item = slot.item.exchange(closed(), std::memory_order_acquire)) push_idle(*item);
+  }
+  while (Item* const item = pop_idle(0)) free_idle(*item);
 }
 
 template <typename Ware>
@@ -410,7 +451,7 @@ size_t Pool<Ware>::release_idle() noexcept {
   size_t bytes = 0;
   while (Item<Ware>* const item = impl_->pop_idle(0)) {
     bytes += item->capacity();
-    impl_->take_out(*item).reset();
+    impl_->free_idle(*item);
   }
   return bytes;
 }
@@ -420,7 +461,7 @@ void Pool<Ware>::age() noexcept {
   const std::lock_guard guard(impl_->lock_);
   for (size_t i = 0; i < kClassCount; ++i) {
     while (Item<Ware>* const item = Impl::pop(impl_->old_, i, 0)) {
-      impl_->take_out(*item).reset();
+      impl_->free_idle(*item);
       ++impl_->dropped_;
     }
   }

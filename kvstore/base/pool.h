@@ -10,7 +10,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <utility>
 
 #include "kvstore/base/buffer.h"
@@ -32,17 +31,18 @@ class Pool {
   using Options = PoolOptions;
 
   // Owns one while it is out. Empty when default-constructed or moved from.
-  // May be returned from another thread than it was leased by. Needs: the pool outlives it.
+  // May be returned from another thread than it was leased by, and after the pool's end: then what it held is freed.
   class Lease {
    public:
     Lease() = default;
-    Lease(Lease&& other) noexcept : pool_(other.pool_), ware_(std::exchange(other.ware_, nullptr)) {}
+    Lease(Lease&& other) noexcept : ware_(std::exchange(other.ware_, nullptr)) {}
     Lease& operator=(Lease&& other) noexcept {
-      Lease(std::move(other)).swap(*this);
+      Lease taken(std::move(other));
+      std::swap(ware_, taken.ware_);
       return *this;
     }
     ~Lease() {
-      if (ware_ != nullptr) pool_->give_back(*ware_);
+      if (ware_ != nullptr) give_back(*ware_);
     }
 
     explicit operator bool() const noexcept { return ware_ != nullptr; }
@@ -52,20 +52,14 @@ class Pool {
 
     // For owners that cannot show these types: what is detached comes back by way of a lease made of it again.
     [[nodiscard]] Ware* detach() noexcept { return std::exchange(ware_, nullptr); }
-    Lease(Pool& pool, Ware& detached) noexcept : pool_(&pool), ware_(&detached) {}
+    explicit Lease(Ware& detached) noexcept : ware_(&detached) {}
 
    private:
-    void swap(Lease& other) noexcept {
-      std::swap(pool_, other.pool_);
-      std::swap(ware_, other.ware_);
-    }
-
-    Pool* pool_ = nullptr;
     Ware* ware_ = nullptr;
   };
 
   explicit Pool(Options options);
-  ~Pool();  // needs: every lease is back
+  ~Pool();  // leases that are out stay good
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -81,10 +75,10 @@ class Pool {
   [[nodiscard]] PoolStats stats() const noexcept;
 
  private:
-  void give_back(Ware& ware) noexcept;
+  static void give_back(Ware& ware) noexcept;
 
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  Impl* const impl_;  // lives on until the last lease is back
 };
 
 using BufferPool = Pool<Buffer>;

@@ -14,19 +14,10 @@ class PoolAccess {
   [[nodiscard]] static Buffer& buffer_of(PooledText& text) noexcept { return *text.buffer_; }
   // Throw std::bad_alloc.
   [[nodiscard]] static PooledText slice(const kvstore::Pools& pools, size_t size_hint = 0) {
-    return make(pools, pools.pools_->slices.lease(size_hint).detach(), true);
+    return PooledText(pools.pools_->slices.lease(size_hint).detach());
   }
   [[nodiscard]] static PooledText buffer(const kvstore::Pools& pools, size_t size_hint = 0) {
-    return make(pools, pools.pools_->buffers.lease(size_hint).detach(), false);
-  }
-
- private:
-  static PooledText make(const kvstore::Pools& pools, Buffer* buffer, bool is_slice) noexcept {
-    PooledText text;
-    text.pools_ = pools.pools_;
-    text.buffer_ = buffer;
-    text.is_slice_ = is_slice;
-    return text;
+    return PooledText(pools.pools_->buffers.lease(size_hint).detach());
   }
 };
 

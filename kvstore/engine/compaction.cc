@@ -300,7 +300,7 @@ std::chrono::milliseconds Engine::keep_up() {
   clear_away();
   if (const auto now = std::chrono::steady_clock::now(); now - pools_aged_ >= kPoolAge) {
     pools_aged_ = now;
-    pools_->age();
+    pools_.age();
   }
   return kPause;
 }

@@ -24,7 +24,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kvstore/base/pools.h"
+#include "kvstore/base/pool_access.h"
 #include "kvstore/base/latency.h"
 #include "kvstore/base/spin_park_lock.h"
 #include "kvstore/engine/background.h"
@@ -85,7 +85,8 @@ class Engine {
   Result<BackupReport> backup(std::string dir);
 
   [[nodiscard]] Stats stats() const;  // stats.cc
-  [[nodiscard]] const std::shared_ptr<base::Pools>& pools() const noexcept { return pools_; }
+  [[nodiscard]] const Pools& pools() const noexcept { return pools_; }
+  size_t release_idle_memory() noexcept { return pools_.release_idle(); }
   [[nodiscard]] const RecoveryReport& recovery() const noexcept { return recovery_; }
   [[nodiscard]] Seq last_seq() const noexcept { return table_.published(); }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
@@ -181,7 +182,7 @@ class Engine {
   wal::Owner previous_owner_;                // what it said before
 
   table::Table table_;
-  const std::shared_ptr<base::Pools> pools_;  // shared with leases that may outlive the store
+  Pools pools_;
 
   struct Durations {
     base::LatencyHistogram commit_process, commit_sync, lock_wait;

@@ -88,7 +88,7 @@ Status Engine::patch(std::string_view key, std::string_view merge_patch, const W
       return error(Code::kInvalidArgument, "patch: no JSON text: {}", format::describe(merge_patch, *wrong));
     }
     const std::string_view normal = format::json_on_one_line(merge_patch, scratch);
-    const base::BufferPool::Lease merged = pools_->slices.lease();
+    const base::BufferPool::Lease merged = base::PoolAccess::of(pools_)->slices.lease();
     const Change merge = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
       if (current != nullptr && !current->is_json()) {
         return Status(Code::kInvalidArgument, "the value is no JSON document");
