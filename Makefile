@@ -8,9 +8,8 @@ JOBS ?= $(shell nproc)
 WERROR ?= OFF
 # Options of single targets, given as `make crash SEED=91`.
 SEED ?=
-RUNS ?=
 MINUTES ?=
-SECONDS_EACH ?= 30
+SECONDS_EACH ?=
 BENCH_ARGS ?=
 FILTER ?= .
 
@@ -66,11 +65,12 @@ tsan: | build/ ## all tests under the thread sanitizer
 	@$$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan --parallel $(JOBS) --tests-regex '$(FILTER)'
 
 .PHONY: crash
-crash: | build/ ## crash the store at random points and check every promise; SEED=n replays one, RUNS=n sets how many
+crash: | build/ ## crash stores, for real and on simulated disks, and damage their files, SECONDS_EACH=60; SEED=n replays one
 	$(call ensure)
 	$(call configure,release)
-	$(call build,release,crash_runner)
-	@build/release/tests/crash_runner $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
+	$(call build,release,crash_explorer rot_explorer crash_runner)
+	@cd build/release/tests && for program in crash_explorer rot_explorer crash_runner; do echo "== $$program"; \
+	  ./$$program --seconds $(or $(SECONDS_EACH),60) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
 .PHONY: soak
 soak: | build/ ## overwrite the same keys for MINUTES=n, or 100M times: disk and memory must stay bounded
@@ -86,7 +86,7 @@ fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to b
 	$(call build,fuzz,$(basename $(notdir $(wildcard tests/fuzz/*_fuzz.cc))))
 	@cd build/fuzz && for program in tests/*_fuzz; do [ -x $$program ] || continue; \
 	  name=$${program##*/}; name=$${name%_fuzz}; echo "== $$name"; mkdir -p corpus/$$name; \
-	  $$program -max_total_time=$(SECONDS_EACH) -print_final_stats=1 corpus/$$name \
+	  $$program -max_total_time=$(or $(SECONDS_EACH),30) -print_final_stats=1 corpus/$$name \
 	    $(CURDIR)/tests/fuzz/corpus/$$name || exit 1; done
 
 .PHONY: tidy

@@ -44,14 +44,14 @@ struct LogCursor::Impl {
   LogRecord record;
   std::optional<CutReport> torn;
 
-  // Line numbers are counted along the way: `counted` bytes of `counted_file` hold `newlines` newlines.
-  std::string counted_file;
+  // Line numbers are counted along the way: `counted` bytes of the segment hold `newlines` newlines.
+  format::Seq counted_segment = 0;
   uint64_t counted = 0;
   uint64_t newlines = 0;
 
-  uint64_t number_of(const wal::Chunk& chunk, const wal::LineRef& line, std::string_view path) {
-    if (path != counted_file) {
-      counted_file = path;
+  uint64_t number_of(const wal::Chunk& chunk, const wal::LineRef& line, format::Seq segment) {
+    if (segment != counted_segment) {
+      counted_segment = segment;
       counted = newlines = 0;
     }
     // Everything before the chunk was in an earlier chunk, or is filler between two readings of a growing file.
@@ -83,7 +83,7 @@ Result<const LogRecord*> LogCursor::next() {
     c.next_line = 0;
     c.torn.reset();
     if (!c.records.has_value()) {
-      if (c.walk.end().kind == wal::WalkEnd::Kind::kTorn) c.torn = c.walk.end().torn;
+      if (!c.walk.end().cuts.empty()) c.torn = c.walk.end().cuts.front();
       return static_cast<const LogRecord*>(nullptr);
     }
   }
@@ -109,7 +109,7 @@ Result<const LogRecord*> LogCursor::next() {
   }
   record.line = chunk.text(ref);
   record.file = c.records->path;
-  record.line_number = c.number_of(chunk, ref, c.records->path);
+  record.line_number = c.number_of(chunk, ref, c.records->first_seq);
   record.offset = chunk.offset_of(ref);
   return &record;
 }

@@ -172,7 +172,7 @@ TEST(LogWalk, LooksTwiceBeforeItCallsALineBadBesideAWriter) {
     ASSERT_TRUE(records.ok()) << records.status().message();
     if (!records->has_value()) break;
   }
-  EXPECT_EQ(walk->end().kind, wal::WalkEnd::Kind::kClean) << walk->end().torn.reason;
+  for (const CutReport& cut : walk->end().cuts) ADD_FAILURE() << cut.reason;
   EXPECT_EQ(walk->last_seq(), 3U);
 }
 
@@ -192,7 +192,8 @@ class Log : public ::testing::Test {
                               .io = io,
                               .segment_bytes = segment_bytes,
                               .now_us = [] { return int64_t{1}; },
-                              .on_low_room = [this] { ++low_room; }},
+                              .on_low_room = [this] { ++low_room; },
+                              .on_rotation = [] {}},
                              {});
     EXPECT_TRUE(writer.ok());
     return *std::move(writer);
@@ -224,7 +225,7 @@ TEST_F(Log, AWalkFollowsAGrowingLogAcrossRotations) {
       if (!records->has_value()) break;
       seen += (*records)->lines.size();
     }
-    ASSERT_EQ(walk->end().kind, wal::WalkEnd::Kind::kClean);
+    ASSERT_TRUE(walk->end().cuts.empty()) << walk->end().cuts.front().reason;
     ASSERT_EQ(walk->last_seq(), writer->last_seq());
   }
   EXPECT_EQ(seen, 350U);
@@ -280,8 +281,8 @@ TEST_F(Log, ARotationUndoneLeavesTheCountersAsTheyWere) {
   const auto first = *disk.open("db/wal-00000000000000000001.jsonl", env::OpenMode::kRead);
   Status refused;
   for (int i = 0; i < 100; ++i) {
-    // Making room writes to this file only to seal it.
-    env.fail({.op = EnvOp::kWrite, .sys_errno = ENOSPC, .path_part = "wal-00000000000000000001.jsonl"});
+    // Making room writes to this file only to begin it.
+    env.fail({.op = EnvOp::kWrite, .sys_errno = ENOSPC, .path_part = "wal-next.jsonl"});
     refused = writer->make_room(150);
     env.heal();
     if (!refused.ok()) break;
@@ -291,7 +292,7 @@ TEST_F(Log, ARotationUndoneLeavesTheCountersAsTheyWere) {
   EXPECT_EQ(disk.list("db")->size(), 1U);
   EXPECT_EQ(writer->counters().segments, 1U);
   EXPECT_EQ(writer->counters().log_bytes, *first->size());
-  append(*writer, 150);  // seals the first one now that there is room
+  append(*writer, 150);  // begins it now that there is room
   EXPECT_EQ(writer->counters().segments, 2U);
 }
 

@@ -379,6 +379,46 @@ def make_compacted():
                "the log does not begin with record 1, and no snapshot says why")
 
 
+def make_rotating():
+    """A crash while the log went from one segment to the next."""
+    first = b"".join(lines_of(WHOLE[:5]))
+    lines = [header(6)] + [record(seq, *ops) for seq, ops in WHOLE[5:]]
+    later = b"".join(lines)
+    next_name, at_first, at_next = "wal-next.jsonl", segment_name(1), segment_name(6)
+
+    def promising(synced):
+        return b"".join(lines[:-1] + [record(8, *WHOLE[7][1], synced=synced)])
+
+    def case(name, files, outcome, why, commits=None, at=None, file=None):
+        write_case(name, files, outcome, why, commits, at, file)
+
+    case("rotating", {at_first: first + b"\n" * 64, next_name: later + b"\n" * 64}, "ok",
+         "the log goes on in a segment that has no number yet", WHOLE)
+    case("rotating-next-promises", {at_first: first, next_name: promising(5)}, "ok",
+         "the same, and the full segment was synced already", WHOLE)
+    case("rotating-named", {at_first: first, at_next: later}, "ok",
+         "the new segment has its number, the full one not its closing line; nothing promised a record behind it", WHOLE)
+    case("rotating-named-torn-closing-line", {at_first: first + closing_line(5)[:30] + b"\n" * 9, at_next: later}, "ok",
+         "the same, in the middle of the closing line", WHOLE)
+    case("rotating-named-untrimmed", {at_first: first + closing_line(5) + b"\0" * 99, at_next: later}, "ok",
+         "the same, and what was behind the closing line is still there", WHOLE)
+    case("rotating-named-promised", {at_first: first, at_next: promising(6)}, "corrupt",
+         "the closing line is missing, though a record of the new segment was promised", at=len(first), file=at_first)
+    case("rotating-half-renamed", {at_first: first, at_next: later, next_name: later}, "ok",
+         "the new segment has its number, and its old name too", WHOLE)
+    case("rotating-blank-next", {at_first: first, next_name: b"\n" * 64}, "ok",
+         "a segment made ahead, and not begun", WHOLE[:5])
+    short = b"".join(lines_of(WHOLE[:4]))
+    case("rotating-short", {at_first: short + b"\n" * 64, next_name: later}, "cut",
+         "record 5 was lost, and nothing promised it, so what comes after it goes", WHOLE[:4], at=0)
+    case("rotating-short-promised", {at_first: short, next_name: promising(5)}, "corrupt",
+         "record 5 is not there, and the next segment says that 5 were on disk", at=len(short), file=at_first)
+    elsewhere = seal(lines[0][:-19].decode().replace(STORE, STORE.replace("6", "7")))
+    case("rotating-of-another-store", {at_first: first, next_name: b"".join([elsewhere] + lines[1:])}, "cut",
+         "a next segment that belongs to another store", WHOLE[:5], at=0)
+    case("rotating-next-alone", {next_name: later}, "corrupt", "the segments before it are missing")
+
+
 def main():
     for entry in HERE.iterdir():
         if entry.is_dir():
@@ -390,6 +430,7 @@ def main():
     write_case("evicted", b"".join(lines_of(EVICTED)), "ok", "keys that the store dropped by itself", EVICTED)
     make_refused()
     make_compacted()
+    make_rotating()
 
 
 if __name__ == "__main__":

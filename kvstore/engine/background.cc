@@ -14,7 +14,8 @@ void Background::start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::
   sync_interval_ = std::max(sync_interval, std::chrono::milliseconds(1));
   on_error_ = std::move(on_error);
   logger_ = std::move(logger);
-  thread_ = std::thread([this] { run(); });
+  syncs_ = std::thread([this] { run_syncs(); });
+  extensions_ = std::thread([this] { run_extensions(); });
 }
 
 void Background::want_room() {
@@ -22,7 +23,15 @@ void Background::want_room() {
     const std::lock_guard lock(mutex_);
     room_wanted_ = true;
   }
-  wake_.notify_one();
+  room_wake_.notify_one();
+}
+
+void Background::want_sync() {
+  {
+    const std::lock_guard lock(mutex_);
+    sync_wanted_ = true;
+  }
+  sync_wake_.notify_one();
 }
 
 void Background::stop() {
@@ -30,30 +39,44 @@ void Background::stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  wake_.notify_one();
-  if (thread_.joinable()) thread_.join();
+  sync_wake_.notify_one();
+  room_wake_.notify_one();
+  if (syncs_.joinable()) syncs_.join();
+  if (extensions_.joinable()) extensions_.join();
 }
 
-void Background::run() {
+void Background::run_extensions() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    room_wake_.wait(lock, [this] { return stopping_ || room_wanted_; });
+    if (stopping_) return;
+    room_wanted_ = false;
+    lock.unlock();
+    log_->extend();
+    lock.lock();
+  }
+}
+
+void Background::run_syncs() {
   using SteadyClock = std::chrono::steady_clock;
   SteadyClock::time_point next_sync = SteadyClock::now() + sync_interval_;
   bool reported = false;
   std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    wake_.wait_until(lock, next_sync, [this] { return stopping_ || room_wanted_; });
-    if (stopping_) break;
-    const bool extend = std::exchange(room_wanted_, false);
+  for (;;) {
+    sync_wake_.wait_until(lock, next_sync, [this] { return stopping_ || sync_wanted_; });
+    if (stopping_) return;
+    const bool rotated = std::exchange(sync_wanted_, false);
     lock.unlock();
-    if (extend) log_->extend();
-    if (SteadyClock::now() >= next_sync) {
-      const Status synced = group_->wait_for(log_->last_seq());
-      if (!synced.ok() && !reported) {
-        reported = true;
-        logger_->error("background sync: {}", synced.message());
-        if (on_error_) on_error_(synced);
-      }
-      next_sync = SteadyClock::now() + sync_interval_;
+    Status synced;
+    if (rotated) synced = log_->finish_rotation();
+    if (synced.ok() && SteadyClock::now() >= next_sync) synced = group_->wait_for(log_->last_seq());
+    if (rotated && synced.ok()) log_->extend();  // unmaps the segment that is done with, and may be due to make the next
+    if (!synced.ok() && !reported) {
+      reported = true;
+      logger_->error("background sync: {}", synced.message());
+      if (on_error_) on_error_(synced);
     }
+    if (SteadyClock::now() >= next_sync) next_sync = SteadyClock::now() + sync_interval_;
     lock.lock();
   }
 }

@@ -1,5 +1,6 @@
-// Background: the store's one thread. It syncs the log every sync_interval while there is something to
-// sync (P2), and keeps written space ahead of the writers.
+// Background: two threads that keep the disk out of the commits' way. One syncs the log every sync_interval while there
+// is something to sync (P2), and finishes rotations. The other keeps written space ahead of the writers; it is a thread of
+// its own because a sync may take long, and the space is used up meanwhile.
 #pragma once
 
 #include <chrono>
@@ -16,7 +17,7 @@ namespace kvstore::engine {
 
 class Background {
  public:
-  // Not running until start(), so that the log may be opened with want_room() as its callback.
+  // Not running until start(), so that the log may be opened with the want_… calls as its callbacks.
   Background() = default;
   ~Background();
   Background(const Background&) = delete;
@@ -26,11 +27,14 @@ class Background {
              std::function<void(const Status&)> on_error, Logger logger);
   // Any thread, cheap: the space ahead runs low.
   void want_room();
-  // Returns when the thread has ended; nothing is synced on the way out. Idempotent.
+  // Any thread, cheap: a rotation waits for its syncs.
+  void want_sync();
+  // Returns when the threads have ended; nothing is synced on the way out. Idempotent.
   void stop();
 
  private:
-  void run();
+  void run_syncs();
+  void run_extensions();
 
   wal::LogWriter* log_ = nullptr;
   wal::GroupSync* group_ = nullptr;
@@ -39,10 +43,13 @@ class Background {
   Logger logger_;
 
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable sync_wake_;
+  std::condition_variable room_wake_;
+  bool sync_wanted_ = false;
   bool room_wanted_ = false;
   bool stopping_ = false;
-  std::thread thread_;
+  std::thread syncs_;
+  std::thread extensions_;
 };
 
 }  // namespace kvstore::engine

@@ -59,7 +59,8 @@ Result<BackupReport> Engine::backup(std::string dir) {
                               .io = LogIo::kWrite,
                               .segment_bytes = options_.segment_bytes,
                               .now_us = [&] { return instant.taken_us; },
-                              .on_low_room = [] {}},
+                              .on_low_room = [] {},
+                              .on_rotation = [] {}},
                              {.last_seq = report.seq});
     if (!log.ok()) return std::move(log).status();
     segment = wal::join_path(dir, wal::segment_name(report.seq + 1));

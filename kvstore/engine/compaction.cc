@@ -65,6 +65,7 @@ bool Engine::wants_compaction() const noexcept {
 
 // Makes the record after the newest the first of a segment, and pins the state before it.
 Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments) {
+  if (Status s = writer_->prepare_next(); !s.ok()) return s;  // so that the commits do not wait while a file is made
   const std::lock_guard lock(commit_lock_);
   if (closed_) return Status(Code::kClosed, "the store is closed");
   const wal::LogWriter::Counters& log = writer_->counters();
@@ -132,6 +133,8 @@ Result<CompactionReport> Engine::compact() {
         env_, {.dir = dir_, .store = owner_.store, .last_seq = report.seq, .created_us = instant->taken_us});
     if (!out.ok()) return std::move(out).status();
     Status written = write_entries(*instant, "compact", **out);
+    if (written.ok()) written = writer_->finish_rotation();  // the snapshot names that segment
+    if (written.ok() && (compaction_.cancelled || closing_)) written = error(Code::kCancelled, "compact: cancelled");
     if (written.ok()) written = (*out)->finish();
     compaction_.written_bytes += (*out)->bytes();
     if (!written.ok()) return written;

@@ -59,7 +59,7 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
   if (!files.ok()) return std::move(files).status();
   Result<std::optional<wal::Owner>> owner = wal::read_owner(env, dir);
   if (!owner.ok()) return std::move(owner).status();
-  if (files->segments.empty() && files->snapshots.empty() && !owner->has_value()) {
+  if (files->segments.empty() && files->snapshots.empty() && !files->has_next && !owner->has_value()) {
     return Status(Code::kNotAStore, fmt::format("{}: no store here: it has no log file", dir)).at(dir);
   }
   StoreInfo out;

@@ -150,30 +150,28 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   }
   if (options_.read_only) previous_owner_ = walk->owner();
   recovery_.clean_close =
-      previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.kind == wal::WalkEnd::Kind::kClean;
-  if (end.kind == wal::WalkEnd::Kind::kTorn) {
-    if (options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
-      return error(Code::kCorruption, "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes",
-                   end.torn.file, end.torn.line, end.torn.offset, end.torn.reason, end.torn.bytes)
-          .at(end.torn.file, end.torn.offset);
-    }
-    recovery_.cuts.push_back(end.torn);
+      previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.cuts.empty();
+  if (!end.cuts.empty() && options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
+    const CutReport& torn = end.cuts.front();
+    return error(Code::kCorruption, "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes",
+                 torn.file, torn.line, torn.offset, torn.reason, torn.bytes)
+        .at(torn.file, torn.offset);
   }
+  recovery_.cuts = end.cuts;
   if (!options_.read_only) {
     for (CutReport& cut : recovery_.cuts) {
       if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
     }
-    Result<uint64_t> length = settle_log(env_, dir_, end, walk->last_seq());
-    if (!length.ok()) return std::move(length).status();
-    *place = {.segment = end.segment,
-              .offset = *length,
+    Result<Settled> settled = settle_log(env_, dir_, end);
+    if (!settled.ok()) return std::move(settled).status();
+    *place = {.segment = settled->segment,
+              .offset = settled->length,
               .last_seq = walk->last_seq(),
-              .sealed_bytes = recovery_.bytes - std::min(recovery_.bytes, *length),
+              .sealed_bytes = recovery_.bytes - std::min(recovery_.bytes, settled->length),
               .segments = walk->segments().size()};
     recovery_.synced_seq = walk->last_seq();
     if (owner_.store.empty()) {  // a new store, or LOCK was lost
       owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
-      if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
     }
   }
   recovery_.duration =
@@ -216,10 +214,15 @@ Status Engine::start() {
                                   [this] {
                                     background_->want_room();
                                     if (wants_compaction()) upkeep_->wake();
-                                  }},
+                                  },
+                              .on_rotation = [this] { background_->want_sync(); }},
                              place);
     if (!writer.ok()) return std::move(writer).status();
     writer_ = *std::move(writer);
+    // Only now: a LOCK with a uuid says that there is a log.
+    if (previous_owner_.store.empty()) {
+      if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
+    }
     group_ = std::make_unique<wal::GroupSync>(*writer_);
     count_history();
     const auto on_error = [this](const Status& error) {

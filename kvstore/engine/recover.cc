@@ -69,38 +69,71 @@ Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
   return keep().with("keep the torn end of the log");
 }
 
-Result<uint64_t> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end, format::Seq last_seq) {
-  const auto settle = [&]() -> Result<uint64_t> {
-    if (!end.unsettled_segment.empty()) {
-      Result<std::unique_ptr<env::File>> file =
-          env.open(wal::join_path(dir, end.unsettled_segment), env::OpenMode::kReadWrite);
-      if (!file.ok()) return std::move(file).status();
-      if (Status s = (*file)->truncate(end.unsettled_offset); !s.ok()) return s;
-      if (end.closing_line_missing) {
-        // The newline in front completes a last line that lacks its own, and is a legal blank line otherwise.
-        const std::string closing_line =
-            "\n" + format::encode_segment_end({.last_seq = last_seq, .next = end.segment});
-        if (Status s = (*file)->write_at(end.unsettled_offset, closing_line); !s.ok()) return s;
-      }
-      if (Status s = (*file)->sync(); !s.ok()) return s;
+namespace {
+
+// Overwrites a range with filler, for good. Among what is cut there may be whole lines, behind the torn one. The blocks
+// that it gives back may come to this very log again, and after a power cut show what they held before: then such a line
+// might stand exactly where its number is due again, in a history in which it never was.
+Status blank_out(env::Env& env, const CutReport& cut) {
+  Result<std::unique_ptr<env::File>> file = env.open(cut.file, env::OpenMode::kReadWrite);
+  if (!file.ok()) return std::move(file).status();
+  const std::string filler(std::min<uint64_t>(cut.bytes, kCopyBytes), '\n');
+  for (uint64_t done = 0; done < cut.bytes; done += filler.size()) {
+    const std::string_view part = std::string_view(filler).substr(0, cut.bytes - done);
+    if (Status s = (*file)->write_at(cut.offset + done, part); !s.ok()) return s;
+  }
+  return (*file)->sync();
+}
+
+// The order is that of a rotation (wal/log_rotation.cc): records, then the next segment, its name, the closing line.
+Status sync_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::Unsettled& previous, bool close) {
+  Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, previous.segment), env::OpenMode::kReadWrite);
+  if (!file.ok()) return std::move(file).status();
+  if (Status s = (*file)->truncate(previous.offset); !s.ok()) return s;
+  if (close) {
+    // The newline in front completes a last line that lacks its own, and is a legal blank line otherwise.
+    const std::string closing_line = "\n" + format::encode_segment_end({.last_seq = previous.last_seq,
+                                                                        .next = wal::segment_name(previous.last_seq + 1)});
+    if (Status s = (*file)->write_at(previous.offset, closing_line); !s.ok()) return s;
+  }
+  return (*file)->sync();
+}
+
+}  // namespace
+
+Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end) {
+  const auto settle = [&]() -> Result<Settled> {
+    for (const CutReport& cut : end.cuts) {
+      if (Status s = blank_out(env, cut); !s.ok()) return s;
     }
-    uint64_t length = end.offset;
+    if (end.unsettled.has_value()) {
+      if (Status s = sync_previous(env, dir, *end.unsettled, false); !s.ok()) return s;
+    }
+    Settled settled{.segment = end.segment, .length = end.offset};
     if (!end.segment.empty()) {
-      Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, end.segment), env::OpenMode::kReadWrite);
+      const std::string path = wal::join_path(dir, end.segment);
+      Result<std::unique_ptr<env::File>> file = env.open(path, env::OpenMode::kReadWrite);
       if (!file.ok()) return std::move(file).status();
-      if (Status s = (*file)->truncate(length); !s.ok()) return s;
+      if (Status s = (*file)->truncate(settled.length); !s.ok()) return s;
       if (end.newline_missing) {
-        if (Status s = (*file)->write_at(length, "\n"); !s.ok()) return s;
-        ++length;
+        if (Status s = (*file)->write_at(settled.length, "\n"); !s.ok()) return s;
+        ++settled.length;
       }
       if (Status s = (*file)->sync(); !s.ok()) return s;
+      if (end.segment == wal::kNextSegmentName) {
+        settled.segment = wal::segment_name(end.first_seq);
+        if (Status s = env.rename(path, wal::join_path(dir, settled.segment)); !s.ok()) return s;
+      }
     }
     if (Status s = env.sync_dir(dir); !s.ok()) return s;
-    return length;
+    if (end.unsettled.has_value() && end.unsettled->closing_line_missing) {
+      if (Status s = sync_previous(env, dir, *end.unsettled, true); !s.ok()) return s;
+    }
+    return settled;
   };
-  Result<uint64_t> length = settle();
-  if (!length.ok()) return std::move(length).status().with("settle the log");
-  return length;
+  Result<Settled> settled = settle();
+  if (!settled.ok()) return std::move(settled).status().with("settle the log");
+  return settled;
 }
 
 }  // namespace kvstore::engine

@@ -14,11 +14,18 @@ namespace kvstore::engine {
 // Removes *.tmp files: a rename that never happened. Returns how many.
 Result<size_t> remove_leftovers(env::Env& env, const std::string& dir);
 
-// Copies the torn rest that `end` describes to lost+found/ and syncs it; fills end.torn.kept_as.
+// Copies what `torn` describes to lost+found/ and syncs it; fills its kept_as.
 Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn);
 
-// Completes a rotation that was cut short, trims the active segment to its last record (filler and torn rest
-// go), completes its last newline, syncs file and directory. Returns the segment's length, 0 when there is none.
-Result<uint64_t> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end, format::Seq last_seq);
+// Where the log goes on.
+struct Settled {
+  std::string segment{};  // file name; empty: the store has none yet
+  uint64_t length = 0;    // of that segment
+};
+
+// Completes a rotation that was under way, blanks out what is cut, trims the active segment to its last record (filler
+// and torn rest go), completes its last newline, gives it its number, syncs files and directory. A stray next segment stays, until
+// wal::LogWriter is opened.
+Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end);
 
 }  // namespace kvstore::engine

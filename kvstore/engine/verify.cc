@@ -156,10 +156,10 @@ Status Verifier::check_state() {
       count(**records);
       continue;
     }
-    if (walk->end().kind != wal::WalkEnd::Kind::kTorn) break;
+    if (walk->end().cuts.empty()) break;
     const bool is_owned = env_.is_locked(wal::join_path(dir_, wal::kLockName));
     if (!is_owned && !std::exchange(looked_again, true)) continue;  // an owner may have finished the record and gone
-    report.findings.push_back(finding_of(walk->end().torn, is_owned));
+    for (const CutReport& cut : walk->end().cuts) report.findings.push_back(finding_of(cut, is_owned));
     break;
   }
   report.segments += walk->segments().size();

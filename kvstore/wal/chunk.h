@@ -54,7 +54,8 @@ struct Chunk {
 struct Records {
   const Chunk* chunk = nullptr;
   std::span<const LineRef> lines{};
-  std::string_view path{};  // of the file they stand in
+  std::string_view path{};    // of the file they stand in
+  format::Seq first_seq = 0;  // of that file, if it is a segment: its path may change
 };
 
 // Fills `lines` and `ops` from `bytes`. Throws std::bad_alloc.

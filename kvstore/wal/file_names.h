@@ -15,6 +15,8 @@ namespace kvstore::wal {
 inline constexpr std::string_view kLockName = "LOCK";
 inline constexpr std::string_view kLostAndFoundName = "lost+found";
 inline constexpr std::string_view kTemporarySuffix = ".tmp";
+// The segment behind the newest, made ahead; it gets its number once all before it is on disk.
+inline constexpr std::string_view kNextSegmentName = "wal-next.jsonl";
 
 // "wal-00000000000000000001.jsonl" for 1.
 [[nodiscard]] std::string segment_name(format::Seq first_seq);

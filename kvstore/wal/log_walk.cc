@@ -1,5 +1,7 @@
 #include "kvstore/wal/log_walk.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -44,12 +46,20 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
   segments = start == Start::kState ? files.live_segments() : files.segments;
 
   if (files.segments.empty() && files.snapshots.empty()) {
+    if (files.has_next) {
+      return error(Code::kCorruption,
+                   "{}: of the log only {} is left, which is begun when a segment is nearly full: the files before it are "
+                   "missing. try: restore the wal-*.jsonl files from a copy",
+                   dir, kNextSegmentName)
+          .at(dir);
+    }
     if (no_lock) return error(Code::kNotAStore, "{}: no store here: it has no log file", dir).at(dir);
-    if (owner.closed_seq == 0) return {};
+    if (owner.store.empty()) return {};  // it died before its first segment had a name
     return error(Code::kCorruption,
-                 "{}: no log file is left, but LOCK says that {} records were on disk when the store was closed. "
-                 "try: restore the wal-*.jsonl files from a copy",
-                 dir, owner.closed_seq)
+                 "{}: no log file is left, but LOCK says that this is store {}{}. try: restore the wal-*.jsonl files from a copy; "
+                 "or, to begin anew, remove LOCK too",
+                 dir, owner.store,
+                 owner.closed_seq == 0 ? "" : fmt::format(", and that {} records were on disk when it was closed", owner.closed_seq))
         .at(dir);
   }
   if (segments.empty() || (start == Start::kState && segments.front().first_seq != covered + 1)) {
@@ -80,6 +90,7 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
 
 Status LogWalk::Impl::open_segment() {
   path = join_path(dir, segments[index].name);
+  if (segments[index].is_next() && next_file != nullptr) file = std::move(next_file);
   if (file == nullptr) {
     Result<std::unique_ptr<env::File>> opened = env.open(path, env::OpenMode::kRead);
     if (!opened.ok()) {
@@ -104,7 +115,7 @@ bool LogWalk::Impl::accept_header(std::string_view text) {
   if (!uuid.empty() && header.store != uuid) return false;
   uuid = header.store;
   in_segment = true;
-  synced = std::max(synced, header.first_seq - 1);
+  if (!segments[index].is_next()) synced = std::max(synced, header.first_seq - 1);
   return true;
 }
 
@@ -183,7 +194,8 @@ Result<std::optional<Records>> LogWalk::Impl::next() {
           lent = std::exchange(pipeline, nullptr);
           looked_twice = {index, offset};
         }
-        return std::optional<Records>(Records{&chunk, std::span(chunk.lines).subspan(first, last - first), path});
+        return std::optional<Records>(Records{&chunk, std::span(chunk.lines).subspan(first, last - first), path,
+                                              segments[index].first_seq});
       }
       if (i < chunk.lines.size()) go_on = finish_bad_line(chunk, chunk.lines[i]);
     }

@@ -27,19 +27,22 @@ namespace kvstore::wal {
 
 // Where the walk stands: behind everything it accepted.
 struct WalkEnd {
-  enum class Kind : uint8_t {
-    kClean,   // nothing but blank lines behind the last record
-    kTorn,    // an unpromised rest stands behind it: see torn
-  };
-  Kind kind = Kind::kClean;
-  CutReport torn{};              // kTorn: what the next opening cuts; kept_as is empty
+  // What the next opening cuts, since no sync promised it: the rest of the last segment, a whole next segment that does not
+  // go on where the log ends. Their kept_as is empty. None: nothing but blank lines stands behind the last record.
+  std::vector<CutReport> cuts{};
   std::string segment{};         // name of the last segment; empty: the store has none yet
-  uint64_t offset = 0;         // in it, behind the last accepted line
+  format::Seq first_seq = 0;     // of that segment
+  uint64_t offset = 0;           // in it, behind the last accepted line
   bool newline_missing = false;  // the last accepted line lacks its '\n'
-  // A rotation was cut short: the segment before the last has all its records, but not the end it should have.
-  std::string unsettled_segment{};
-  uint64_t unsettled_offset = 0;      // behind its last good line
-  bool closing_line_missing = false;  // else it stands before the offset, and only what follows it has to go
+  // A rotation was under way: the segment before the last has all its records, but maybe not the end it should have, and
+  // it may not be on disk.
+  struct Unsettled {
+    std::string segment{};
+    uint64_t offset = 0;                // behind its last good line
+    format::Seq last_seq = 0;
+    bool closing_line_missing = false;  // else it stands before the offset, and only what follows it has to go
+  };
+  std::optional<Unsettled> unsettled{};
 };
 
 class LogWalk {

@@ -32,6 +32,8 @@ struct LogWalk::Impl {
   bool in_segment = false;  // its header has been accepted
   bool sealed = false;      // its closing line has been accepted
   std::unique_ptr<env::File> file;
+  std::unique_ptr<env::File> next_file;     // wal-next.jsonl, found to go on from here; its name may change meanwhile
+  bool has_stray_next = false;              // it is there, but does not go on where the newest segment ends
   std::unique_ptr<ChunkPipeline> pipeline;  // null: to be opened at `offset`
   std::unique_ptr<ChunkPipeline> lent;      // keeps the handed-out chunk alive when `pipeline` is done with
   std::string path;
@@ -64,11 +66,13 @@ struct LogWalk::Impl {
   bool second_look();
   Result<bool> finish_segment();
   Result<bool> finish_bad_line(const Chunk& chunk, const LineRef& line);
-  Result<bool> rotation_was_cut_short();
+  Result<bool> find_more_segments();
+  Result<bool> rotation_was_under_way();
   void move_on();
   void leave_unsettled();
   Result<format::Seq> highest_voucher_behind(uint64_t from);
-  Result<uint64_t> end_of_content(uint64_t from);
+  Result<format::Seq> highest_voucher_in_next();
+  Status end_here();
   Status damage(Code code, uint64_t at, std::string_view what);
   Status refuse(Status status);
   Result<bool> was_compacted();

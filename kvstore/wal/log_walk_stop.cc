@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <utility>
 
 #include "kvstore/base/error.h"
@@ -24,11 +26,14 @@ Status LogWalk::Impl::damage(Code code, uint64_t at, std::string_view what) {
   return damage_at(file.get(), path, at, code, what);
 }
 
-// Whether a newer snapshot than the one this walk knows covers what it is about to read.
+// Whether a compaction may have removed what this walk is about to read: a newer snapshot covers it, or, within what was
+// covered from the beginning, the oldest segment has gone meanwhile. (Removing begins with the oldest. A listing
+// that has not changed tells of damage, and who began again because of it would do so for ever.)
 Result<bool> LogWalk::Impl::was_compacted() {
   Result<StoreFiles> files = list_store_files(env, dir);
   if (!files.ok()) return std::move(files).status();
-  return files->base_seq() >= expected;
+  if (expected > covered || files->base_seq() > covered) return files->base_seq() >= expected;
+  return files->segments.empty() || files->segments.front().first_seq > segments.front().first_seq;
 }
 
 Status LogWalk::Impl::compacted() {
@@ -57,100 +62,82 @@ void LogWalk::Impl::move_on() {
 
 // Goes on to the next segment; the next opening for writing puts the end of this one right.
 void LogWalk::Impl::leave_unsettled() {
-  end.unsettled_segment = segments[index].name;
-  end.unsettled_offset = offset;
-  end.closing_line_missing = !sealed;
+  end.unsettled = {.segment = segments[index].name, .offset = offset, .last_seq = expected - 1, .closing_line_missing = !sealed};
   move_on();
 }
 
-// Complete up to the next segment's first record, which is the last and has no record yet: the crash came
-// between the birth of the new segment and the end of the sealing of this one.
-Result<bool> LogWalk::Impl::rotation_was_cut_short() {
-  if (index + 2 != segments.size() || segments[index + 1].first_seq != expected) return false;
-  Result<std::unique_ptr<env::File>> following =
-      env.open(join_path(dir, segments[index + 1].name), env::OpenMode::kRead);
-  if (!following.ok()) return std::move(following).status();
-  ChunkReader reader(**following, 0);
+namespace {
+
+// The header, if it is the first line. A writer puts it there, and one look at a file made ahead must be cheap.
+Result<std::optional<format::SegmentHeader>> header_of(env::File& file) {
+  std::array<char, 1024> bytes;  // a header is shorter
+  Result<size_t> got = file.read_at(0, bytes);
+  if (!got.ok()) return std::move(got).status();
+  const std::string_view text(bytes.data(), *got);
+  std::vector<format::Op> ops;
+  base::Scratch scratch;
+  const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
+  if (line.kind != LineKind::kSegmentHeader) return std::optional<format::SegmentHeader>();
+  return std::optional(line.header);
+}
+
+// Where the last byte that is no newline ends.
+Result<uint64_t> end_of_content(env::File& file, uint64_t from) {
+  uint64_t content_end = from;
+  ChunkReader reader(file, from);
   Chunk chunk;
-  bool header = false;
   for (;;) {
     Result<bool> more = reader.next(chunk);
     if (!more.ok()) return std::move(more).status();
-    if (!*more) return header;
-    decode_chunk(chunk);
-    for (const LineRef& line : chunk.lines) {
-      if (header || line.kind != LineKind::kSegmentHeader) return false;
-      header = true;
-    }
+    if (!*more) return content_end;
+    const size_t last = chunk.bytes.view().find_last_not_of('\n');
+    if (last != std::string_view::npos) content_end = chunk.offset + last + 1;
   }
 }
 
-// The end of the file was reached. True: go on reading.
-Result<bool> LogWalk::Impl::finish_segment() {
-  if (is_last()) {  // a writer may have rotated meanwhile
-    Result<StoreFiles> again = list_store_files(env, dir);
-    if (!again.ok()) return std::move(again).status();
-    if (!again->segments.empty() && again->segments.back().first_seq > segments.back().first_seq) {
-      for (Segment& segment : again->segments) {
-        if (segment.first_seq > segments.back().first_seq) segments.push_back(std::move(segment));
+}  // namespace
+
+// Adds what came behind the last segment known, wal-next.jsonl too if it goes on from exactly here. False: nothing.
+// Twice, because between listing and opening that file may have got its number, and another one its place.
+Result<bool> LogWalk::Impl::find_more_segments() {
+  has_stray_next = false;
+  for (bool again = false;; again = true) {
+    Result<StoreFiles> files = list_store_files(env, dir);
+    if (!files.ok()) return std::move(files).status();
+    const size_t known = segments.size();
+    const Seq last = segments.back().first_seq;
+    for (Segment& segment : files->segments) {
+      if (segment.first_seq == last) segments[known - 1].name = segment.name;  // it may have been the next one till now
+      if (segment.first_seq > last) segments.push_back(std::move(segment));
+    }
+    if (segments.size() > known) return true;
+    if (!files->has_next || segments.back().is_next()) return false;
+    Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
+    if (!next.ok()) {
+      if (next.status().sys_errno() == ENOENT) continue;
+      return std::move(next).status().with("read the log");
+    }
+    Result<std::optional<format::SegmentHeader>> header = header_of(**next);
+    if (!header.ok()) return std::move(header).status();
+    if (header->has_value() && (uuid.empty() || (*header)->store == uuid)) {
+      if ((*header)->first_seq == segments.back().first_seq) return false;  // half a rename: another name of that file
+      if ((*header)->first_seq == expected) {
+        next_file = *std::move(next);
+        segments.push_back({std::string(kNextSegmentName), expected});
+        return true;
       }
-      pipeline.reset();
-      return true;
     }
+    has_stray_next = again;
+    if (again) return false;
   }
-  if (!in_segment) {
-    if (second_look()) return true;
-    return damage(Code::kCorruption, 0,
-                  "the file has no header line, though it got its name only once the header was on disk: it was emptied. "
-                  "try: restore this file from a copy; the other files are as they were");
-  }
-
-  if (!is_last()) {
-    const Segment& following = segments[index + 1];
-    if (following.first_seq == expected && sealed) return move_on(), true;
-    Result<bool> cut_short = rotation_was_cut_short();
-    if (!cut_short.ok()) return std::move(cut_short).status();
-    if (*cut_short) return leave_unsettled(), true;
-    if (second_look()) return true;
-    Result<bool> gone = was_compacted();
-    if (!gone.ok()) return std::move(gone).status();
-    if (*gone && following.first_seq != expected) return compacted();
-    if (following.first_seq == expected) {
-      return damage(Code::kCorruption, offset, "the closing line is missing, though a later segment has records. "
-                                               "try: restore this file from a copy");
-    }
-    return damage(Code::kCorruption, offset,
-                  fmt::format("the file ends with record {}, but the next one, {}, begins with record {}: promised records "
-                              "are missing between them. try: restore the missing file or lines from a copy",
-                              expected - 1, following.name, following.first_seq));
-  }
-
-  if (sealed || owner.closed_seq >= expected) {
-    if (second_look()) return true;
-    if (sealed) {
-      return damage(Code::kCorruption, offset,
-                    fmt::format("the closing line names {} as the next segment, but that file is missing. "
-                                "try: restore it from a copy",
-                                segment_name(expected)));
-    }
-    return damage(Code::kCorruption, offset,
-                  fmt::format("the log ends with record {}, but LOCK says that record {} was on disk when the store was "
-                              "closed: the file was cut short. try: restore it from a copy",
-                              expected - 1, owner.closed_seq));
-  }
-  end.kind = WalkEnd::Kind::kClean;
-  end.torn = {};
-  end.segment = segments[index].name;
-  end.offset = offset;
-  end.newline_missing = !newline;
-  return false;
 }
 
-// The highest sequence number that anything behind byte `from` of this segment, or beyond it, promises.
-Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
-  Seq highest = std::max(synced, owner.closed_seq);
-  for (size_t i = index + 1; i < segments.size(); ++i) highest = std::max(highest, segments[i].first_seq - 1);
-  ChunkReader reader(*file, from);
+namespace {
+
+// The highest sequence number that a line behind byte `from` promises; 0: none does.
+Result<Seq> highest_voucher_in(env::File& file, uint64_t from) {
+  Seq highest = 0;
+  ChunkReader reader(file, from);
   Chunk chunk;
   std::vector<format::Op> ops;
   base::Scratch scratch;
@@ -168,18 +155,132 @@ Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
   }
 }
 
-// Where the last byte that is no newline ends.
-Result<uint64_t> LogWalk::Impl::end_of_content(uint64_t from) {
-  uint64_t content_end = from;
-  ChunkReader reader(*file, from);
-  Chunk chunk;
-  for (;;) {
-    Result<bool> more = reader.next(chunk);
-    if (!more.ok()) return std::move(more).status();
-    if (!*more) return content_end;
-    const size_t last = chunk.bytes.view().find_last_not_of('\n');
-    if (last != std::string_view::npos) content_end = chunk.offset + last + 1;
+}  // namespace
+
+// Whether the last segment goes on from exactly here, and nothing vouches for a record in it: then the rotation that began
+// it was under way, and what should be the end of this one may look like anything.
+Result<bool> LogWalk::Impl::rotation_was_under_way() {
+  if (is_last()) {
+    Result<bool> more = find_more_segments();
+    if (!more.ok()) return more;
   }
+  if (index + 2 != segments.size() || segments[index + 1].first_seq != expected) return false;
+  if (segments[index + 1].is_next()) return true;
+  if (owner.closed_seq >= expected) return false;
+  Result<std::unique_ptr<env::File>> following =
+      env.open(join_path(dir, segments[index + 1].name), env::OpenMode::kRead);
+  if (!following.ok()) return std::move(following).status();
+  Result<Seq> promised = highest_voucher_in(**following, 0);
+  if (!promised.ok()) return std::move(promised).status();
+  return *promised < expected;
+}
+
+// The end of the file was reached. True: go on reading.
+Result<bool> LogWalk::Impl::finish_segment() {
+  if (!in_segment) {
+    if (second_look()) return true;
+    return damage(Code::kCorruption, 0,
+                  "the file has no header line, though it got its name only once the header was on disk: it was emptied. "
+                  "try: restore this file from a copy; the other files are as they were");
+  }
+  if (is_last()) {  // a writer may have rotated meanwhile
+    Result<bool> more = find_more_segments();
+    if (!more.ok()) return more;
+    if (*more) return pipeline.reset(), true;
+  }
+
+  if (!is_last()) {
+    const Segment& following = segments[index + 1];
+    if (following.first_seq == expected && sealed) return move_on(), true;
+    Result<bool> under_way = rotation_was_under_way();
+    if (!under_way.ok()) return under_way;
+    if (*under_way) {
+      // Beside a writer the closing line, or a record before it, may be there by now.
+      if (second_look()) return true;
+      return leave_unsettled(), true;
+    }
+    if (second_look()) return true;
+    Result<bool> gone = was_compacted();
+    if (!gone.ok()) return std::move(gone).status();
+    if (*gone && following.first_seq != expected) return compacted();
+    if (following.first_seq == expected) {
+      return damage(Code::kCorruption, offset, "the closing line is missing, though records of the next segment were promised. "
+                                               "try: restore this file from a copy");
+    }
+    return damage(Code::kCorruption, offset,
+                  fmt::format("the file ends with record {}, but the next one, {}, begins with record {}: promised records "
+                              "are missing between them. try: restore the missing file or lines from a copy",
+                              expected - 1, following.name, following.first_seq));
+  }
+
+  Result<Seq> in_next = highest_voucher_in_next();
+  if (!in_next.ok()) return std::move(in_next).status();
+  const Seq promised = std::max(*in_next, owner.closed_seq);
+  if (sealed || promised >= expected) {
+    if (second_look()) return true;
+    if (sealed) {
+      return damage(Code::kCorruption, offset,
+                    fmt::format("the closing line names {} as the next segment, but that file is missing. "
+                                "try: restore it from a copy",
+                                segment_name(expected)));
+    }
+    return damage(Code::kCorruption, offset,
+                  fmt::format("the log ends with record {}, but {} says that record {} was on disk: the file was cut short. "
+                              "try: restore it from a copy",
+                              expected - 1, owner.closed_seq >= expected ? kLockName : kNextSegmentName, promised));
+  }
+  end.cuts.clear();
+  if (Status s = end_here(); !s.ok()) return s;
+  return !end.cuts.empty() && second_look();
+}
+
+// The same for a next segment that does not go on from here. Without a header of our store its lines say nothing about it.
+Result<Seq> LogWalk::Impl::highest_voucher_in_next() {
+  if (!has_stray_next) return Seq{0};
+  Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
+  if (next.status().sys_errno() == ENOENT) return Seq{0};
+  if (!next.ok()) return std::move(next).status().with("read the log");
+  Result<std::optional<format::SegmentHeader>> header = header_of(**next);
+  if (!header.ok()) return std::move(header).status();
+  if (!header->has_value() || (*header)->store != uuid) return Seq{0};
+  return highest_voucher_in(**next, 0);
+}
+
+// The highest sequence number that anything behind byte `from` of this segment, or beyond it, promises.
+Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
+  Seq highest = std::max(synced, owner.closed_seq);
+  for (size_t i = index + 1; i < segments.size(); ++i) highest = std::max(highest, segments[i].first_seq - 1);
+  Result<Seq> here = highest_voucher_in(*file, from);
+  if (!here.ok()) return here;
+  Result<Seq> in_next = highest_voucher_in_next();
+  if (!in_next.ok()) return in_next;
+  return std::max({highest, *here, *in_next});
+}
+
+// The log ends at the place; behind it stands nothing, or what end.cuts has already. A next segment that does not go on
+// from here goes as a whole.
+Status LogWalk::Impl::end_here() {
+  end.segment = segments[index].name;
+  end.first_seq = segments[index].first_seq;
+  end.offset = offset;
+  end.newline_missing = !newline;
+  if (!has_stray_next) return {};
+  const std::string next_path = join_path(dir, kNextSegmentName);
+  Result<std::unique_ptr<env::File>> next = env.open(next_path, env::OpenMode::kRead);
+  if (next.status().sys_errno() == ENOENT) return {};
+  if (!next.ok()) return std::move(next).status().with("read the log");
+  Result<uint64_t> content_end = end_of_content(**next, 0);
+  if (!content_end.ok()) return std::move(content_end).status();
+  if (*content_end == 0) return {};  // made ahead, and not begun
+  end.cuts.push_back({.file = next_path,
+                      .line = 1,
+                      .offset = 0,
+                      .bytes = *content_end,
+                      .reason = fmt::format("it does not go on from record {}, with which the log ends, and no sync promised "
+                                            "what it holds",
+                                            expected - 1),
+                      .kept_as = {}});
+  return {};
 }
 
 // `line` does not belong where it stands. True: go on reading.
@@ -205,19 +306,21 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
                               decoded.header.first_seq, decoded.header.store, expected, uuid));
   }
   // A torn closing line; or zeros behind it, where the file was to be cut and only its bytes reached the disk.
-  Result<bool> cut_short = rotation_was_cut_short();
-  if (!cut_short.ok()) return std::move(cut_short).status();
-  if (*cut_short) return leave_unsettled(), true;
+  Result<bool> under_way = rotation_was_under_way();
+  if (!under_way.ok()) return under_way;
+  if (*under_way) return leave_unsettled(), true;
   if (sealed) {
     return damage(Code::kCorruption, at, "a line stands behind the closing line. try: restore this file from a copy");
   }
 
   Result<Seq> promised = highest_voucher_behind(offset);
   if (!promised.ok()) return std::move(promised).status();
+  // No rotation was under way, so all of a segment with another one behind it was on disk, its closing line included.
+  const bool vouched = *promised >= expected || !is_last();
   const bool is_record = line.kind == LineKind::kRecord;
   const bool is_end = line.kind == LineKind::kSegmentEnd;
   // A whole line of another file, where nothing was promised: what the disk held before these blocks became ours.
-  const bool is_stale = *promised < expected &&
+  const bool is_stale = !vouched &&
                         (line.kind == LineKind::kEntry || line.kind == LineKind::kSnapshotHeader ||
                          line.kind == LineKind::kSnapshotEnd || line.kind == LineKind::kSegmentHeader || line.kind == LineKind::kOwner);
   const format::LineFacts facts{
@@ -227,7 +330,7 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
       .well_formed = is_record || is_end || is_stale || line.kind == LineKind::kUnknownOp,
       .known_op = line.kind != LineKind::kUnknownOp,
       .next_seq = false,  // else accept() had taken it
-      .vouched = *promised >= expected,
+      .vouched = vouched,
   };
   std::string cause = explain(text, decoded);
   if (is_record) cause = fmt::format("record {} stands where record {} belongs", line.stamp.seq, expected);
@@ -239,26 +342,25 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
     case format::Verdict::kAccept:  // not reached: next_seq is false
     case format::Verdict::kCorrupt:
       return damage(Code::kCorruption, at,
-                    fmt::format("{}; {}; records up to {} were promised to be on disk. "
-                                "try: kvctl verify {}, then restore this file from a copy",
-                                cause, format::why(facts), *promised, dir));
+                    fmt::format("{}; {}; {}. try: kvctl verify {}, then restore this file from a copy", cause, format::why(facts),
+                                is_last() ? fmt::format("records up to {} were promised to be on disk", *promised)
+                                          : fmt::format("all of this file was on disk before anything was promised in {}",
+                                                        segments[index + 1].name),
+                                dir));
     case format::Verdict::kCut:
       break;
   }
-  Result<uint64_t> content_end = end_of_content(at);
+  Result<uint64_t> content_end = end_of_content(*file, at);
   if (!content_end.ok()) return std::move(content_end).status();
   Result<uint64_t> number = line_number_at(*file, at);
   if (!number.ok()) return std::move(number).status();
-  end.kind = WalkEnd::Kind::kTorn;
-  end.torn = {.file = path,
-              .line = *number,
-              .offset = at,
-              .bytes = *content_end - at,
-              .reason = fmt::format("{}; {}", cause, format::why(facts)),
-              .kept_as = {}};
-  end.segment = segments[index].name;
-  end.offset = offset;
-  end.newline_missing = !newline;
+  end.cuts = {{.file = path,
+               .line = *number,
+               .offset = at,
+               .bytes = *content_end - at,
+               .reason = fmt::format("{}; {}", cause, format::why(facts)),
+               .kept_as = {}}};
+  if (Status s = end_here(); !s.ok()) return s;
   return false;
 }
 

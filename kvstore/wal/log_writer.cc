@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <new>
@@ -13,7 +14,7 @@
 #include "kvstore/base/crc32c.h"
 #include "kvstore/base/error.h"
 #include "kvstore/format/encode.h"
-#include "kvstore/version.h"
+#include "kvstore/wal/active_segment.h"
 #include "kvstore/wal/copy_forward.h"
 #include "kvstore/wal/file_names.h"
 
@@ -23,17 +24,10 @@ using format::Seq;
 
 namespace {
 
-// Space is added in steps that double from the first to the last, so that a store of ten keys stays small
-// on disk while a busy one extends rarely.
-constexpr uint64_t kFirstStepBytes = uint64_t{64} << 10;
-constexpr uint64_t kLastStepBytes = uint64_t{4} << 20;
 constexpr size_t kFillBytes = size_t{256} << 10;
 
 // LogIo::kWrite puts a line together in one buffer, kept between calls unless it has become large.
 constexpr size_t kLineBufferBytesMax = size_t{1} << 20;
-
-// Every segment keeps room for its closing line, so that sealing never needs a disk that has space.
-constexpr size_t kClosingLineBytesMax = 160;
 
 std::string_view filler() {
   static const std::string newlines(kFillBytes, '\n');  // immutable once made
@@ -50,33 +44,17 @@ Body Body::of(std::string_view text) noexcept {
   return {.text = text, .crc = base::crc32c(text), .shift = base::crc32c_shift(text.size())};
 }
 
-struct LogWriter::ActiveSegment {
-  std::string name;
-  std::string path;
-  Seq first_seq = 0;                // of the first record in it, there already or still to come
-  std::unique_ptr<env::File> file;
-  char* mapping = nullptr;          // null under LogIo::kWrite
-  uint64_t capacity = 0;            // of the mapping, or where the segment counts as full
-  uint64_t tail = 0;                // end of the last line; commit lock
-  std::atomic<uint64_t> low_water{0};      // when tail passes it, more space is asked for
-  std::atomic<uint64_t> filled_end{0};     // the file holds written bytes up to here
-  std::mutex extend_mutex;          // one extends at a time
-  uint64_t step = kFirstStepBytes;  // extend_mutex
-  uint64_t writeback_end = 0;       // extend_mutex; the kernel was asked to write up to here
-};
-
 LogWriter::LogWriter(env::Env& env, Settings settings) noexcept : env_(env), settings_(std::move(settings)) {}
 LogWriter::~LogWriter() = default;
 
-std::shared_ptr<LogWriter::ActiveSegment> LogWriter::active() const {
-  const std::lock_guard lock(active_mutex_);
+LogWriter::SegmentPtr LogWriter::active() const {
+  const std::lock_guard lock(segments_mutex_);
   return active_;
 }
 
-void LogWriter::replace_active(std::shared_ptr<ActiveSegment> next) {
-  const std::lock_guard lock(active_mutex_);
-  if (active_ != nullptr) retired_.push_back(std::move(active_));
-  active_ = std::move(next);
+std::pair<LogWriter::SegmentPtr, LogWriter::SegmentPtr> LogWriter::full_and_active() const {
+  const std::lock_guard lock(segments_mutex_);
+  return {full_, active_};
 }
 
 // ---- opening and closing -------------------------------------------------------------------------
@@ -86,24 +64,27 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
   writer->last_seq_ = writer->synced_seq_ = place.last_seq;
   writer->counters_.log_bytes = place.sealed_bytes + place.offset;
   writer->counters_.segments = place.segments;
-  if (place.segment.empty()) {
-    Result<std::shared_ptr<ActiveSegment>> created =
-        writer->create_segment(place.last_seq + 1, writer->settings_.segment_bytes);
-    if (!created.ok()) return std::move(created).status();
-    writer->replace_active(*std::move(created));
-    return writer;
-  }
-  auto segment = std::make_shared<ActiveSegment>();
-  segment->name = place.segment;
-  segment->first_seq = parse_segment_name(place.segment).value_or(0);
-  segment->path = join_path(writer->settings_.dir, place.segment);
-  Result<std::unique_ptr<env::File>> file = env.open(segment->path, env::OpenMode::kReadWrite);
-  if (!file.ok()) return std::move(file).status();
-  segment->file = *std::move(file);
-  segment->tail = place.offset;
-  const uint64_t capacity = std::max(writer->settings_.segment_bytes, place.offset + kClosingLineBytesMax);
-  if (Status s = writer->start_io(*segment, capacity); !s.ok()) return s;
-  writer->replace_active(std::move(segment));
+  const auto open_segment = [&]() -> Result<SegmentPtr> {
+    if (place.segment.empty()) return writer->create_segment(place.last_seq + 1);
+    auto segment = std::make_shared<ActiveSegment>();
+    segment->first_seq = parse_segment_name(place.segment).value_or(0);
+    segment->path = join_path(writer->settings_.dir, place.segment);
+    Result<std::unique_ptr<env::File>> file = env.open(segment->path, env::OpenMode::kReadWrite);
+    if (!file.ok()) return std::move(file).status();
+    segment->file = *std::move(file);
+    segment->tail = place.offset;
+    const uint64_t capacity = std::max(writer->settings_.segment_bytes, place.offset + kClosingLineBytesMax);
+    if (Status s = writer->start_io(*segment, capacity); !s.ok()) return s;
+    return segment;
+  };
+  Result<SegmentPtr> segment = open_segment();
+  if (!segment.ok()) return std::move(segment).status();
+  writer->active_ = *std::move(segment);
+  // Only now that the log can go on without it, and before a record could make it look as if it did go on from there.
+  const Status removed = env.remove(join_path(writer->settings_.dir, kNextSegmentName));
+  if (removed.sys_errno() == ENOENT) return writer;
+  if (!removed.ok()) return Status(removed).with("remove a log segment that was never begun");
+  if (Status s = env.sync_dir(writer->settings_.dir); !s.ok()) return s;
   return writer;
 }
 
@@ -111,56 +92,48 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
 Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   segment.capacity = capacity;
   segment.filled_end = segment.writeback_end = segment.tail;
-  if (settings_.io == LogIo::kWrite) return {};
+  if (settings_.io == LogIo::kWrite) {
+    segment.low_water = capacity - std::min(capacity, kLastStepBytes);  // time to make the next segment
+    return {};
+  }
   Result<char*> mapping = segment.file->map(capacity);
   if (!mapping.ok()) return std::move(mapping).status().with("this file system may want LogIo::kWrite");
   segment.mapping = *mapping;
   return {};
 }
 
-Result<std::shared_ptr<LogWriter::ActiveSegment>> LogWriter::create_segment(Seq first_seq, uint64_t capacity) {
-  auto segment = std::make_shared<ActiveSegment>();
-  segment->name = segment_name(first_seq);
-  segment->first_seq = first_seq;
-  segment->path = join_path(settings_.dir, segment->name);
-  const std::string temporary = segment->path + std::string(kTemporarySuffix);
-  const std::string header = format::encode_segment_header({.format = kFormatVersion,
-                                                            .store = settings_.store,
-                                                            .first_seq = first_seq,
-                                                            .created_us = settings_.now_us()});
-  const auto write_temporary = [&]() -> Status {
-    Result<std::unique_ptr<env::File>> file = env_.open(temporary, env::OpenMode::kCreate);
-    if (!file.ok()) return std::move(file).status();
-    segment->file = *std::move(file);
-    segment->tail = header.size();
-    if (Status s = segment->file->write_at(0, header); !s.ok()) return s;
-    if (Status s = segment->file->sync(); !s.ok()) return s;
-    if (Status s = start_io(*segment, std::max(capacity, header.size() + kClosingLineBytesMax)); !s.ok()) return s;
-    return env_.rename(temporary, segment->path);
-  };
-  if (Status s = write_temporary(); !s.ok()) {
-    (void)env_.remove(temporary).ok();  // opening removes it too
-    return std::move(s).with("begin a new log segment");
+// Needs: commit lock, or the segment is known to nobody else.
+Status LogWriter::grow(ActiveSegment& segment, uint64_t capacity) {
+  const std::lock_guard lock(segment.extend_mutex);
+  if (segment.mapping != nullptr) {
+    segment.file->unmap();
+    segment.mapping = nullptr;
+    Result<char*> mapping = segment.file->map(capacity);
+    if (!mapping.ok()) {
+      Result<char*> as_before = segment.file->map(segment.capacity);
+      if (!as_before.ok()) return mark_broken(std::move(as_before).status().with("map the log"));
+      segment.mapping = *as_before;
+      return std::move(mapping).status().with("make room for a long line");
+    }
+    segment.mapping = *mapping;
   }
-  // From here on the name exists, and whether it survives a power cut is unknown when this fails.
-  if (Status s = env_.sync_dir(settings_.dir); !s.ok()) return mark_broken(std::move(s).with("begin a new log segment"));
-  counters_.log_bytes += header.size();
-  ++counters_.segments;
-  return segment;
+  segment.capacity = capacity;
+  return {};
 }
 
 Status LogWriter::close() {
   if (closed_) return {};
   closed_ = true;
-  const std::shared_ptr<ActiveSegment> segment = active();
   Status result = sync();
+  const SegmentPtr segment = active();
   segment->file->unmap();
   segment->mapping = nullptr;
   // The filler goes also when the writer is broken: lines end at the tail, whatever reached the disk.
   Status trimmed = segment->file->truncate(segment->tail);
   if (trimmed.ok() && result.ok()) trimmed = segment->file->sync();
   if (result.ok() && !trimmed.ok()) result = std::move(trimmed).with("close the log");
-  const std::lock_guard lock(active_mutex_);
+  discard_next();
+  const std::lock_guard lock(segments_mutex_);
   retired_.clear();
   return result;
 }
@@ -173,8 +146,17 @@ Status LogWriter::make_room(size_t body_bytes) {
   ActiveSegment& segment = *active_;  // only the commit lock, which we have, replaces it
   const size_t line = line_bytes_max(body_bytes);
   const uint64_t needed_end = segment.tail + line + kClosingLineBytesMax;
-  if (needed_end > segment.capacity) return rotate(line);
-  if (segment.mapping == nullptr) return {};
+  if (needed_end > segment.capacity) {
+    if (segment.first_seq <= last_seq()) return rotate(line);
+    if (Status s = grow(segment, needed_end); !s.ok()) return s;  // a line larger than a segment, and the first in this one
+  }
+  if (segment.mapping == nullptr) {
+    if (segment.tail > segment.low_water.load(std::memory_order_relaxed)) {
+      segment.low_water.store(UINT64_MAX, std::memory_order_relaxed);
+      settings_.on_low_room();
+    }
+    return {};
+  }
   if (needed_end > segment.filled_end.load(std::memory_order_acquire)) {
     ++counters_.reserve_stalls;
     return extend_to(segment, needed_end);
@@ -187,16 +169,18 @@ Status LogWriter::make_room(size_t body_bytes) {
 }
 
 void LogWriter::extend() {
-  std::vector<std::shared_ptr<ActiveSegment>> unmapped_here;
+  std::vector<SegmentPtr> unmapped_here;
   {
-    const std::lock_guard lock(active_mutex_);
+    const std::lock_guard lock(segments_mutex_);
     unmapped_here.swap(retired_);
   }
-  unmapped_here.clear();
-  const std::shared_ptr<ActiveSegment> segment = active();
-  if (segment->mapping == nullptr || is_broken()) return;
-  const uint64_t end = segment->filled_end.load(std::memory_order_acquire);
-  (void)extend_to(*segment, end + 1).ok();  // a failure is met again, and reported, by make_room()
+  const SegmentPtr segment = active();
+  if (is_broken()) return;
+  if (settings_.io == LogIo::kMapped) {
+    const uint64_t end = segment->filled_end.load(std::memory_order_acquire);
+    (void)extend_to(*segment, end + 1).ok();  // a failure is met again, and reported, by make_room()
+  }
+  prepare_next_in_time(*segment);
 }
 
 // Fills the file with newlines to at least `needed_end`, by whole steps.
@@ -225,53 +209,6 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
     segment.writeback_end = complete;
   }
   return {};
-}
-
-Status LogWriter::rotate(size_t line_bytes_max) {
-  const auto begin = std::chrono::steady_clock::now();
-  ActiveSegment& old = *active_;
-  const Seq last = last_seq();
-  // Once the new segment has its name nothing may throw any more, so the memory for the rest is taken here.
-  const std::string closing_line = format::encode_segment_end({.last_seq = last, .next = segment_name(last + 1)});
-  KV_ASSERT(closing_line.size() <= kClosingLineBytesMax);
-  {
-    const std::lock_guard lock(active_mutex_);
-    retired_.reserve(retired_.size() + 1);
-  }
-  if (old.mapping != nullptr) {  // only a segment just reopened can lack the room
-    if (Status s = extend_to(old, old.tail + kClosingLineBytesMax); !s.ok()) return s;
-  }
-  if (Status s = sync_segment(old, last); !s.ok()) return s;
-  Result<std::shared_ptr<ActiveSegment>> created =
-      create_segment(last + 1, std::max<uint64_t>(settings_.segment_bytes, line_bytes_max + 2 * kClosingLineBytesMax));
-  if (!created.ok()) return std::move(created).status();
-
-  if (Status s = append_text(old, closing_line); !s.ok()) {  // kWrite on a full disk: the old segment goes on
-    Status undone = env_.remove((*created)->path);
-    if (undone.ok()) undone = env_.sync_dir(settings_.dir);
-    --counters_.segments;
-    counters_.log_bytes -= (*created)->tail;  // its header
-    s = std::move(s).with("seal the log segment");
-    return undone.ok() ? s : mark_broken(std::move(s));
-  }
-  {
-    const std::lock_guard lock(old.extend_mutex);
-    old.capacity = old.tail;                    // nobody extends it any more
-    (void)old.file->truncate(old.tail).ok();    // else the filler stays: blank lines are legal
-  }
-  if (Status s = sync_segment(old, last); !s.ok()) return std::move(s).with("seal the log segment");
-  replace_active(*std::move(created));
-  ++counters_.rotations;
-  counters_.rotation_duration.record_since(begin);
-  settings_.on_low_room();
-  return make_room(line_bytes_max - format::kStampBytesMax - format::kSealBytes - 1);
-}
-
-Status LogWriter::begin_segment() {
-  if (is_broken()) return broken();
-  if (closed_) return {Code::kClosed, "the store is closed"};
-  if (active_->first_seq == last_seq() + 1) return {};
-  return rotate(line_bytes_max(0));
 }
 
 void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
@@ -328,28 +265,30 @@ Status LogWriter::append(const format::Stamp& stamp, const Body& body) {
 }
 
 Status LogWriter::sync() noexcept {
-  // In this order: a record that is in an older segment than `segment` was synced by the rotation between.
-  const Seq covers = last_seq();
-  const std::shared_ptr<ActiveSegment> segment = active();
-  return sync_segment(*segment, covers);
-}
-
-// One at a time: Linux tells each failed write-back to only one sync of an open file. A second sync beside the one
-// that fails would return OK for the same lost bytes, and might vouch for them before the writer is marked broken.
-Status LogWriter::sync_segment(ActiveSegment& segment, Seq covers) noexcept {
+  // One at a time: Linux tells each failed write-back to only one sync of an open file. A second sync beside the one
+  // that fails would return OK for the same lost bytes, and might vouch for them before the writer is marked broken.
   const std::lock_guard lock(sync_mutex_);
   if (is_broken()) return broken();
+  // In this order: a record that is in an older segment than these two was synced by the rotation between.
+  const Seq covers = last_seq();
+  const auto [full, segment] = full_and_active();
+  Status s = full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);
+  if (s.ok() && synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
+  return s;
+}
+
+// Needs: sync_mutex_ held.
+Status LogWriter::sync_file(env::File& file) noexcept {
   Status s;
   const auto begin = std::chrono::steady_clock::now();
   try {
-    s = segment.file->sync();
+    s = file.sync();
   } catch (const std::bad_alloc&) {  // and whether the disk had already failed, nobody will ever tell us
     s = Status(Code::kOutOfMemory, "out of memory");
   }
   counters_.sync_duration.record_since(begin);
   if (!s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
-  if (synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return {};
 }
 

@@ -6,12 +6,14 @@
 // The space is written before it is mapped, so a full disk shows as an error of that write and never as a
 // SIGBUS. kWrite: one write a record.
 //
-// Rotation, in this order, so that no name ever points at bytes that may still vanish and no promise gets lost:
-//   sync the old segment -> write new.tmp with its header -> sync -> rename -> sync directory
-//   -> closing line in the old one, truncate it to length, sync -> first record in the new one
+// Rotation never waits for a disk, if the writer is not faster than it (log_rotation.cc). The next segment is made ahead,
+// as wal-next.jsonl, by a background thread. When the active one is full:
+//   header into the next segment, which becomes the active one        under the commit lock
+//   -> sync both -> give the new one its number -> close the full one    by whoever syncs next
+// Only then is a record of the new segment vouched for, so no name ever points at bytes that may still vanish.
 //
-// Thread-safety: append(), make_room() and close() need the store's commit lock. sync() and extend() may
-// run beside them on any thread. After a failed sync the writer stays broken and repeats that error,
+// Thread-safety: append(), make_room(), begin_segment() and close() need the store's commit lock. sync(), finish_rotation()
+// and extend() may run beside them on any thread. After a failed sync the writer stays broken and repeats that error,
 // since nobody knows any more which bytes reached the disk (P8).
 #pragma once
 
@@ -22,6 +24,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kvstore/base/buffer.h"
@@ -53,6 +56,8 @@ class LogWriter {
     // Called, from any of the writer's calls, when the space ahead runs low; must be cheap. Its receiver
     // calls extend() on another thread.
     std::function<void()> on_low_room{};
+    // Called under the commit lock after a rotation; must be cheap. Its receiver calls sync() on another thread.
+    std::function<void()> on_rotation{};
   };
   // Where a recovered log goes on.
   struct Place {
@@ -63,8 +68,8 @@ class LogWriter {
     uint64_t segments = 0;            // log files, the active one included
   };
 
-  // Opens the active segment for appending, or creates the first one. Needs: the file ends at place.offset, and
-  // everything in it is synced.
+  // Opens the active segment for appending, or creates one. Removes a next segment that is left over. Needs: the file
+  // ends at place.offset, and everything in it is synced.
   static Result<std::unique_ptr<LogWriter>> open(env::Env& env, Settings settings, const Place& place);
   ~LogWriter();
 
@@ -76,15 +81,20 @@ class LogWriter {
   Status append(const format::Stamp& stamp, const Body& body);
 
   // Ends the active segment, so that the next record is the first of its file; does nothing when it would be anyway.
-  // Fails as make_room() does. Needs the commit lock.
+  // Fails as make_room() does. Quick if prepare_next() has just been called. Needs the commit lock.
   Status begin_segment();
+  // Makes the next segment ahead, unless it is there or begin_segment() would do nothing. Any thread; without the commit lock, since it waits for the disk.
+  Status prepare_next();
+  // Returns when the segment begun last has its name and survives a power cut, with all before it. Any thread.
+  Status finish_rotation() noexcept;
   // Takes `bytes` and `segments` out of the counters: a snapshot covers them now. Needs the commit lock.
   void forget(uint64_t bytes, uint64_t segments) noexcept;
 
   // Returns when every record appended before the call survives a power cut. May be called concurrently. Reports
   // a lack of memory like any other failure (kOutOfMemory).
   Status sync() noexcept;
-  // Extends the space ahead and releases old mappings; for a background thread. Failures show in make_room().
+  // Extends the space ahead, makes the next segment when it is time, releases old mappings; for a background thread.
+  // Failures show in make_room().
   void extend();
   // Syncs, trims the filler, closes. Needs: nobody else is inside. Later appends fail with kClosed.
   Status close();
@@ -102,34 +112,51 @@ class LogWriter {
     std::atomic<uint64_t> rotations{0};
     std::atomic<uint64_t> reserve_stalls{0};
     base::LatencyHistogram sync_duration{};      // each fdatasync that covers lines, a failed one too
-    base::LatencyHistogram rotation_duration{};  // under the commit lock
+    base::LatencyHistogram rotation_duration{};  // the part under the commit lock
   };
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
 
  private:
-  struct ActiveSegment;
+  struct ActiveSegment;  // active_segment.h
+  using SegmentPtr = std::shared_ptr<ActiveSegment>;
 
   LogWriter(env::Env& env, Settings settings) noexcept;
-  Result<std::shared_ptr<ActiveSegment>> create_segment(format::Seq first_seq, uint64_t capacity);
+
+  // log_writer.cc
   Status start_io(ActiveSegment& segment, uint64_t capacity);
+  Status grow(ActiveSegment& segment, uint64_t capacity);
   Status extend_to(ActiveSegment& segment, uint64_t needed_end);
-  Status rotate(size_t line_bytes_max);
-  Status sync_segment(ActiveSegment& segment, format::Seq covers) noexcept;
   Status append_text(ActiveSegment& segment, std::string_view text);
+  Status sync_file(env::File& file) noexcept;
   Status mark_broken(Status cause) noexcept;
-  [[nodiscard]] std::shared_ptr<ActiveSegment> active() const;
-  void replace_active(std::shared_ptr<ActiveSegment> next);
+  [[nodiscard]] SegmentPtr active() const;
+  [[nodiscard]] std::pair<SegmentPtr, SegmentPtr> full_and_active() const;
+
+  // log_rotation.cc
+  Result<SegmentPtr> create_segment(format::Seq first_seq);
+  Result<SegmentPtr> create_next();
+  Result<SegmentPtr> take_next(uint64_t capacity);
+  Status rotate(size_t line_bytes_max);
+  Status finish_rotation_locked(const SegmentPtr& full, ActiveSegment& next) noexcept;
+  static Status seal(ActiveSegment& full);
+  void prepare_next_in_time(ActiveSegment& segment);
+  void discard_next() noexcept;
+  [[nodiscard]] std::string segment_header(format::Seq first_seq) const;
 
   env::Env& env_;
   const Settings settings_;
   Counters counters_;
 
-  // The active segment is read by sync() and extend() and replaced under the commit lock.
-  mutable std::mutex active_mutex_;
-  std::shared_ptr<ActiveSegment> active_;                  // writes need both the commit lock and active_mutex_
-  std::vector<std::shared_ptr<ActiveSegment>> retired_;    // sealed; extend() unmaps them off the commit path
+  // Which segments there are. Writes to the first two need the commit lock, too.
+  mutable std::mutex segments_mutex_;
+  SegmentPtr active_;
+  SegmentPtr full_;                    // sealed by the rotation under way: it and active_ wait for their syncs
+  std::vector<SegmentPtr> retired_;    // sealed and synced; extend() unmaps them off the commit path
 
-  base::Buffer line_;                                      // kWrite: the line under way; commit lock
+  std::mutex next_mutex_;              // one makes or takes it at a time; locked before the other mutexes
+  SegmentPtr next_;                    // made ahead: wal-next.jsonl, blank
+
+  base::Buffer line_;                  // kWrite: the line under way; commit lock
 
   std::atomic<format::Seq> last_seq_{0};
   std::atomic<format::Seq> synced_seq_{0};                 // grows under sync_mutex_

@@ -14,6 +14,8 @@ namespace kvstore::wal {
 using base::error;
 using format::Seq;
 
+bool Segment::is_next() const noexcept { return name == kNextSegmentName; }
+
 std::vector<Segment> StoreFiles::live_segments() const {
   std::vector<Segment> live;
   std::copy_if(segments.begin(), segments.end(), std::back_inserter(live),
@@ -35,6 +37,8 @@ Result<StoreFiles> list_store_files(env::Env& env, const std::string& dir) {
       files.segments.push_back({std::move(name), *first});
     } else if (const std::optional<Seq> last = parse_snapshot_name(name)) {
       files.snapshots.push_back({std::move(name), *last});
+    } else if (name == kNextSegmentName) {
+      files.has_next = true;
     }
   }
   return files;

@@ -15,7 +15,9 @@ namespace kvstore::wal {
 
 struct Segment {
   std::string name{};         // in the store's directory
-  format::Seq first_seq = 0;  // from the name; the header must agree
+  format::Seq first_seq = 0;  // from the name, and the header must agree; of the next segment, from the header
+
+  [[nodiscard]] bool is_next() const noexcept;  // still without its number: wal-next.jsonl
 };
 
 struct SnapshotFile {
@@ -25,7 +27,8 @@ struct SnapshotFile {
 
 struct StoreFiles {
   std::vector<SnapshotFile> snapshots{};  // oldest first
-  std::vector<Segment> segments{};        // oldest first
+  std::vector<Segment> segments{};        // oldest first; without the next one
+  bool has_next = false;                  // wal-next.jsonl is there
 
   // The record behind which the live segments begin: 0 without a snapshot.
   [[nodiscard]] format::Seq base_seq() const noexcept { return snapshots.empty() ? 0 : snapshots.back().last_seq; }

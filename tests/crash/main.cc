@@ -3,7 +3,7 @@
 // checks that the log is JSON but for at most a torn last line (P7), that the store opens, that no
 // acknowledged write is missing and that no batch is torn (P1-P3), and lets the next child go on from there.
 //
-//     crash_runner [--seed N] [--runs N]      a failure prints the seed that replays it
+//     crash_runner [--seconds N] [--seed N]      a failure prints the seed that begins the same way
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -19,6 +19,7 @@
 #include <new>
 #include <optional>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "kvstore/kvstore.h"
@@ -29,8 +30,10 @@
 namespace kvstore::crash {
 namespace {
 
-constexpr unsigned kThreads = 4;
-constexpr unsigned kRunsPerStore = 25;  // then a fresh directory
+constexpr unsigned kThreads = 8;
+constexpr unsigned kRunsPerStore = 25;     // then a fresh directory
+constexpr unsigned kViolationsMax = 5;     // then it ends
+constexpr uint64_t kEntriesMax = 400;      // where keys are evicted: a quarter of all
 
 // Shared between parent and child: how far each thread has come. It survives the child.
 struct Progress {
@@ -44,15 +47,20 @@ struct Mode {
   LogIo io;
   Durability durability;
   uint64_t segment_bytes;
-  bool compacts = false;  // one thread compacts again and again
+  bool compacts = false;  // one thread compacts again and again, and backs up
+  bool evicts = false;
 };
-constexpr std::array<Mode, 6> kModes = {{
+constexpr uint64_t kSmallSegment = uint64_t{64} << 10;
+constexpr std::array<Mode, 9> kModes = {{  // in all of them one write in sixteen asks for a sync
     {"mapped, 64 MiB segments", LogIo::kMapped, Durability::kProcess, uint64_t{64} << 20},
-    {"mapped, 64 KiB segments", LogIo::kMapped, Durability::kProcess, uint64_t{64} << 10},
-    {"mapped, compacting", LogIo::kMapped, Durability::kProcess, uint64_t{64} << 10, true},
-    {"mapped, every put synced", LogIo::kMapped, Durability::kSync, uint64_t{64} << 10},
-    {"write, 64 KiB segments", LogIo::kWrite, Durability::kProcess, uint64_t{64} << 10},
-    {"write, compacting", LogIo::kWrite, Durability::kProcess, uint64_t{64} << 10, true},
+    {"mapped, 64 KiB segments", LogIo::kMapped, Durability::kProcess, kSmallSegment},
+    {"mapped, compacting", LogIo::kMapped, Durability::kProcess, kSmallSegment, true},
+    {"mapped, every write synced", LogIo::kMapped, Durability::kSync, kSmallSegment},
+    {"mapped, evicting", LogIo::kMapped, Durability::kProcess, kSmallSegment, false, true},
+    {"write, 64 KiB segments", LogIo::kWrite, Durability::kProcess, kSmallSegment},
+    {"write, compacting", LogIo::kWrite, Durability::kProcess, kSmallSegment, true},
+    {"write, every write synced", LogIo::kWrite, Durability::kSync, kSmallSegment},
+    {"write, evicting", LogIo::kWrite, Durability::kProcess, kSmallSegment, false, true},
 }};
 
 struct Row {
@@ -61,13 +69,17 @@ struct Row {
   uint64_t killed_opening = 0;
   uint64_t torn = 0;
   uint64_t unacknowledged_kept = 0;  // under way at the kill, and in the log
+  uint64_t backups = 0;              // whole, and the state of one instant
+  uint64_t violations = 0;
 };
 
 [[noreturn]] void child(const std::string& dir, const Mode& mode, uint64_t seed, Progress& progress) {
   Result<Store> store = Store::open(dir, {.durability = mode.durability,
                                           .sync_interval = std::chrono::milliseconds(5),
                                           .log_io = mode.io,
-                                          .segment_bytes = mode.segment_bytes});
+                                          .segment_bytes = mode.segment_bytes,
+                                          .max_entries = mode.evicts ? kEntriesMax : 0,
+                                          .when_full = WhenFull::kEvict});
   if (!store.ok()) {
     fmt::print(stderr, "the store does not open: {}\n", store.status().message());
     ::_exit(3);
@@ -75,9 +87,10 @@ struct Row {
   progress.opened = true;
   std::array<std::thread, kThreads + 1> threads;
   threads[kThreads] = std::thread([&] {
-    while (mode.compacts) {
-      if (Result<CompactionReport> report = store->compact(); !report.ok()) {
-        fmt::print(stderr, "a compaction fails: {}\n", report.status().message());
+    for (unsigned round = 0; mode.compacts; ++round) {
+      Status done = round == 0 ? store->backup(dir + ".copy").status() : store->compact().status();
+      if (!done.ok()) {
+        fmt::print(stderr, "{}\n", done.message());
         ::_exit(6);
       }
     }
@@ -105,13 +118,41 @@ class Runner {
     progress_ = new (shared) Progress{};
   }
 
-  // "" or what went wrong.
-  std::string run(unsigned number) {
-    if (number % kRunsPerStore == 0) start_fresh();
-    const Mode& mode = kModes[mode_];
+  // "" or what went wrong; the next run has a fresh store then, and this one stays for whoever looks into it.
+  std::string run() {
+    if (runs_of_store_ == 0) start_fresh();
+    runs_of_store_ = (runs_of_store_ + 1) % kRunsPerStore;
     Row& row = rows_[mode_];
     ++row.runs;
+    std::string wrong = kill_one(row);
+    if (!wrong.empty()) {
+      ++row.violations;
+      wrong += fmt::format("\nthe store is in {}", dir());
+      (void)temp_.release();
+      runs_of_store_ = 0;
+    }
+    return wrong;
+  }
+
+  void print_table() const {
+    fmt::print("{:<27}{:>7}{:>14}{:>16}{:>11}{:>10}{:>9}{:>12}\n", "mode", "kills", "acknowledged", "killed opening", "torn tail",
+               "kept more", "backups", "violations");
+    for (size_t i = 0; i < kModes.size(); ++i) {
+      const Row& row = rows_[i];
+      fmt::print("{:<27}{:>7}{:>14}{:>16}{:>11}{:>10}{:>9}{:>12}\n", kModes[i].name, row.runs, row.acknowledged, row.killed_opening,
+                 row.torn, row.unacknowledged_kept, row.backups, row.violations);
+    }
+  }
+
+ private:
+  [[nodiscard]] std::string dir() const { return *temp_ / "db"; }
+  [[nodiscard]] std::string copy_dir() const { return dir() + ".copy"; }
+
+  std::string kill_one(Row& row) {
+    const Mode& mode = kModes[mode_];
+    std::filesystem::remove_all(copy_dir());
     progress_->opened = false;
+    begin_ = models_;
 
     // One in four dies while it opens, or soon after; the others while they write.
     const bool early = random_() % 4 == 0;
@@ -131,21 +172,10 @@ class Runner {
     return check(row);
   }
 
-  void print_table() const {
-    fmt::print("{:<26} {:>6} {:>14} {:>15} {:>10} {:>19}\n", "mode", "runs", "acknowledged", "killed opening", "torn tail",
-               "kept though not ack");
-    for (size_t i = 0; i < kModes.size(); ++i) {
-      const Row& row = rows_[i];
-      fmt::print("{:<26} {:>6} {:>14} {:>15} {:>10} {:>19}\n", kModes[i].name, row.runs, row.acknowledged,
-                 row.killed_opening, row.torn, row.unacknowledged_kept);
-    }
-  }
-  [[nodiscard]] std::string dir() const { return *temp_ / "db"; }
-
- private:
   void start_fresh() {
     temp_ = std::make_unique<testing::TempDir>();
     mode_ = stores_++ % kModes.size();
+    evicted_.clear();
     store_seed_ = random_();
     models_ = {};
     for (auto& acknowledged : progress_->acknowledged) acknowledged = 0;
@@ -161,6 +191,9 @@ class Runner {
       return fmt::format("the store does not open: {}", store.status().message());
     }
     if (!store->recovery().cuts.empty()) ++row.torn;
+    if (kModes[mode_].evicts) {
+      if (std::string bad = find_evicted(); !bad.empty()) return bad;
+    }
     for (unsigned t = 0; t < kThreads; ++t) {
       const uint64_t acknowledged = progress_->acknowledged[t];
       Model& model = models_[t].state;
@@ -169,12 +202,53 @@ class Runner {
         ++row.acknowledged;
       }
       const Model found = contents(*store, prefix_of(t));
-      if (found == model) continue;
+      if (is_all_there(found, model)) continue;
       apply_to(model, operation(store_seed_, t, acknowledged));
-      if (found != model) return difference(t, acknowledged, model, found);
+      if (!is_all_there(found, model)) return difference(t, acknowledged, model, found);
       models_[t].operations = acknowledged + 1;
       progress_->acknowledged[t] = acknowledged + 1;
       ++row.unacknowledged_kept;
+    }
+    return check_backup(row);
+  }
+
+  // The keys whose last change, as the log has it, was that the store evicted them.
+  std::string find_evicted() {
+    evicted_.clear();
+    Result<LogCursor> log = LogCursor::open(dir());
+    if (!log.ok()) return fmt::format("the log cannot be read: {}", log.status().message());
+    for (;;) {
+      Result<const LogRecord*> record = log->next();
+      if (!record.ok()) return fmt::format("the log cannot be read: {}", record.status().message());
+      if (*record == nullptr) return "";
+      for (const LogOp& op : (*record)->ops) {
+        if (op.kind == LogOp::Kind::kEvict) {
+          evicted_.emplace(op.key);
+        } else {
+          evicted_.erase(std::string(op.key));
+        }
+      }
+    }
+  }
+
+  [[nodiscard]] bool is_all_there(const Model& found, const Model& model) const {
+    if (evicted_.empty()) return found == model;
+    Model expected = model;
+    std::erase_if(expected, [this](const auto& entry) { return evicted_.contains(entry.first); });
+    return found == expected;
+  }
+
+  // Cut short it does not open; whole it holds, of every thread, the state after some number of its operations.
+  std::string check_backup(Row& row) {
+    Result<Store> copy = Store::open(copy_dir(), {.read_only = true});
+    if (!copy.ok()) return "";
+    ++row.backups;
+    for (unsigned t = 0; t < kThreads; ++t) {
+      const Model found = contents(*copy, prefix_of(t));
+      Model state = begin_[t].state;
+      uint64_t n = begin_[t].operations;
+      while (found != state && n <= models_[t].operations) apply_to(state, operation(store_seed_, t, n++));
+      if (found != state) return fmt::format("the backup has a state of thread {} that never was", t);
     }
     return "";
   }
@@ -210,6 +284,9 @@ class Runner {
   size_t stores_ = 0;
   size_t mode_ = 0;
   std::array<ThreadModel, kThreads> models_;
+  std::array<ThreadModel, kThreads> begin_;  // the same when the run began
+  std::set<std::string> evicted_;
+  unsigned runs_of_store_ = 0;
   std::array<Row, kModes.size()> rows_;
 };
 
@@ -218,22 +295,27 @@ class Runner {
 
 int main(int argc, char** argv) {
   uint64_t seed = std::random_device{}();
-  unsigned runs = 1000;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (std::strcmp(argv[i], "--seed") == 0) seed = std::strtoull(argv[i + 1], nullptr, 10);
-    if (std::strcmp(argv[i], "--runs") == 0) runs = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
+  uint64_t seconds = 60;
+  for (int i = 1; i < argc; i += 2) {
+    const bool is_seed = std::strcmp(argv[i], "--seed") == 0;
+    if (i + 1 == argc || (!is_seed && std::strcmp(argv[i], "--seconds") != 0)) {
+      fmt::print(stderr, "usage: crash_runner [--seconds N] [--seed N]\n");
+      return 2;
+    }
+    (is_seed ? seed : seconds) = std::strtoull(argv[i + 1], nullptr, 10);
   }
-  fmt::print("seed {}: make crash SEED={} RUNS={}\n", seed, seed, runs);
-  std::fflush(stdout);
   kvstore::crash::Runner runner(seed);
-  for (unsigned number = 0; number < runs; ++number) {
-    if (const std::string wrong = runner.run(number); !wrong.empty()) {
-      fmt::print("run {} FAILED: {}\nseed {}; the store is in {}\n", number, wrong, seed, runner.dir());
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  unsigned runs = 0;
+  unsigned violations = 0;
+  for (; std::chrono::steady_clock::now() < end && violations < kvstore::crash::kViolationsMax; ++runs) {
+    if (const std::string wrong = runner.run(); !wrong.empty()) {
+      ++violations;
+      fmt::print("VIOLATION in run {}: {}\nthe same beginning: crash_runner --seed {}\n\n", runs, wrong, seed);
       std::fflush(stdout);
-      ::_exit(1);  // without destructors: the directory stays for whoever looks into it
     }
   }
   runner.print_table();
-  fmt::print("{} runs, no acknowledged write lost, no batch torn, every store opened\n", runs);
-  return 0;
+  fmt::print("{} processes killed (crash_runner --seed {}), {} violations\n", runs, seed, violations);
+  return violations == 0 ? 0 : 1;
 }

@@ -25,6 +25,7 @@ constexpr size_t kGraveyardFiles = 4;
 struct CrashNode {
   std::unique_ptr<File> file;  // a way to the bytes that outlives every name; null for a directory
   FileHistory history;
+  std::vector<std::string> cut_off;  // by truncations since the last sync
   const char* mapping = nullptr;  // of whoever mapped it last
   uint64_t mapping_bytes = 0;
 
@@ -88,6 +89,10 @@ class CrashFile final : public File {
   Status truncate(uint64_t size) override {
     return env_.hooked({.op = EnvOp::kTruncate, .path = path_, .offset = size}, [&] {
       remember(size, node_->size());
+      if (std::string cut = node_->content(); cut.find_first_not_of('\n', size) != std::string::npos && size < cut.size()) {
+        std::fill_n(cut.begin(), size, '\0');  // so that the rest keeps its place
+        node_->cut_off.push_back(std::move(cut));
+      }
       return real().truncate(size);
     });
   }
@@ -97,7 +102,12 @@ class CrashFile final : public File {
         node_->history.sync_failed(node_->content());
         return env::failure(EIO, "sync", path_);
       }
-      if (!env_.weakness_.ignore_sync) node_->history.synced(node_->content());
+      if (!env_.weakness_.ignore_sync) {
+        node_->history.synced(node_->content());
+        // The blocks that were cut off are free now, also for this very file.
+        for (std::string& cut : node_->cut_off) env_.bury(std::move(cut));
+        node_->cut_off.clear();
+      }
       return real().sync();
     });
   }
@@ -291,10 +301,16 @@ void CrashEnv::bury_unreachable() {
       ++it;
       continue;
     }
-    if (it->second->file != nullptr) graveyard_.push_back(it->second->content());
-    if (graveyard_.size() > kGraveyardFiles) graveyard_.pop_front();
+    if (it->second->file != nullptr) bury(it->second->content());
     it = nodes_.erase(it);
   }
+}
+
+// Filler tells nobody anything, and would drive out what does.
+void CrashEnv::bury(std::string content) {
+  if (content.find_first_not_of('\n') == std::string::npos) return;
+  graveyard_.push_back(std::move(content));
+  if (graveyard_.size() > kGraveyardFiles) graveyard_.pop_front();
 }
 
 // ---- the crash ------------------------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ class CrashEnv final : public env::Env {
   void adopt(const std::string& dir);                        // the constructor's walk
   void note(std::string text, std::vector<NameEdit> edits);  // an operation that has happened
   void bury_unreachable();
+  void bury(std::string content);
   void build(env::MemEnv& out, const std::string& path, NodeId dir, const NameMap& names,
              const std::map<NodeId, std::string>& contents) const;
 
@@ -122,7 +123,7 @@ class CrashEnv final : public env::Env {
   NameMap live_names_;
   NameMap durable_names_;
   std::deque<NameOp> pending_;         // what separates the two, in order
-  std::deque<std::string> graveyard_;  // content of the last few files deleted for good
+  std::deque<std::string> graveyard_;  // content of the last few files deleted for good, or cut off for good
 };
 
 }  // namespace kvstore::testing

@@ -54,10 +54,15 @@ struct Fortune {
   uint64_t junk_percent;  // of blocks that were added and not written, those that hold no zeros
 };
 
-// What lies in a block of the disk that a file was given but has not written.
+// What lies in a block of the disk that a file was given but has not written: now and then what stood in the same
+// place of another file, or in any other block of it.
 std::string junk(uint64_t begin, uint64_t count, std::span<const std::string> graveyard, Dice& dice) {
+  constexpr uint64_t kSectorBytes = 512;
   if (!graveyard.empty() && dice.percent(50)) {
-    return block_of(graveyard[dice.below(graveyard.size())], begin, count);
+    const std::string& dead = graveyard[dice.below(graveyard.size())];
+    const uint64_t sectors = dead.size() / kSectorBytes + 1;
+    const uint64_t moved_by = dice.percent(50) ? 0 : dice.below(sectors) * kSectorBytes;
+    return block_of(dead, (begin + moved_by) % (sectors * kSectorBytes), count);
   }
   std::string bytes(count, '\0');
   for (char& byte : bytes) byte = static_cast<char>(dice.next());

@@ -12,7 +12,7 @@
 //       earlier                  one of the versions it had between the last sync and now
 //
 // each block for itself, in no order. Where the file grew, the old content of a block is zeros, garbage, or what
-// some deleted file left in that place. The size is any that the file had since the last sync, and, where it grew, any
+// some deleted file, or the cut-off end of one, left in some block. The size is any that the file had since the last sync, and, where it grew, any
 // block boundary on the way.
 //
 // Names. Every create, rename and remove since the last sync_dir() is kept or lost, by one of three rules:
