@@ -11,6 +11,7 @@ SEED ?=
 MINUTES ?=
 SECONDS_EACH ?=
 BENCH_ARGS ?=
+COMPARE_ARGS ?=
 FILTER ?= .
 
 PACKAGES := g++ cmake ninja-build libfmt-dev libspdlog-dev nlohmann-json3-dev libgtest-dev libbenchmark-dev \
@@ -24,7 +25,7 @@ sources   = git ls-files '*.cc' '*.h'
 .PHONY: help
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
 
 .PHONY: build
 build: | build/ ## build everything, optimised, into build/release/
@@ -44,9 +45,42 @@ test: build ## build everything and run all tests; FILTER=name runs some
 	@ctest --preset release --parallel $(JOBS) --tests-regex '$(FILTER)'
 
 .PHONY: bench
-bench: build ## run all benchmarks; BENCH_ARGS=--benchmark_filter=... runs some
+bench: build ## run all benchmarks, some minutes; build/bench/ gets their figures; BENCH_ARGS=--benchmark_filter=... runs some
+	$(call ensure,python3)
+	@mkdir -p build/bench && rm -f build/bench/*
 	@for program in build/release/bench/*_bench; do [ -x $$program ] || continue; \
-	  echo "== $${program##*/}"; $$program $(BENCH_ARGS) || exit 1; done
+	  name=$${program##*/}; echo "== $$name"; \
+	  $$program --benchmark_out=build/bench/$$name.json --benchmark_out_format=json $(BENCH_ARGS) \
+	    >build/bench/$$name.txt || { cat build/bench/$$name.txt; exit 1; }; cat build/bench/$$name.txt; done
+	@bench/table.py build/bench/*.json >build/bench/table.md
+
+# Redis is started by the comparison itself, on a socket of its own; the service that comes with the package is not used.
+PEERS := libleveldb-dev librocksdb-dev liblmdb-dev libsqlite3-dev libtkrzw-dev libkyotocabinet-dev libwiredtiger-dev \
+         redis-server python3
+
+.PHONY: bench-compare
+bench-compare: | build/ ## compare with other stores, a quarter of an hour; COMPARE_ARGS='--quick' or '--full' or '--filter=...'
+	$(call ensure,$(PEERS))
+	$(call configure,compare)
+	$(call build,compare,compare)
+	@build/compare/bench/compare/compare --out build/compare/results.jsonl $(COMPARE_ARGS); ended=$$?; \
+	  bench/compare/report.py build/compare/results.jsonl --markdown build/compare/results.md \
+	    --plots build/compare/plots && exit $$ended
+
+# entries:bytes of a value. 50 million entries need 20 GB of memory and disk, so they are asked for: GROWTH=50000000:100.
+GROWTH ?= 10000:100 100000:100 1000000:100 10000000:100 \
+          1000000:8 1000000:1000 50000:10000 5000:100000 500:1048576
+
+.PHONY: bench-growth
+bench-growth: | build/ ## how kvstore's costs grow with the number and size of entries, some minutes
+	$(call ensure,python3)
+	$(call configure,compare)
+	$(call build,compare,compare)
+	@rm -f build/compare/growth-*.jsonl
+	@for size in $(GROWTH); do \
+	  build/compare/bench/compare/compare --filter '^fill/kvstore$$' --rounds 3 --entries $${size%:*} \
+	    --value-bytes $${size#*:} --out build/compare/growth-$$size.jsonl >/dev/null || exit 1; done
+	@bench/compare/report.py --growth build/compare/growth-*.jsonl
 
 .PHONY: asan
 asan: | build/ ## all tests under the address and undefined-behaviour sanitizers

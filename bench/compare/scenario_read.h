@@ -1,0 +1,10 @@
+// The reading rows, in a database that holds every key.
+#pragma once
+
+#include "bench/compare/scenario.h"
+
+namespace bench {
+
+void measure_reads(const Peer& peer, Database& database, const Setting& setting, const Reporter& report);
+
+}  // namespace bench
