@@ -8,7 +8,6 @@
 #include <new>
 #include <system_error>
 
-#include "kvstore/base/error.h"
 #include "kvstore/base/pool_access.h"
 #include "kvstore/format/json_text.h"
 #include "kvstore/format/json_walk.h"
@@ -16,7 +15,6 @@
 namespace kvstore::inline v1 {
 
 using base::BumpArena;
-using base::error;
 using base::PoolAccess;
 
 static_assert(detail::kDocumentDepthMax == format::kJsonDepthMax);

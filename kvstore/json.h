@@ -105,6 +105,7 @@ class MemoryScope {
 // What read_json() meets, in the text's order. Names and strings are unescaped; the views die with the call.
 class JsonEvents {
  public:
+  virtual ~JsonEvents() = default;
   virtual void begin_object() = 0;
   virtual void begin_array() = 0;
   virtual void end() = 0;
@@ -115,9 +116,6 @@ class JsonEvents {
   virtual void number(double value) = 0;
   virtual void boolean(bool value) = 0;
   virtual void null() = 0;
-
- protected:
-  ~JsonEvents() = default;
 };
 inline constexpr size_t kDocumentDepthMax = 1000;
 

@@ -44,7 +44,7 @@ class JsonWriter {
     return number_unsigned(static_cast<uint64_t>(value));
   }
   // The fewest digits that read back as the same double; null for what is no number, as nlohmann/json does it.
-  JsonWriter& number(double value) noexcept;
+  JsonWriter& number(double number) noexcept;
   JsonWriter& boolean(bool value) noexcept;
   JsonWriter& null() noexcept;
   JsonWriter& raw(std::string_view json) noexcept;  // JSON text, byte for byte. Needs: it is that
@@ -68,8 +68,8 @@ class JsonWriter {
  private:
   JsonWriter& begin(char open) noexcept;
   JsonWriter& end(char close) noexcept;
-  JsonWriter& number_signed(int64_t value) noexcept;
-  JsonWriter& number_unsigned(uint64_t value) noexcept;
+  JsonWriter& number_signed(int64_t number) noexcept;
+  JsonWriter& number_unsigned(uint64_t number) noexcept;
   template <typename Append>
   JsonWriter& value(size_t bytes_max, Append&& append) noexcept;
   JsonWriter& quoted(std::string_view utf8, std::string_view tail) noexcept;
