@@ -58,8 +58,8 @@ void replay(benchmark::State& state, bool from_snapshot) {
   uint64_t bytes = 0;
   for (const auto& file : std::filesystem::directory_iterator(dir))
     bytes += file.is_regular_file() ? file.file_size() : 0;
-  // Once for nothing: memory that the host of a virtual machine hands out for the first time costs microseconds a page, which
-  // for 1000-byte values was 35 times what the replay itself takes.
+  // Once for nothing: memory that the host of a virtual machine hands out for the first time costs microseconds a page, and
+  // that was most of the time of the first opening with 1000-byte values.
   open(dir, {.read_only = true});
   for ([[maybe_unused]] auto _ : state) {
     auto store = std::make_unique<Store>(open(dir, {.read_only = true, .replay_threads = threads}));

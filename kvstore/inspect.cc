@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "kvstore/engine/advice.h"
 #include "kvstore/engine/inspect.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_names.h"
@@ -34,9 +35,10 @@ LogOp::Kind kind_of(const format::Op& op) {
 }  // namespace
 
 struct LogCursor::Impl {
-  explicit Impl(wal::LogWalk w) : walk(std::move(w)) {}
+  Impl(wal::LogWalk w, std::string d) : walk(std::move(w)), dir(std::move(d)) {}
 
   wal::LogWalk walk;
+  const std::string dir;
   std::optional<wal::Records> records;   // the chunk at hand
   size_t next_line = 0;                  // in it
   std::vector<format::Op> ops;
@@ -70,15 +72,15 @@ LogCursor::~LogCursor() = default;
 
 Result<LogCursor> LogCursor::open(const std::filesystem::path& dir) {
   Result<wal::LogWalk> walk = wal::LogWalk::open(env::posix_env(), dir.string(), 1, wal::LogWalk::Start::kHistory);
-  if (!walk.ok()) return std::move(walk).status();
-  return LogCursor(std::make_unique<Impl>(*std::move(walk)));
+  if (!walk.ok()) return engine::advise_repair(std::move(walk).status(), dir.string());
+  return LogCursor(std::make_unique<Impl>(*std::move(walk), dir.string()));
 }
 
 Result<const LogRecord*> LogCursor::next() {
   Impl& c = *impl_;
   if (!c.records.has_value() || c.next_line == c.records->lines.size()) {
     Result<std::optional<wal::Records>> records = c.walk.next();
-    if (!records.ok()) return std::move(records).status();
+    if (!records.ok()) return engine::advise_repair(std::move(records).status(), c.dir);
     c.records = *std::move(records);
     c.next_line = 0;
     c.torn.reset();

@@ -6,6 +6,7 @@
 #include "kvstore/json_writer.h"
 #include "kvstore/options.h"
 #include "kvstore/pools.h"
+#include "kvstore/repair.h"
 #include "kvstore/snapshot.h"
 #include "kvstore/stats.h"
 #include "kvstore/status.h"

@@ -332,6 +332,28 @@ TEST_F(RecoveryTest, AClosingLineThatIsMissingWhereRecordsFollowIsDamage) {
   EXPECT_NE(text.find("the closing line is missing"), std::string::npos) << text;
 }
 
+// A closing line that was damaged passed for a torn tail where the segment behind it was the last: opening cut it, and
+// lost all records of that segment. (Found by the replay fuzzer.)
+TEST_F(RecoveryTest, AClosingLineThatIsDamagedCostsNoRecord) {
+  make_segments();
+  fs::remove(dir() / "LOCK");  // so that nothing else vouches
+  const fs::path& file = files_[files_.size() - 2];
+  const std::string whole = bytes_of(file);
+  const std::string last = bytes_of(files_.back());
+  std::string text = whole;
+  text[text.rfind("\"last_seq\"") + 3] ^= 1;
+  write_bytes(file, text);
+  open();
+  EXPECT_EQ(store_->last_seq(), 60U);
+  EXPECT_EQ(contents_of(*store_).size(), 60U);
+  close();
+  // Where the last segment is not what it should be either, nothing is cut.
+  write_bytes(file, text);
+  write_bytes(files_.back(), last.substr(0, 20));
+  EXPECT_TRUE(refusal().starts_with("Corruption: db/")) << refusal();
+  EXPECT_EQ(bytes_of(file), text);
+}
+
 // What follows a cut goes with it, also where it stands in a file of its own: reported, kept, and never mixed with what
 // is written later.
 TEST_F(RecoveryTest, ANextSegmentBehindACutIsCutAndKeptToo) {

@@ -1,6 +1,4 @@
-// Backup: the state of one instant as a store of its own in another directory. It consists of a snapshot and an empty
-// segment behind it, which is made first: a backup that is cut short is a directory that refuses to open, because its
-// log begins in the middle, and never one that opens as less.
+// Backup: the state of one instant as a store of its own in another directory; store_copy.h says in which order it is made.
 #include <chrono>
 #include <mutex>
 #include <new>
@@ -8,6 +6,7 @@
 
 #include "kvstore/base/error.h"
 #include "kvstore/engine/engine.h"
+#include "kvstore/engine/store_copy.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk.h"
 
@@ -38,33 +37,16 @@ Result<BackupReport> Engine::backup(std::string dir) {
   const std::lock_guard one(compaction_.one_at_a_time);
   compaction_.cancelled = false;
   BackupReport report;
-  std::string segment;
+  bool has_segment = false;
   const auto run = [&]() -> Status {
-    if (dir.empty()) return {Code::kInvalidArgument, "the directory has no name"};
-    if (Status s = env_.create_dir(dir); !s.ok()) return s;
-    Result<std::vector<std::string>> names = env_.list(dir);
-    if (!names.ok()) return std::move(names).status();
-    if (!names->empty()) {
-      return error(Code::kInvalidArgument, "{}: the directory is not empty. try: another one", dir).at(dir);
-    }
+    if (Status s = claim_directory(env_, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
     table::Table::Pin pin(table_);
     const Instant instant{.pin = std::move(pin), .taken_us = now_us()};
     report.seq = instant.seq();
     const std::string uuid = env_.new_uuid();
-    Result<std::unique_ptr<wal::LogWriter>> log =
-        wal::LogWriter::open(env_,
-                             {.dir = dir,
-                              .store = uuid,
-                              .io = LogIo::kWrite,
-                              .segment_bytes = options_.segment_bytes,
-                              .now_us = [&] { return instant.taken_us; },
-                              .on_low_room = [] {},
-                              .on_rotation = [] {}},
-                             {.last_seq = report.seq});
-    if (!log.ok()) return std::move(log).status();
-    segment = wal::join_path(dir, wal::segment_name(report.seq + 1));
-    if (Status s = (*log)->close(); !s.ok()) return s;
+    has_segment = true;
+    if (Status s = write_segment(env_, dir, uuid, report.seq, instant.taken_us); !s.ok()) return s;
     if (report.seq > 0) {
       Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
           env_, {.dir = dir, .store = uuid, .last_seq = report.seq, .created_us = instant.taken_us});
@@ -89,10 +71,7 @@ Result<BackupReport> Engine::backup(std::string dir) {
     result = Status(Code::kOutOfMemory, "out of memory");
   }
   if (!result.ok()) {
-    if (!segment.empty()) {
-      (void)env_.remove(wal::join_path(dir, wal::snapshot_name(report.seq + (report.seq == 0)))).ok();
-      (void)env_.remove(segment).ok();
-    }
+    if (has_segment) remove_copy(env_, dir, report.seq);
     return std::move(result).with("backup");
   }
   report.duration =

@@ -8,13 +8,14 @@
 #include <array>
 #include <chrono>
 #include <new>
-#include <random>
 #include <thread>
 #include <utility>
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/engine/advice.h"
 #include "kvstore/engine/engine.h"
+#include "kvstore/engine/random_seed.h"
 #include "kvstore/engine/recover.h"
 #include "kvstore/engine/replay.h"
 #include "kvstore/wal/log_walk.h"
@@ -29,11 +30,6 @@ namespace {
 constexpr uint64_t kSegmentBytesMin = 4096;
 constexpr std::chrono::seconds kKeepHistoryMax = std::chrono::hours(24 * 365 * 1000);
 constexpr uint64_t kMaxMemoryMin = uint64_t{8} << 20;  // four of the table's chunks
-
-uint64_t random_seed() {
-  std::random_device device;
-  return (uint64_t{device()} << 32) | device();
-}
 
 Status check_options(const Options& options) {
   if (options.segment_bytes < kSegmentBytesMin) {
@@ -136,8 +132,10 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   Result<wal::LogWalk> walk =
       wal::LogWalk::open(env_, dir_, options_.replay_threads != 0 ? options_.replay_threads : cores);
-  if (!walk.ok()) return std::move(walk).status();
-  if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) return s;
+  if (!walk.ok()) return advise_repair(std::move(walk).status(), dir_);
+  if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) {
+    return advise_repair(std::move(s), dir_);
+  }
   const wal::WalkEnd& end = walk->end();
 
   last_ts_us_ = walk->last_ts_us();  // the snapshot's `created` included
@@ -161,6 +159,14 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   if (!options_.read_only) {
     for (CutReport& cut : recovery_.cuts) {
       if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
+    }
+    // Its closing line may be the kernel's alone, written by a process that died before its sync; soon records behind it are
+    // vouched for. Those further back were synced before the next rotation could begin.
+    if (const std::vector<wal::Segment>& segments = walk->segments(); segments.size() > 1) {
+      Result<std::unique_ptr<env::File>> previous =
+          env_.open(wal::join_path(dir_, segments[segments.size() - 2].name), env::OpenMode::kReadWrite);
+      if (!previous.ok()) return std::move(previous).status().with("sync the segment before the last");
+      if (Status s = (*previous)->sync(); !s.ok()) return std::move(s).with("sync the segment before the last");
     }
     Result<Settled> settled = settle_log(env_, dir_, end);
     if (!settled.ok()) return std::move(settled).status();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "kvstore/engine/advice.h"
 #include "kvstore/engine/inspect.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk.h"
@@ -140,7 +141,7 @@ void Verifier::count(const wal::Records& records) {
 // What an opening would read: the newest snapshot and the segments behind it.
 Status Verifier::check_state() {
   Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1);
-  if (!walk.ok()) return add_refusal(walk.status());
+  if (!walk.ok()) return add_refusal(advise_repair(walk.status(), dir_));
   if (walk->base().has_value()) {
     ++report.snapshots;
     report.bytes += walk->base()->bytes;
@@ -149,7 +150,7 @@ Status Verifier::check_state() {
   for (;;) {
     Result<std::optional<wal::Records>> records = walk->next();
     if (!records.ok()) {
-      if (Status s = add_refusal(records.status()); !s.ok()) return s;
+      if (Status s = add_refusal(advise_repair(records.status(), dir_)); !s.ok()) return s;
       break;
     }
     if (records->has_value()) {

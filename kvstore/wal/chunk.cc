@@ -7,8 +7,6 @@
 #include <new>
 #include <thread>
 
-#include "kvstore/options.h"
-
 namespace kvstore::wal {
 
 namespace {
@@ -16,6 +14,11 @@ namespace {
 // Large enough to make a read call cheap, small enough that a decoded chunk is still in the second-level
 // cache when the consumer gets to it.
 constexpr size_t kChunkBytes = size_t{256} << 10;
+
+// Lines may have hundreds of megabytes, and damaged files look as if they had. So few chunks are under way at once when
+// they are that long, and none keeps the memory of a long one.
+constexpr size_t kUnderWayBytesMax = size_t{64} << 20;
+constexpr size_t kKeptBytesMax = size_t{8} << 20;
 
 const char* skip_newlines(const char* at, const char* end) noexcept {
   constexpr uint64_t kEightNewlines = 0x0a0a0a0a0a0a0a0aULL;
@@ -60,22 +63,24 @@ Result<bool> ChunkReader::next(Chunk& chunk) {
   chunk.bytes.append(carry_.view());
   carry_.clear();
   while (!at_end_) {
-    const size_t want = std::max(kChunkBytes, chunk.bytes.size());  // a long line doubles
-    char* room = chunk.bytes.reserve(want);
-    Result<size_t> got = file_.read_at(offset_ + chunk.bytes.size(), {room, want});
+    const size_t begin = chunk.bytes.size();
+    char* room = chunk.bytes.reserve(kChunkBytes);
+    Result<size_t> got = file_.read_at(offset_ + begin, {room, kChunkBytes});
     if (!got.ok()) return std::move(got).status();
     chunk.bytes.commit(*got);
-    at_end_ = *got < want;
+    at_end_ = *got < kChunkBytes;
     if (at_end_) break;
 
-    const std::string_view text = chunk.bytes.view();
-    const size_t last_newline = text.rfind('\n');
+    // What stands before is the head of one line. Never more is read at a time, also of long lines: behind one there
+    // may be millions of short ones.
+    const std::string_view fresh = chunk.bytes.view().substr(begin);
+    const size_t last_newline = fresh.rfind('\n');
     if (last_newline != std::string_view::npos) {
-      carry_.append(text.substr(last_newline + 1));
-      chunk.bytes.truncate(last_newline + 1);
+      carry_.append(fresh.substr(last_newline + 1));
+      chunk.bytes.truncate(begin + last_newline + 1);
       break;
     }
-    if (text.size() > kLineBytesMax) break;  // nothing of ours: hand it out as it is, in bounded memory
+    if (chunk.bytes.size() > line_bytes_max_) break;  // nothing of ours: hand it out as it is, in bounded memory
   }
   offset_ += chunk.bytes.size();
   return !chunk.bytes.empty();
@@ -90,7 +95,7 @@ struct ChunkPipeline::Impl {
     enum class State : uint8_t { kFree, kBusy, kReady } state = State::kFree;
   };
 
-  Impl(env::File& file, uint64_t offset) : reader(file, offset) {}
+  Impl(env::File& file, uint64_t offset, size_t line_bytes_max) : reader(file, offset, line_bytes_max) {}
 
   ChunkReader reader;                     // guarded by mutex, as all below
   std::mutex mutex;
@@ -111,6 +116,16 @@ struct ChunkPipeline::Impl {
     return nullptr;
   }
 
+  [[nodiscard]] bool has_room() const {
+    size_t bytes = 0;
+    for (const auto& slot : slots) bytes += slot->state == Slot::State::kFree ? 0 : slot->chunk.bytes.capacity();
+    return bytes < kUnderWayBytesMax;
+  }
+
+  static void clear(Slot& slot) {
+    if (slot.chunk.bytes.capacity() > kKeptBytesMax) slot.chunk = Chunk();
+  }
+
   // Reads the next chunk into `slot`; false at the end or after a failure. Needs: mutex held (or no workers).
   bool read_into(Slot& slot) {
     try {
@@ -129,7 +144,7 @@ struct ChunkPipeline::Impl {
     std::unique_lock lock(mutex);
     for (;;) {
       Slot* slot = nullptr;
-      changed.wait(lock, [&] { return stopping || exhausted || (slot = free_slot()) != nullptr; });
+      changed.wait(lock, [&] { return stopping || exhausted || (has_room() && (slot = free_slot()) != nullptr); });
       if (stopping || exhausted || !read_into(*slot)) break;
       slot->state = Slot::State::kBusy;
       lock.unlock();
@@ -148,8 +163,8 @@ struct ChunkPipeline::Impl {
   }
 };
 
-ChunkPipeline::ChunkPipeline(env::File& file, uint64_t offset, unsigned threads)
-    : impl_(std::make_unique<Impl>(file, offset)) {
+ChunkPipeline::ChunkPipeline(env::File& file, uint64_t offset, unsigned threads, size_t line_bytes_max)
+    : impl_(std::make_unique<Impl>(file, offset, line_bytes_max)) {
   const unsigned workers = threads > 1 ? threads - 1 : 0;
   for (unsigned i = 0; i < 2 * workers + 1; ++i) impl_->slots.push_back(std::make_unique<Impl::Slot>());
   for (unsigned i = 0; i < workers; ++i) impl_->workers.emplace_back([this] { impl_->work(); });
@@ -168,6 +183,7 @@ Result<const Chunk*> ChunkPipeline::next() {
   Impl& p = *impl_;
   if (p.workers.empty()) {
     Impl::Slot& slot = *p.slots.front();
+    Impl::clear(slot);
     if (p.exhausted || !p.read_into(slot)) {
       if (!p.failure.ok()) return p.failure;
       return static_cast<const Chunk*>(nullptr);
@@ -183,6 +199,7 @@ Result<const Chunk*> ChunkPipeline::next() {
   std::unique_lock lock(p.mutex);
   if (p.lent != nullptr) {
     p.lent->state = Impl::Slot::State::kFree;
+    Impl::clear(*p.lent);
     p.lent = nullptr;
     ++p.consumed;
     p.changed.notify_all();

@@ -14,6 +14,7 @@
 #include "kvstore/env/env.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/format/record.h"
+#include "kvstore/options.h"
 #include "kvstore/status.h"
 
 namespace kvstore::wal {
@@ -65,7 +66,8 @@ void decode_chunk(Chunk& chunk);
 class ChunkReader {
  public:
   // Needs: a line starts at `offset`.
-  ChunkReader(env::File& file, uint64_t offset) noexcept : file_(file), offset_(offset) {}
+  ChunkReader(env::File& file, uint64_t offset, size_t line_bytes_max = kLineBytesMax) noexcept
+      : file_(file), offset_(offset), line_bytes_max_(line_bytes_max) {}
   // Fills chunk.bytes and chunk.offset; false at the end of the file. Throws std::bad_alloc.
   Result<bool> next(Chunk& chunk);
 
@@ -73,14 +75,16 @@ class ChunkReader {
   env::File& file_;
   uint64_t offset_;      // of the next byte to hand out; carry_ holds the bytes from here on
   base::Buffer carry_;   // the head of a line whose end has not been read yet
+  size_t line_bytes_max_;
   bool at_end_ = false;
 };
 
 // A ChunkReader whose chunks arrive decoded, in file order, by `threads` - 1 helper threads (0 and 1: by the
-// caller itself). Used from one thread.
+// caller itself). Used from one thread. Whatever the file holds, it takes no more memory than twice the longest line that is
+// allowed, some 100 MiB, and half a megabyte a thread.
 class ChunkPipeline {
  public:
-  ChunkPipeline(env::File& file, uint64_t offset, unsigned threads);
+  ChunkPipeline(env::File& file, uint64_t offset, unsigned threads, size_t line_bytes_max = kLineBytesMax);
   ~ChunkPipeline();  // stops early if need be
   ChunkPipeline(const ChunkPipeline&) = delete;
   ChunkPipeline& operator=(const ChunkPipeline&) = delete;

@@ -179,6 +179,7 @@ Status LogWriter::begin_segment() {
   if (is_broken()) return broken();
   if (closed_) return {Code::kClosed, "the store is closed"};
   if (active_->first_seq == last_seq() + 1) return {};
+  if (Status s = check_numbers(); !s.ok()) return s;
   return rotate(format::kStampBytesMax + format::kSealBytes + 1);
 }
 

@@ -350,6 +350,13 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
     case format::Verdict::kCut:
       break;
   }
+  // Only the end of the log may be cut. Here another segment begins with the very record that was expected.
+  if (!is_last()) {
+    return damage(Code::kCorruption, at,
+                  fmt::format("{}; the closing line should stand here, since {} follows. try: kvctl verify {}, then restore "
+                              "this file from a copy",
+                              cause, segments[index + 1].name, dir));
+  }
   Result<uint64_t> content_end = end_of_content(*file, at);
   if (!content_end.ok()) return std::move(content_end).status();
   Result<uint64_t> number = line_number_at(*file, at);

@@ -123,6 +123,7 @@ class LogWriter {
   LogWriter(env::Env& env, Settings settings) noexcept;
 
   // log_writer.cc
+  [[nodiscard]] Status check_numbers() const;  // kNoSpace when there is none for another record
   Status start_io(ActiveSegment& segment, uint64_t capacity);
   Status grow(ActiveSegment& segment, uint64_t capacity);
   Status extend_to(ActiveSegment& segment, uint64_t needed_end);

@@ -248,9 +248,12 @@ Judgement CrashExplorer::check_cuts(const MemEnv& before, const MemEnv& after, c
   std::string newest = newest_segment(before);
   if (newest.empty()) return {};
   std::string is_now = newest;
+  const std::string next = before.get_file(kNext).value_or("");
   const bool next_goes = std::any_of(report.cuts.begin(), report.cuts.end(),
                                      [](const CutReport& cut) { return cut.file == kNext && cut.offset == 0; });
-  if (!next_goes && end_of_content(before.get_file(kNext).value_or("")) > 0) {
+  const auto header_of = [](const std::string& text) { return text.substr(0, text.find('\n')); };
+  const bool is_half_a_rename = header_of(next) == header_of(before.get_file(newest).value_or(""));
+  if (end_of_content(next) > 0 && !next_goes && !is_half_a_rename) {
     newest = kNext;  // it got its number, maybe shorter than it was
     is_now = newest_segment(after);
   }

@@ -1,7 +1,6 @@
 #include "tests/support/format_fuzz.h"
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -15,16 +14,12 @@
 #include "kvstore/format/readers.h"
 #include "kvstore/format/utf8.h"
 #include "tests/support/format_spelling.h"
+#include "tests/support/must.h"
 
 namespace kvstore::testing {
 namespace {
 
 using namespace kvstore::format;
-
-// Stops where a debugger or the fuzzer sees it, in every build.
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 void check_same(const Line& a, const std::vector<Op>& a_ops, const Line& b, const std::vector<Op>& b_ops) {
   must(a.kind == b.kind && a.stamp == b.stamp && a.by == b.by && a.is_batch == b.is_batch && a_ops == b_ops);

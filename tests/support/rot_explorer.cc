@@ -170,7 +170,9 @@ RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t la
   if (judgement.violation == Violation::kStale) return {RotOutcome::kStale, judgement.sentence};
   if (judgement.violation != Violation::kNone) return {RotOutcome::kWrong, judgement.sentence};
   const std::string less = fmt::format("it ends with commit {}, before the damage with {}", last_seq, whole_.last_seq);
-  if (whole_.is_closed || last_seq > whole_.last_seq) return {RotOutcome::kSilentLoss, less};
+  // A copy from before a power cut may well hold more than that has left.
+  const bool may_be_more = damage.kind == DamageKind::kOlder;
+  if (whole_.is_closed || (last_seq > whole_.last_seq && !may_be_more)) return {RotOutcome::kSilentLoss, less};
   if (!report.cuts.empty()) return {RotOutcome::kRepaired, ""};
   const bool can_end_between_lines = damage.kind == DamageKind::kCutAtLine || damage.kind == DamageKind::kCutAnywhere ||
                                      damage.kind == DamageKind::kOlder;

@@ -19,6 +19,7 @@ extern const Command kLog;
 extern const Command kLs;
 extern const Command kPatch;
 extern const Command kPut;
+extern const Command kRepair;
 extern const Command kStats;
 extern const Command kVerify;
 extern const Command kVersion;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const Command* kDataCommands[] = {&kGet, &kPut, &kPatch, &kDel, &kIncr, &kLs, &kBatch, &kImport, &kExport};
 constexpr const Command* kInspectCommands[] = {&kLog, &kInfo, &kStats, &kVerify};
-constexpr const Command* kUpkeepCommands[] = {&kCompact, &kBackup};
+constexpr const Command* kUpkeepCommands[] = {&kCompact, &kBackup, &kRepair};
 constexpr const Command* kOtherCommands[] = {&kHelp, &kVersion};
 constexpr CommandGroup kGroups[] = {
     {"data", kDataCommands},

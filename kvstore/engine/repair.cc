@@ -1,0 +1,327 @@
+// Repair: salvage.h reads and decides, this file writes. The new store is made as a backup is (store_copy.h); the lines
+// and keys that a person may want to look at go first, so that they are there whenever it opens:
+//   lost+found/rejected-lines.jsonl, stale-keys.jsonl -> segment -> snapshot -> sync the directory above -> read back
+#include "kvstore/engine/repair.h"
+
+#include <chrono>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "kvstore/base/buffer.h"
+#include "kvstore/base/error.h"
+#include "kvstore/engine/salvage.h"
+#include "kvstore/engine/snapshot.h"
+#include "kvstore/engine/store_copy.h"
+#include "kvstore/format/base64.h"
+#include "kvstore/format/escape.h"
+#include "kvstore/format/utf8.h"
+#include "kvstore/wal/file_names.h"
+#include "kvstore/wal/log_walk.h"
+#include "kvstore/wal/owner_file.h"
+#include "kvstore/wal/snapshot_writer.h"
+
+namespace kvstore::engine {
+
+using base::error;
+
+namespace {
+
+constexpr size_t kBlockBytes = size_t{1} << 20;
+
+std::string without_slash(std::string dir) {
+  while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
+  return dir;
+}
+
+Status locked(env::Env& env, const std::string& dir) {
+  Result<std::optional<wal::Owner>> owner = wal::read_owner(env, dir);
+  const std::string who = owner.ok() && owner->has_value() ? wal::describe(**owner) : "another process";
+  return error(Code::kLocked, "{}: in use by {}, so its files move while they are read. try: stop it first", dir, who)
+      .at(dir);
+}
+
+// ---- lost+found ----------------------------------------------------------------------------------
+
+// A file of JSON lines, created with the first of them.
+class Keepsake {
+ public:
+  Keepsake(env::Env& env, std::string path) : env_(env), path_(std::move(path)) {}
+
+  // A line is finished with end_line(); in between there is no limit to what may be added.
+  base::Buffer& line() { return block_; }
+  Status end_line() {
+    block_.append("}\n");
+    return block_.size() >= kBlockBytes ? flush() : Status();
+  }
+  Status finish() {
+    if (Status s = flush(); !s.ok()) return s;
+    return file_ == nullptr ? Status() : file_->sync();
+  }
+  [[nodiscard]] std::string path() const { return file_ == nullptr ? "" : path_; }
+
+ private:
+  Status flush() {
+    if (block_.size() == 0) return {};
+    if (file_ == nullptr) {
+      Result<std::unique_ptr<env::File>> file = env_.open(path_, env::OpenMode::kCreate);
+      if (!file.ok()) return std::move(file).status();
+      file_ = *std::move(file);
+    }
+    Status written = file_->write_at(written_, block_.view());
+    written_ += block_.size();
+    block_.clear();
+    return written;
+  }
+
+  env::Env& env_;
+  const std::string path_;
+  std::unique_ptr<env::File> file_;
+  base::Buffer block_;
+  uint64_t written_ = 0;
+};
+
+// `"name":"…"` for text, `"name64":"…"` in base64 for other bytes.
+void append_bytes(base::Buffer& out, std::string_view name, std::string_view bytes) {
+  const bool is_text = format::is_utf8(bytes);
+  out.append("\"");
+  out.append(name);
+  out.append(is_text ? "\":\"" : "64\":\"");
+  if (is_text) {
+    char* room = out.reserve(bytes.size() * format::kEscapeBytesMax + format::kEscapeSlack);
+    out.commit(static_cast<size_t>(format::escape(room, bytes).end - room));
+  } else {
+    const size_t size = format::base64_size(bytes.size());
+    char* room = out.reserve(size);
+    [[maybe_unused]] const char* end = format::write_base64(room, bytes);
+    out.commit(size);
+  }
+  out.append("\"");
+}
+
+// A long line is kept in pieces. Of a piece of nothing but NULs, such as a disk shows for blocks that it never wrote, the
+// number is kept: there may be gigabytes of them.
+Status keep_line(Keepsake& out, const RejectedLine& line, std::string_view bytes) {
+  for (size_t begin = 0; begin < bytes.size() || begin == 0; begin += kBlockBytes) {
+    const std::string_view piece = bytes.substr(begin, kBlockBytes);
+    base::Buffer& text = out.line();
+    text.append("{");
+    append_bytes(text, "file", line.file);
+    text.append(fmt::format(",\"line\":{},\"offset\":{},\"bytes\":{},", line.line, line.offset + begin, piece.size()));
+    append_bytes(text, "reason", line.reason);
+    if (piece.find_first_not_of('\0') == std::string_view::npos) {
+      text.append(fmt::format(",\"nuls\":{}", piece.size()));
+    } else {
+      text.append(",");
+      append_bytes(text, "text", piece);
+    }
+    if (Status s = out.end_line(); !s.ok()) return s;
+  }
+  return {};
+}
+
+// ---- the new store -------------------------------------------------------------------------------
+
+// Calls fn(entry) for every live entry until it fails.
+template <typename Fn>
+Status for_each_entry(const Salvage& salvage, Fn fn) {
+  const table::Table::Pin pin(salvage.table());
+  std::vector<const table::Entry*> entries;
+  for (size_t shard = 0; shard < table::Table::kShards; ++shard) {
+    entries.clear();
+    salvage.table().collect_shard(pin, shard, salvage.taken_us(), entries);
+    for (const table::Entry* entry : entries) {
+      if (Status s = fn(*entry); !s.ok()) return s;
+    }
+  }
+  return {};
+}
+
+class Writer {
+ public:
+  Writer(env::Env& env, Salvage& salvage, RepairReport& report) : env_(env), salvage_(salvage), report_(report) {}
+
+  Status run();
+  void remove_all();  // after a failure
+
+ private:
+  Status keep_the_rest();
+  Status write_state();
+  Status read_back();
+
+  env::Env& env_;
+  Salvage& salvage_;
+  RepairReport& report_;
+  bool has_segment_ = false;
+};
+
+Status Writer::keep_the_rest() {
+  const std::string lost_and_found = wal::join_path(report_.dir, wal::kLostAndFoundName);
+  const bool has_rest = report_.plan.rejected_lines != 0 || report_.plan.stale_keys != 0;
+  if (!has_rest) return {};
+  if (Status s = env_.create_dir(lost_and_found); !s.ok()) return s;
+  Keepsake rejected(env_, lost_and_found + "/rejected-lines.jsonl");
+  Status kept = salvage_.for_each_rejected(
+      [&](const RejectedLine& line, std::string_view bytes) { return keep_line(rejected, line, bytes); });
+  if (kept.ok()) kept = rejected.finish();
+  report_.rejected_as = rejected.path();
+  if (!kept.ok()) return kept;
+
+  Keepsake stale(env_, lost_and_found + "/stale-keys.jsonl");
+  for (const table::Entry* entry : salvage_.stale()) {
+    stale.line().append("{");
+    append_bytes(stale.line(), "key", entry->key());
+    stale.line().append(fmt::format(",\"version\":{}", entry->seq()));
+    if (kept = stale.end_line(); !kept.ok()) break;
+  }
+  if (kept.ok()) kept = stale.finish();
+  report_.stale_as = stale.path();
+  if (!kept.ok()) return kept;
+  return env_.sync_dir(lost_and_found);
+}
+
+Status Writer::write_state() {
+  const std::string uuid = env_.new_uuid();
+  has_segment_ = true;
+  if (Status s = write_segment(env_, report_.dir, uuid, report_.plan.last_seq, salvage_.taken_us()); !s.ok()) return s;
+  if (report_.plan.last_seq == 0) return {};  // a store that was never written to
+  Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
+      env_, {.dir = report_.dir, .store = uuid, .last_seq = report_.plan.last_seq, .created_us = salvage_.taken_us()});
+  if (!out.ok()) return std::move(out).status();
+  Status added =
+      for_each_entry(salvage_, [&](const table::Entry& entry) { return (*out)->add(put_of(entry), entry.seq()); });
+  if (!added.ok()) return added;
+  if (Status s = (*out)->finish(); !s.ok()) return s;
+  report_.bytes = (*out)->bytes();
+  return {};
+}
+
+// Every entry must come back as it is in memory.
+Status Writer::read_back() {
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env_, report_.dir, 1);
+  if (!walk.ok()) return std::move(walk).status();
+  const table::Table& table = salvage_.table();
+  uint64_t entries = 0;
+  for (;;) {
+    Result<std::optional<wal::Records>> records = walk->next();
+    if (!records.ok()) return std::move(records).status();
+    if (!records->has_value()) break;
+    const wal::Chunk& chunk = *(*records)->chunk;
+    for (const wal::LineRef& line : (*records)->lines) {
+      const format::Op& op = chunk.ops[line.op_begin];
+      const table::Entry* entry = table.newest(op.key, table.hash(op.key));
+      if (entry == nullptr || entry->seq() != line.stamp.seq || !(put_of(*entry) == op)) {
+        return error(Code::kIoError, "an entry differs from what was written").at(report_.dir);
+      }
+      ++entries;
+    }
+  }
+  if (entries == report_.plan.entries && walk->last_seq() == report_.plan.last_seq) return {};
+  return error(Code::kIoError, "{} entries were written, {} came back", report_.plan.entries, entries).at(report_.dir);
+}
+
+Status Writer::run() {
+  if (Status s = claim_directory(env_, report_.dir); !s.ok()) return s;
+  if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with("keep the rejected lines");
+  if (Status s = write_state(); !s.ok()) return s;
+  if (Status s = env_.sync_dir(report_.dir); !s.ok()) return s;
+  if (Status s = env_.sync_dir(wal::parent_path(report_.dir)); !s.ok()) return s;
+  return read_back().with("read it back");
+}
+
+void Writer::remove_all() {
+  if (has_segment_) remove_copy(env_, report_.dir, report_.plan.last_seq);
+  for (const std::string& path : {report_.rejected_as, report_.stale_as}) {
+    if (!path.empty()) (void)env_.remove(path).ok();
+  }
+}
+
+Status check_writable(const RepairPlan& plan, const std::string& dir) {
+  if (!plan.has_anything) {
+    return error(Code::kCorruption,
+                 "{}: no intact line is left, and an empty store would be no repair. try: restore a backup", dir)
+        .at(dir);
+  }
+  if (plan.last_seq >= format::kIntegerMax) {
+    return error(Code::kCorruption,
+                 "{}: some line promises record {}, which is the last number there is: no store can go on "
+                 "behind it. try: find that line in a copy of the directory and take it out",
+                 dir, plan.last_seq)
+        .at(dir);
+  }
+  return {};
+}
+
+bool lies_in(const std::string& inner, const std::string& outer) {
+  return inner == outer || (inner.starts_with(outer) && inner[outer.size()] == '/');
+}
+
+}  // namespace
+
+Result<RepairPlan> plan_repair(env::Env& env, std::string dir, const RepairOptions& options) {
+  dir = without_slash(std::move(dir));
+  const std::string lock = wal::join_path(dir, wal::kLockName);
+  try {
+    if (env.is_locked(lock)) return locked(env, dir).with("repair");
+    Salvage salvage(env, dir, options);
+    if (Status s = salvage.read(); !s.ok()) return std::move(s).with("repair");
+    if (env.is_locked(lock)) return locked(env, dir).with("repair");  // since when, nobody knows
+    return salvage.plan();
+  } catch (const std::bad_alloc&) {
+    return Status(Code::kOutOfMemory, "repair: out of memory");
+  } catch (const std::exception& e) {  // a thread that cannot be started
+    return error(Code::kIoError, "repair: {}", e.what());
+  }
+}
+
+Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir, const RepairOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  dir = without_slash(std::move(dir));
+  RepairReport report;
+  report.dir = without_slash(std::move(new_dir));
+  const std::string lock_path = wal::join_path(dir, wal::kLockName);
+  const auto run = [&]() -> Status {
+    if (lies_in(report.dir, dir)) {
+      return error(Code::kInvalidArgument, "{} lies in {}, which is to stay as it is. try: a directory beside it",
+                   report.dir, dir);
+    }
+    if (Status s = check_directory_is_free(env, report.dir); !s.ok()) return s;
+    // Nobody may open the store meanwhile. Only where LOCK is there: making one would be a change, and whoever has the
+    // store open has a LOCK. Where it cannot be written, say on a read-only file system, nobody can own the store either.
+    Result<std::unique_ptr<env::File>> lock_file = env.open(lock_path, env::OpenMode::kReadWrite);
+    std::unique_ptr<env::FileLock> lock;
+    if (lock_file.ok()) {
+      Result<std::unique_ptr<env::FileLock>> taken = env.lock(lock_path);
+      if (!taken.ok() && taken.status().code() == Code::kLocked) return locked(env, dir);
+      if (!taken.ok()) return std::move(taken).status();
+      lock = *std::move(taken);
+    } else if (env.is_locked(lock_path)) {
+      return locked(env, dir);
+    }
+    Salvage salvage(env, dir, options);
+    if (Status s = salvage.read(); !s.ok()) return s;
+    report.plan = salvage.plan();
+    if (report.plan.opens && options.only_if_damaged) {
+      report.dir.clear();
+      return {};
+    }
+    if (Status s = check_writable(report.plan, dir); !s.ok()) return s;
+    Writer writer(env, salvage, report);
+    Status written = writer.run();
+    if (!written.ok()) writer.remove_all();
+    return written;
+  };
+  Status result;
+  try {
+    result = run();
+  } catch (const std::bad_alloc&) {
+    result = Status(Code::kOutOfMemory, "out of memory");
+  } catch (const std::exception& e) {
+    result = Status(Code::kIoError, e.what());
+  }
+  if (!result.ok()) return std::move(result).with("repair");
+  report.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  return report;
+}
+
+}  // namespace kvstore::engine

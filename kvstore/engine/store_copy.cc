@@ -1,0 +1,54 @@
+#include "kvstore/engine/store_copy.h"
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "kvstore/base/error.h"
+#include "kvstore/wal/file_names.h"
+#include "kvstore/wal/log_writer.h"
+
+namespace kvstore::engine {
+
+Status check_directory_is_free(env::Env& env, const std::string& dir) {
+  if (dir.empty()) return {Code::kInvalidArgument, "the directory has no name"};
+  Result<std::vector<std::string>> names = env.list(dir);
+  if (!names.ok()) return names.status().sys_errno() == ENOENT ? Status() : std::move(names).status();
+  if (names->size() == 1 && names->front() == wal::kLostAndFoundName) {
+    Result<std::vector<std::string>> lost = env.list(wal::join_path(dir, wal::kLostAndFoundName));
+    if (lost.ok() && lost->empty()) return {};
+  }
+  if (names->empty()) return {};
+  return base::error(Code::kInvalidArgument, "{}: the directory is not empty. try: another one", dir).at(dir);
+}
+
+Status claim_directory(env::Env& env, const std::string& dir) {
+  if (Status s = check_directory_is_free(env, dir); !s.ok()) return s;
+  return env.create_dir(dir);
+}
+
+Status write_segment(env::Env& env, const std::string& dir, const std::string& uuid, format::Seq last_seq,
+                     int64_t created_us) {
+  if (last_seq >= format::kIntegerMax) {
+    return {Code::kNoSpace, "there is no sequence number left for the segment behind the state. try: kvctl export"};
+  }
+  Result<std::unique_ptr<wal::LogWriter>> log = wal::LogWriter::open(env,
+                                                                     {.dir = dir,
+                                                                      .store = uuid,
+                                                                      .io = LogIo::kWrite,
+                                                                      .segment_bytes = Options().segment_bytes,
+                                                                      .now_us = [=] { return created_us; },
+                                                                      .on_low_room = [] {},
+                            .on_rotation = [] {}},
+                                                                     {.last_seq = last_seq});
+  if (!log.ok()) return std::move(log).status();
+  return (*log)->close();
+}
+
+void remove_copy(env::Env& env, const std::string& dir, format::Seq last_seq) {
+  if (last_seq != 0) (void)env.remove(wal::join_path(dir, wal::snapshot_name(last_seq))).ok();
+  (void)env.remove(wal::join_path(dir, wal::segment_name(last_seq + 1))).ok();
+}
+
+}  // namespace kvstore::engine
