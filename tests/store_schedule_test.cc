@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/inspect.h"
@@ -24,6 +25,11 @@ using Answer = std::future<Status>;
 
 constexpr std::string_view kFirst = "db/wal-00000000000000000001.jsonl";
 constexpr std::string_view kNext = "wal-next.jsonl";
+
+// True when it has not answered although it has had time to.
+bool waits(const Answer& answer) {
+  return answer.wait_for(std::chrono::milliseconds(20)) == std::future_status::timeout;
+}
 
 class Schedule : public ::testing::TestWithParam<LogIo> {
  protected:
@@ -46,10 +52,6 @@ class Schedule : public ::testing::TestWithParam<LogIo> {
   }
   Answer put_durably(const std::string& key) {
     return std::async(std::launch::async, [this, key] { return put(key, Durability::kSync); });
-  }
-  // True when it has not answered although it has had time to.
-  static bool waits(const Answer& answer) {
-    return answer.wait_for(std::chrono::milliseconds(20)) == std::future_status::timeout;
   }
   // Returns once the record is in the log and the table: only its acknowledgement is still to come.
   void wait_until_visible(const std::string& key) const {
