@@ -113,6 +113,14 @@ soak: | build/ ## overwrite the same keys for MINUTES=n, or 100M times: disk and
 	$(call build,release,soak)
 	@build/release/tests/soak $(if $(MINUTES),--minutes $(MINUTES))
 
+.PHONY: stress
+stress: | build/ ## all features at once on many threads, under the thread sanitizer, MINUTES=1; SEED=n repeats one
+	$(call ensure)
+	$(call configure,tsan)
+	$(call build,tsan,stress)
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $$(setarch -R true 2>/dev/null && echo setarch -R) \
+	  build/tsan/tests/stress --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
+
 .PHONY: fuzz
 fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to build/fuzz/
 	$(call ensure,clang libclang-rt-14-dev)

@@ -51,6 +51,16 @@ bool LogWalk::Impl::second_look() {
   return true;
 }
 
+// The same for what is damage because something behind it was promised. Beside a writer the promise may be younger than the
+// second look: the line was still under way then. Only what is bad when it is read after the promise is damaged.
+bool LogWalk::Impl::look_after_promise() {
+  const std::pair<size_t, uint64_t> place{index, offset};
+  if (looked_after_promise == place) return false;
+  looked_after_promise = place;
+  pipeline.reset();
+  return true;
+}
+
 void LogWalk::Impl::move_on() {
   ++index;
   offset = 0;
@@ -205,7 +215,7 @@ Result<bool> LogWalk::Impl::finish_segment() {
       if (second_look()) return true;
       return leave_unsettled(), true;
     }
-    if (second_look()) return true;
+    if (second_look() || look_after_promise()) return true;
     Result<bool> gone = was_compacted();
     if (!gone.ok()) return std::move(gone).status();
     if (*gone && following.first_seq != expected) return compacted();
@@ -223,7 +233,7 @@ Result<bool> LogWalk::Impl::finish_segment() {
   if (!in_next.ok()) return std::move(in_next).status();
   const Seq promised = std::max(*in_next, owner.closed_seq);
   if (sealed || promised >= expected) {
-    if (second_look()) return true;
+    if (second_look() || look_after_promise()) return true;
     if (sealed) {
       return damage(Code::kCorruption, offset,
                     fmt::format("the closing line names {} as the next segment, but that file is missing. "
@@ -323,6 +333,7 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
   if (!promised.ok()) return std::move(promised).status();
   // No rotation was under way, so all of a segment with another one behind it was on disk, its closing line included.
   const bool vouched = *promised >= expected || !is_last();
+  if (vouched && look_after_promise()) return true;
   const bool is_record = line.kind == LineKind::kRecord;
   const bool is_end = line.kind == LineKind::kSegmentEnd;
   // A whole line of another file, where nothing was promised: what the disk held before these blocks became ours.
