@@ -20,19 +20,31 @@ struct AllocationCount {
 
 inline thread_local AllocationCount allocations;  // of this thread, so far
 inline thread_local uint64_t allocations_allowed = UINT64_MAX;
+inline thread_local uint64_t refusals_left = 0;  // once those are used up
+inline thread_local uint64_t refusals = 0;       // by the MemoryRunsOut at hand
 
-// While it lives, this thread gets `allowed` more allocations and std::bad_alloc from then on.
+// While it lives, this thread gets `allowed` more allocations, then std::bad_alloc for the next `refused` ones.
 class MemoryRunsOut {
  public:
-  explicit MemoryRunsOut(uint64_t allowed = 0) noexcept { allocations_allowed = allowed; }
+  explicit MemoryRunsOut(uint64_t allowed = 0, uint64_t refused = UINT64_MAX) noexcept {
+    allocations_allowed = allowed;
+    refusals_left = refused;
+    refusals = 0;
+  }
   ~MemoryRunsOut() { allocations_allowed = UINT64_MAX; }
+  [[nodiscard]] static bool has_refused() noexcept { return refusals != 0; }
   MemoryRunsOut(const MemoryRunsOut&) = delete;
   MemoryRunsOut& operator=(const MemoryRunsOut&) = delete;
 };
 
 inline void* allocate(size_t size, size_t alignment) {
-  if (allocations_allowed == 0) throw std::bad_alloc();
-  --allocations_allowed;
+  if (allocations_allowed > 0) {
+    --allocations_allowed;
+  } else if (refusals_left > 0) {
+    --refusals_left;
+    ++refusals;
+    throw std::bad_alloc();
+  }
   ++allocations.calls;
   allocations.bytes += size;
   const size_t rounded = (size + alignment - 1) / alignment * alignment;  // as aligned_alloc wants it
