@@ -47,6 +47,7 @@ const std::string kLong(1500, 'v');  // a few of them fill a segment
 const std::string kKey(40, 'k');     // too long for std::string's own room, as all names here
 const std::string kCounter = "a counter of which the name needs an allocation";
 const std::string kDocument = R"({"name":"Ada", "born":1815, "works":["Note A","Note B","Note C","Note D","Note E","Note F"]})";
+const std::string kPatch = R"({"name":"Ada Lovelace", "died":1852, "works":null, "a new member":{"of":"an object"}})";
 
 struct Call {
   const char* name;
@@ -68,6 +69,7 @@ const std::vector<Call>& writes() {
       {"put", [](Store& store) { return store.put(kKey, kLong); }},
       {"put, synced", [](Store& store) { return store.put(kKey, kLong, synced); }},
       {"put_json", [](Store& store) { return store.put_json(kKey, kDocument); }},
+      {"patch", [](Store& store) { return store.patch(kKey, kPatch); }},
       {"del", [](Store& store) { return store.del(kKey).status(); }},
       {"write", [](Store& store) { return store.write(batch); }},
       {"increment", [](Store& store) { return store.increment(kCounter).status(); }},

@@ -31,7 +31,7 @@ def lines_run(notes):
         report = json.loads(document)
         for file in report["files"]:
             path = os.path.relpath(os.path.join(report["current_working_directory"], file["file"]), ROOT)
-            if path.startswith("kvstore/"):
+            if path.startswith("kvstore/") and (ROOT / path).exists():  # notes of a file since removed stay behind
                 for line in file["lines"]:
                     counts[path][line["line_number"]] += line["count"]
     return counts
