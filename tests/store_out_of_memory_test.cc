@@ -212,6 +212,55 @@ TEST_P(StoreOutOfMemory, AnOpeningThatFailsLosesNothing) {
       });
 }
 
+TEST_P(StoreOutOfMemory, AThreadThatDecodesTheLogMayFail) {
+  const State before = contents_of(open_filled());
+  close();
+  Options threaded = options();
+  threaded.replay_threads = 4;
+  const std::filesystem::path path = dir();
+  bool ran_out = true;
+  for (uint64_t allowed = 0; ran_out; ++allowed) {
+    SCOPED_TRACE(allowed);
+    ASSERT_LT(allowed, kAllocationsMax);
+    {
+      const MemoryRunsOutElsewhere later(allowed);
+      const Result<Store> store = Store::open(path, threaded);
+      ran_out = MemoryRunsOutElsewhere::has_refused();
+      ASSERT_TRUE(store.ok() || (ran_out && store.status().code() == Code::kOutOfMemory)) << store.status().message();
+      if (store.ok()) {
+        ASSERT_EQ(contents_of(*store), before);
+      }
+    }
+  }
+}
+
+// The store's own threads sync, rotate and compact beside the writes.
+TEST_P(StoreOutOfMemory, AThreadOfTheStoreMayFail) {
+  Options busy = options();
+  busy.sync_interval = std::chrono::milliseconds(1);
+  busy.compact_at_percent = 150;
+  busy.compact_min_bytes = 8192;
+  State expected;
+  for (uint64_t allowed = 0; allowed < 60; ++allowed) {
+    SCOPED_TRACE(allowed);
+    {
+      const MemoryRunsOutElsewhere later(allowed);
+      Result<Store> store = Store::open(dir(), busy);
+      ASSERT_TRUE(store.ok()) << store.status().message();
+      for (int i = 0; i < 40; ++i) {
+        const std::string key = fmt::format("key {}", i % 7);
+        const std::string value = fmt::format("{} {} {}", allowed, i, kLong);
+        if (!store->put(key, value).ok()) break;  // the log is broken since some sync
+        expected[key] = value;
+      }
+      ASSERT_EQ(contents_of(*store), expected);
+    }
+    const Result<Store> again = Store::open(dir(), {.read_only = true});
+    ASSERT_TRUE(again.ok()) << again.status().message();
+    ASSERT_EQ(contents_of(*again), expected);
+  }
+}
+
 TEST_P(StoreOutOfMemory, AClosingThatFailsLosesNothing) {
   State before = contents_of(open_filled());
   with_ever_more_memory(

@@ -3,6 +3,7 @@
 // test asks for it. Include it in exactly one file of a program.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -37,7 +38,29 @@ class MemoryRunsOut {
   MemoryRunsOut& operator=(const MemoryRunsOut&) = delete;
 };
 
+inline std::atomic<int64_t> allocations_until_refusal_elsewhere{INT64_MAX};
+inline thread_local bool is_spared = false;
+
+// While it lives, all threads but this one get `allowed` more allocations together, then one std::bad_alloc.
+class MemoryRunsOutElsewhere {
+ public:
+  explicit MemoryRunsOutElsewhere(uint64_t allowed) noexcept {
+    is_spared = true;
+    allocations_until_refusal_elsewhere = static_cast<int64_t>(allowed);
+  }
+  ~MemoryRunsOutElsewhere() {
+    allocations_until_refusal_elsewhere = INT64_MAX;
+    is_spared = false;
+  }
+  MemoryRunsOutElsewhere(const MemoryRunsOutElsewhere&) = delete;
+  MemoryRunsOutElsewhere& operator=(const MemoryRunsOutElsewhere&) = delete;
+  [[nodiscard]] static bool has_refused() noexcept { return allocations_until_refusal_elsewhere < 0; }
+};
+
 inline void* allocate(size_t size, size_t alignment) {
+  if (!is_spared && allocations_until_refusal_elsewhere != INT64_MAX && allocations_until_refusal_elsewhere-- == 0) {
+    throw std::bad_alloc();
+  }
   if (allocations_allowed > 0) {
     --allocations_allowed;
   } else if (refusals_left > 0) {
