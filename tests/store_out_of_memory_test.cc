@@ -46,7 +46,8 @@ void with_ever_more_memory(uint64_t refused, const std::function<Status()>& call
 const std::string kLong(1500, 'v');  // a few of them fill a segment
 const std::string kKey(40, 'k');     // too long for std::string's own room, as all names here
 const std::string kCounter = "a counter of which the name needs an allocation";
-const std::string kDocument = R"({"name":"Ada", "born":1815, "works":["Note A","Note B","Note C","Note D","Note E","Note F"]})";
+const std::string kDocument =
+    R"({"name":"Ada", "born":1815, "works":["Note A","Note B","Note C","Note D","Note E","Note F"]})";
 const std::string kPatch = R"({"name":"Ada Lovelace", "died":1852, "works":null, "a new member":{"of":"an object"}})";
 
 struct Call {
@@ -95,7 +96,10 @@ const std::vector<Call>& writes() {
 
 const std::vector<Call>& reads() {
   static const std::vector<Call> calls = {
-      {"read", [](Store& store) { return store.read(kKey, [](std::string_view) {}) ? Status() : Status(Code::kNotAStore, ""); }},
+      {"read",
+       [](Store& store) {
+         return store.read(kKey, [](std::string_view) {}) ? Status() : Status(Code::kNotAStore, "");
+       }},
       {"contains", [](Store& store) { return store.contains(kKey) ? Status() : Status(Code::kNotAStore, ""); }},
       {"scan", [](Store& store) { return store.scan("a").status(); }},
       {"scan of a range", [](Store& store) { return store.scan("a", "z").status(); }},
@@ -170,7 +174,8 @@ TEST_P(StoreOutOfMemory, ReadsThatCopyNothingAnswerOrSaySo) {
   open_filled();
   for (const Call& call : reads()) {
     SCOPED_TRACE(call.name);
-    with_ever_more_memory(refused(), [&] { return call.make(*store_); }, [](const Status&) {});
+    with_ever_more_memory(
+        refused(), [&] { return call.make(*store_); }, [](const Status&) {});
     if (HasFatalFailure()) return;
   }
 }
@@ -205,11 +210,13 @@ TEST_P(StoreOutOfMemory, AnOpeningThatFailsLosesNothing) {
   const std::filesystem::path path = dir();
   with_ever_more_memory(
       refused(), [&] { return Store::open(path, options()).status(); },
-      [&](const Status& status) {
+      [&](const Status&) {
         ASSERT_EQ(contents_of(open(options())), before);
         close();
-        if (!status.ok()) tear();
+        std::filesystem::remove_all(path / "lost+found");
+        tear();
       });
+  open(options());
 }
 
 TEST_P(StoreOutOfMemory, AThreadThatDecodesTheLogMayFail) {
@@ -266,6 +273,7 @@ TEST_P(StoreOutOfMemory, AClosingThatFailsLosesNothing) {
   with_ever_more_memory(
       refused(), [&] { return store_->close(); },
       [&](const Status&) {
+        store_.reset();  // a second close() would repeat the failure
         ASSERT_EQ(contents_of(open(options())), before);
         ASSERT_TRUE(store_->increment(kCounter).ok());
         before = contents_of(*store_);
@@ -312,7 +320,8 @@ INSTANTIATE_TEST_SUITE_P(All, StoreOutOfMemory,
                          ::testing::Combine(::testing::Values(LogIo::kMapped, LogIo::kWrite),
                                             ::testing::Values(uint64_t{1}, UINT64_MAX)),
                          [](const auto& instance) {
-                           return fmt::format("{}_{}", std::get<LogIo>(instance.param) == LogIo::kMapped ? "mapped" : "write",
+                           return fmt::format("{}_{}",
+                                              std::get<LogIo>(instance.param) == LogIo::kMapped ? "mapped" : "write",
                                               std::get<uint64_t>(instance.param) == 1 ? "once" : "for_good");
                          });
 
