@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
@@ -15,6 +17,10 @@
 
 namespace kvstore::testing {
 namespace {
+
+// There are thousands of syncs, none of which needs to reach a disk.
+[[maybe_unused]] const bool is_in_memory =
+    std::filesystem::is_directory("/dev/shm") && ::setenv("TMPDIR", "/dev/shm", 0) == 0;
 
 using State = std::map<std::string, std::string>;
 
