@@ -20,7 +20,7 @@ class Mutant(NamedTuple):
 
 CRASH = "crash_explorer --seconds 10"
 ROT = "rot_explorer --seconds 5"
-KILLS = "crash_runner --runs 300 --seed 3"
+KILLS = "crash_runner --seconds 10 --seed 3"
 
 COMMIT = "kvstore/engine/commit.cc"
 WRITER = "kvstore/wal/log_writer.cc"

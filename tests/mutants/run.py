@@ -30,7 +30,7 @@ from mutants import MUTANTS  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "mutants"
 TREE = WORK / "tree"
-BUILD = WORK / "release"
+BUILD = TREE / "build" / "release"
 LOG = WORK / "log"
 SECONDS_MAX = 120  # for one test; the slowest takes a tenth of it
 HANGS = 124        # how timeout(1) ends then
@@ -41,7 +41,7 @@ def copy_sources():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     names = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
     for old in [path for path in TREE.rglob("*") if path.is_file() or path.is_symlink()]:
-        if str(old.relative_to(TREE)) not in names:
+        if str(old.relative_to(TREE)) not in names and not old.is_relative_to(TREE / "build"):
             old.unlink()
     for name in names:
         source, copy = ROOT / name, TREE / name
@@ -70,7 +70,7 @@ def run(command, log, cwd=TREE, **options):
 
 
 def configure():
-    command = ["cmake", "--preset", "release", "-B", str(BUILD), "-DKVSTORE_BUILD_TOOLS=OFF", "-DKVSTORE_BUILD_BENCH=OFF"]
+    command = ["cmake", "--preset", "release", "-DKVSTORE_BUILD_TOOLS=OFF", "-DKVSTORE_BUILD_BENCH=OFF"]
     launcher = os.environ.get("CMAKE_CXX_COMPILER_LAUNCHER")
     if launcher:
         command.append(f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}")
@@ -90,7 +90,7 @@ def passes(test, log):
     scratch = WORK / "run"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    environment = dict(os.environ)
+    environment = dict(os.environ, TMPDIR=str(scratch))  # what a dying test leaves behind goes with the next
     environment.setdefault("KVSTORE_SEED", "1")
     ended = run(["timeout", str(SECONDS_MAX), str(BUILD / "tests" / program), *arguments], log, cwd=scratch, env=environment)
     return True if ended == 0 else "hangs" if ended == HANGS else "fails"
@@ -147,9 +147,10 @@ def main(arguments):
         print((LOG / "configure").read_text())
         return 1
     tests = sorted({test for mutant in chosen for test in mutant.tests})
-    if not build(sorted(set(map(target_of, tests))), LOG / "build"):
-        print((LOG / "build").read_text())
-        return 1
+    for target in sorted(set(map(target_of, tests))):  # one by one: others may wait for MUTANTS_WRAP
+        if not build([target], LOG / "build"):
+            print((LOG / "build").read_text())
+            return 1
     for test in tests:
         if passes(test, LOG / "unbroken") is not True:
             print((LOG / "unbroken").read_text())
