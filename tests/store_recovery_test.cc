@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "kvstore/format/encode.h"
@@ -28,10 +29,17 @@ class RecoveryTest : public StoreTest {
   }
   // A store as kill -9 leaves it: LOCK still names an owner and vouches for nothing, filler behind the last line.
   void crash_copy() {
-    fs::copy(dir(), dir().string() + ".crashed", fs::copy_options::recursive);
+    const fs::path copy = dir().string() + ".crashed";
+    std::error_code error;
+    std::vector<fs::path> before;
+    do {  // until the store's threads have left all names alone meanwhile
+      fs::remove_all(copy);
+      before = log_files_of(dir());
+      fs::copy(dir(), copy, fs::copy_options::recursive, error);
+    } while (error || log_files_of(dir()) != before);
     close();
     fs::remove_all(dir());
-    fs::rename(dir().string() + ".crashed", dir());
+    fs::rename(copy, dir());
     files_ = log_files_of(dir());
   }
 
