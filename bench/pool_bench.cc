@@ -19,7 +19,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kvstore/base/buffer_pool.h"
+#include "kvstore/base/pool.h"
 #include "kvstore/base/crc32c.h"
 #include "kvstore/format/encode.h"
 #include "tests/support/counting_new.h"

@@ -119,8 +119,11 @@ struct Options {
   uint64_t keep_history_bytes = 0;
   std::chrono::seconds keep_history_for{0};
 
-  size_t pool_bytes_max = size_t{16} << 20;   // idle encode buffers kept, in bytes
-  bool wipe_buffers = false;                  // overwrite encode buffers with zeros on return
+  // Reused memory (pools.h): so much of it may lie idle in each of the store's three pools; what comes back larger than
+  // pool_giant_bytes is freed at once. wipe_buffers overwrites with zeros what was written, on return.
+  size_t pool_bytes_max = size_t{16} << 20;
+  size_t pool_giant_bytes = size_t{1} << 20;
+  bool wipe_buffers = false;
 
   // Limits on the live data; 0: none. max_memory counts what keys, values and index take from the system
   // (Stats::table_bytes), to within 4 MiB, not the log's mapping, which is the page cache. A store that holds more when it is opened

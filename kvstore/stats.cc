@@ -56,6 +56,15 @@ std::string to_json(const PoolStats& pool) {
   return json.finish();
 }
 
+std::string to_json(const PoolsStats& pools) {
+  const auto& [slices, buffers, documents] = pools;
+  JsonObject json;
+  json.add_text("slices", to_json(slices));
+  json.add_text("buffers", to_json(buffers));
+  json.add_text("documents", to_json(documents));
+  return json.finish();
+}
+
 std::string to_json(const LatencyStats& latency) {
   const auto& [count, sum_ns, max_ns, p50_ns, p90_ns, p99_ns, p999_ns, buckets] = latency;
   std::string pairs;
@@ -95,7 +104,7 @@ std::string to_json(const Stats& stats) {
                log_bytes, log_segments, live_bytes, dead_bytes, history_files, history_bytes, commits, syncs,
                sync_waits, rotations, reserve_stalls, broken, snapshot_seq, snapshot_entries, snapshot_bytes,
                compactions, compactions_failed, compaction_us, compaction_running, compaction_done_bytes,
-               compaction_total_bytes, compaction_written_bytes, last_error, last_error_us, recovery, encode_pool,
+               compaction_total_bytes, compaction_written_bytes, last_error, last_error_us, recovery, pools,
                commit_process, commit_sync, lock_wait, sync, rotation] = stats;
   JsonObject json;
   json.add("read_only", read_only);
@@ -140,7 +149,7 @@ std::string to_json(const Stats& stats) {
   json.add_text("last_error", json_string(last_error));
   json.add("last_error_us", last_error_us);
   json.add_text("recovery", to_json(recovery));
-  json.add_text("encode_pool", to_json(encode_pool));
+  json.add_text("pools", to_json(pools));
   json.add_text("commit_process", to_json(commit_process));
   json.add_text("commit_sync", to_json(commit_sync));
   json.add_text("lock_wait", to_json(lock_wait));

@@ -14,14 +14,22 @@
 
 namespace kvstore::inline v1 {
 
+// One pool of reused memory.
 struct PoolStats {
-  uint64_t leases = 0;         // buffers handed out
+  uint64_t leases = 0;         // pieces handed out
   uint64_t hits = 0;           // ... that were waiting in the pool
   uint64_t misses = 0;         // ... that had to be allocated
-  uint64_t grown = 0;          // leases whose buffer had to grow while it was out
-  uint64_t dropped = 0;        // buffers freed: giants, the outgrown, or the pool was full
-  uint64_t retained_bytes = 0; // capacity of the idle buffers
+  uint64_t grown = 0;          // leases whose piece had to grow while it was out
+  uint64_t dropped = 0;        // pieces freed: giants, the outgrown, the long idle, or the pool was full
+  uint64_t retained_bytes = 0; // capacity of the idle ones
   uint64_t start_bytes = 0;    // the starting size the pool chooses now
+};
+
+// A store's pools (pools.h), since opening.
+struct PoolsStats {
+  PoolStats slices{};     // JSON texts
+  PoolStats buffers{};    // log lines before they are copied to the log, and JsonWriter's output
+  PoolStats documents{};  // the memory of parsed documents
 };
 
 // So many durations above the bound of the bucket before and up to this one's.
@@ -113,7 +121,7 @@ struct Stats {
   int64_t last_error_us = 0;        // when
 
   RecoveryStats recovery{};
-  PoolStats encode_pool{};
+  PoolsStats pools{};
 
   // Durations. A commit's is that from entering the call to its acknowledgement; refused and failed ones do not count.
   LatencyStats commit_process{};  // Durability::kProcess: one in 32, chosen at random, so that the clock costs nothing

@@ -64,6 +64,12 @@ class Page {
     single(name, "counter", help, fmt::format_int(value).c_str());
   }
 
+  void begin_family(std::string_view name, std::string_view type, std::string_view help) { head(name, type, help); }
+  // `own`: labels beside the page's, each with a comma behind it.
+  void member(std::string_view name, std::string_view own, uint64_t value) {
+    sample(name, own, fmt::format_int(value).c_str());
+  }
+
   void begin_histogram(std::string_view name, std::string_view help) { head(name, "histogram", help); }
   // `own`: labels of this histogram beside the page's, each with a comma behind it.
   void histogram(std::string_view name, const LatencyStats& latency, std::string_view own = "") {
@@ -131,6 +137,23 @@ void add_state(Page& page, const Stats& s) {
   page.gauge("recovery_cut_bytes", "Bytes in them.", s.recovery.cut_bytes);
 }
 
+void add_pools(Page& page, const PoolsStats& pools) {
+  const auto family = [&](std::string_view name, std::string_view type, std::string_view help,
+                          uint64_t PoolStats::*field) {
+    page.begin_family(name, type, help);
+    page.member(name, "pool=\"slices\",", pools.slices.*field);
+    page.member(name, "pool=\"buffers\",", pools.buffers.*field);
+    page.member(name, "pool=\"documents\",", pools.documents.*field);
+  };
+  family("pool_leases_total", "counter", "Pieces of memory handed out.", &PoolStats::leases);
+  family("pool_hits_total", "counter", "Leases served by a waiting piece.", &PoolStats::hits);
+  family("pool_misses_total", "counter", "Leases that had to allocate.", &PoolStats::misses);
+  family("pool_grown_total", "counter", "Leases whose piece had to grow.", &PoolStats::grown);
+  family("pool_dropped_total", "counter", "Pieces freed.", &PoolStats::dropped);
+  family("pool_retained_bytes", "gauge", "Capacity of the idle pieces.", &PoolStats::retained_bytes);
+  family("pool_start_bytes", "gauge", "Size at which a new piece starts.", &PoolStats::start_bytes);
+}
+
 // What the process that owns the store has seen since it opened it.
 void add_process(Page& page, const Stats& s) {
   page.gauge("written_seq", "Sequence number of the newest write in the kernel's hands.", s.written_seq);
@@ -157,14 +180,7 @@ void add_process(Page& page, const Stats& s) {
   page.gauge("compaction_expected_bytes", "About how many it will write.", s.compaction_total_bytes);
   page.gauge("last_error_timestamp_seconds", "When a background sync or a compaction last failed; 0: never.",
              from_us(s.last_error_us));
-  const PoolStats& pool = s.encode_pool;
-  page.counter("encode_pool_leases_total", "Encode buffers handed out.", pool.leases);
-  page.counter("encode_pool_hits_total", "Leases served by a waiting buffer.", pool.hits);
-  page.counter("encode_pool_misses_total", "Leases that had to allocate.", pool.misses);
-  page.counter("encode_pool_grown_total", "Leases whose buffer had to grow.", pool.grown);
-  page.counter("encode_pool_dropped_total", "Encode buffers freed.", pool.dropped);
-  page.gauge("encode_pool_retained_bytes", "Capacity of the idle encode buffers.", pool.retained_bytes);
-  page.gauge("encode_pool_start_bytes", "Size at which a new encode buffer starts.", pool.start_bytes);
+  add_pools(page, s.pools);
 
   page.begin_histogram(
       "commit_duration_seconds",

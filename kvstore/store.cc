@@ -63,19 +63,27 @@ Result<Transaction> Store::begin() { return engine_->begin(); }
 Status Store::transact_raw(Status (*fn)(void*, Transaction&), void* arg, unsigned attempts, const WriteOptions& options) {
   return engine_->transact(fn, arg, attempts, options);
 }
+Status Store::patch(std::string_view key, std::string_view merge_patch, const WriteOptions& options) {
+  return engine_->patch(key, merge_patch, options);
+}
 Status Store::sync() { return engine_->sync(); }
 
 Result<CompactionReport> Store::compact() { return engine_->compact(); }
 void Store::cancel_compaction() noexcept { engine_->cancel_compaction(); }
 Result<BackupReport> Store::backup(const std::filesystem::path& dir) { return engine_->backup(dir.string()); }
 
+const Pools& Store::pools() const noexcept { return engine_->pools(); }
+size_t Store::release_idle_memory() noexcept { return engine_->release_idle_memory(); }
 Stats Store::stats() const { return engine_->stats(); }
 const RecoveryReport& Store::recovery() const noexcept { return engine_->recovery(); }
 uint64_t Store::last_seq() const noexcept { return engine_->last_seq(); }
 const std::filesystem::path& Store::path() const noexcept { return engine_->path(); }
 
 bool Store::read_raw(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const {
-  return engine_->read(key, fn, arg);
+  return engine_->read(key, engine::Engine::Values::kAll, fn, arg);
+}
+bool Store::read_json_raw(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const {
+  return engine_->read(key, engine::Engine::Values::kJson, fn, arg);
 }
 Status Store::for_each_raw(void (*fn)(void*, const EntryView&), void* arg) const {
   const Result<Snapshot> now = engine_->snapshot();

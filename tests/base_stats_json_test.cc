@@ -23,6 +23,8 @@ LatencyStats numbered_latency(uint64_t base) {
 }
 
 // Every field a different number, so that two that change places are noticed.
+PoolStats numbered_pool(uint64_t n) { return {n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6}; }
+
 Stats numbered() {
   Stats stats;
   stats.read_only = true;
@@ -73,13 +75,9 @@ Stats numbered() {
   stats.recovery.duration_us = 42;
   stats.recovery.cuts = 43;
   stats.recovery.cut_bytes = 44;
-  stats.encode_pool.leases = 45;
-  stats.encode_pool.hits = 46;
-  stats.encode_pool.misses = 47;
-  stats.encode_pool.grown = 48;
-  stats.encode_pool.dropped = 49;
-  stats.encode_pool.retained_bytes = 50;
-  stats.encode_pool.start_bytes = UINT64_MAX;
+  stats.pools.slices = numbered_pool(1'045);
+  stats.pools.buffers = {45, 46, 47, 48, 49, 50, UINT64_MAX};
+  stats.pools.documents = numbered_pool(1'052);
   stats.commit_process = numbered_latency(51);
   stats.commit_sync = numbered_latency(62);
   stats.lock_wait = numbered_latency(73);
@@ -99,8 +97,11 @@ TEST(StatsJson, IsOneLineWithEveryFieldUnderItsName) {
             R"("compactions_failed":32,"compaction_us":33,"compaction_running":true,"compaction_done_bytes":34,)"
             R"("compaction_total_bytes":35,"compaction_written_bytes":36,"last_error":"sync \"db\"\n?",)"
             R"("last_error_us":37,"recovery":{"snapshot_entries":38,"records":39,"operations":40,"bytes":41,)"
-            R"("duration_us":42,"cuts":43,"cut_bytes":44},"encode_pool":{"leases":45,"hits":46,"misses":47,)"
-            R"("grown":48,"dropped":49,"retained_bytes":50,"start_bytes":18446744073709551615},)"
+            R"("duration_us":42,"cuts":43,"cut_bytes":44},"pools":{)"
+            R"("slices":{"leases":1045,"hits":1046,"misses":1047,"grown":1048,"dropped":1049,"retained_bytes":1050,)"
+            R"("start_bytes":1051},"buffers":{"leases":45,"hits":46,"misses":47,"grown":48,"dropped":49,)"
+            R"("retained_bytes":50,"start_bytes":18446744073709551615},"documents":{"leases":1052,"hits":1053,)"
+            R"("misses":1054,"grown":1055,"dropped":1056,"retained_bytes":1057,"start_bytes":1058}},)"
             R"("commit_process":{"count":52,"sum_ns":53,"max_ns":54,"p50_ns":55,"p90_ns":56,"p99_ns":57,)"
             R"("p999_ns":58,"buckets":[[59,60],[61,62]]},"commit_sync":{"count":63,"sum_ns":64,"max_ns":65,)"
             R"("p50_ns":66,"p90_ns":67,"p99_ns":68,"p999_ns":69,"buckets":[[70,71],[72,73]]},)"
@@ -115,7 +116,7 @@ TEST(StatsJson, IsJson) {
   EXPECT_EQ(parsed["entries"], 0);
   EXPECT_EQ(parsed["broken"], false);
   EXPECT_EQ(parsed["last_error"], "");
-  EXPECT_EQ(parsed["encode_pool"]["leases"], 0);
+  EXPECT_EQ(parsed["pools"]["documents"]["leases"], 0);
   EXPECT_EQ(parsed["sync"]["buckets"], nlohmann::json::array());
 }
 

@@ -314,7 +314,7 @@ TEST_F(KvctlTest, HelpHasAPageWithAnExampleForEveryCommand) {
     EXPECT_EQ(kvctl({name, "--help"}).out, page.out);
     ++pages;
   }
-  EXPECT_EQ(pages, 17);
+  EXPECT_EQ(pages, 18);
 }
 
 }  // namespace

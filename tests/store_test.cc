@@ -343,7 +343,9 @@ TEST_F(StoreTest, SegmentsRotateAndAreAllReadBack) {
     open({.log_io = io, .segment_bytes = 4096});
     for (int i = 0; i < 300; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), std::string(100, 'v')).ok());
     EXPECT_GT(store_->stats().rotations, 5U);
-    EXPECT_EQ(store_->stats().log_segments, log_files_of(dir()).size());
+    std::vector<std::filesystem::path> files = log_files_of(dir());
+    std::erase_if(files, [](const auto& file) { return lines_of(file).empty(); });  // made ahead, not begun
+    EXPECT_EQ(store_->stats().log_segments, files.size());
     ASSERT_TRUE(store_->put("large", std::string(10'000, 'L')).ok());  // a line larger than a segment
     open({.log_io = io, .segment_bytes = 4096});
     EXPECT_EQ(contents_of(*store_).size(), 301U);

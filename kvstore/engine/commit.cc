@@ -68,13 +68,14 @@ Status Engine::prepare(const Request& request, Prepared& out) {
     table_.prefetch_bucket(out.slots[i].hash);
     size_hint += kEntryOverheadBytes + op.key.size() + op.value.size();
   }
-  out.buffer = pool_.lease(size_hint);
+  out.buffer = base::PoolAccess::of(pools_)->buffers.lease(size_hint);
   format::encode_body(*out.buffer, request.ops, request.as_batch, request.by);
   // The body alone: the stamp, which only the commit lock knows, is taken at its longest.
   const size_t line_bytes = format::kStampBytesMax + out.buffer->size() + format::kSealBytes + 1;
   if (line_bytes > kLineBytesMax) {
-    return error(Code::kInvalidArgument, "the batch makes a log line of {} bytes; a line has at most {}. try: several batches",
-                 line_bytes, kLineBytesMax);
+    return error(Code::kInvalidArgument,
+                 "the batch makes a log line of {} bytes; a line has at most {}. try: several batches", line_bytes,
+                 kLineBytesMax);
   }
   out.body = wal::Body::of(out.buffer->view());
   return {};

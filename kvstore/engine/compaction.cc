@@ -293,6 +293,7 @@ void Engine::clear_away() {
 
 std::chrono::milliseconds Engine::keep_up() {
   constexpr auto kPause = std::chrono::milliseconds(1000);
+  constexpr auto kPoolAge = std::chrono::minutes(1);  // what a pool has not needed for two of these is freed
   if (wants_compaction()) {
     Result<CompactionReport> report = compact();
     if (!report.ok() && report.status().code() != Code::kCancelled && report.status().code() != Code::kClosed) {
@@ -300,6 +301,10 @@ std::chrono::milliseconds Engine::keep_up() {
     }
   }
   clear_away();
+  if (const auto now = std::chrono::steady_clock::now(); now - pools_aged_ >= kPoolAge) {
+    pools_aged_ = now;
+    pools_.age();
+  }
   return kPause;
 }
 

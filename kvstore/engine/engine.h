@@ -24,7 +24,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kvstore/base/buffer_pool.h"
+#include "kvstore/base/pool_access.h"
 #include "kvstore/base/latency.h"
 #include "kvstore/base/spin_park_lock.h"
 #include "kvstore/engine/background.h"
@@ -58,7 +58,8 @@ class Engine {
   // Reading: read.cc. Contracts in store.h.
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const;
   [[nodiscard]] std::optional<Entry> get_entry(std::string_view key) const;
-  bool read(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const;
+  enum class Values : uint8_t { kAll, kJson };
+  bool read(std::string_view key, Values which, void (*fn)(void*, std::string_view), void* arg) const;
   [[nodiscard]] bool contains(std::string_view key) const;
   [[nodiscard]] std::vector<std::optional<std::string>> multi_get(std::span<const std::string_view> keys) const;
   [[nodiscard]] std::optional<std::string> get_field(std::string_view key, std::string_view pointer) const;
@@ -73,6 +74,7 @@ class Engine {
   Result<uint64_t> erase_prefix(std::string_view prefix, const WriteOptions& options);
   Result<bool> expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options);
   Result<bool> persist(std::string_view key, const WriteOptions& options);
+  Status patch(std::string_view key, std::string_view merge_patch, const WriteOptions& options);
   Status sync();
   Result<Transaction> begin();  // transaction.cc
   Status transact(Status (*fn)(void*, Transaction&), void* arg, unsigned attempts, const WriteOptions& options);
@@ -83,6 +85,8 @@ class Engine {
   Result<BackupReport> backup(std::string dir);
 
   [[nodiscard]] Stats stats() const;  // stats.cc
+  [[nodiscard]] const Pools& pools() const noexcept { return pools_; }
+  size_t release_idle_memory() noexcept { return pools_.release_idle(); }
   [[nodiscard]] const RecoveryReport& recovery() const noexcept { return recovery_; }
   [[nodiscard]] Seq last_seq() const noexcept { return table_.published(); }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
@@ -178,7 +182,7 @@ class Engine {
   wal::Owner previous_owner_;                // what it said before
 
   table::Table table_;
-  base::BufferPool pool_;
+  Pools pools_;
 
   struct Durations {
     base::LatencyHistogram commit_process, commit_sync, lock_wait;
@@ -227,7 +231,8 @@ class Engine {
   std::unique_ptr<wal::LogWriter> writer_;   // null: read-only
   std::unique_ptr<wal::GroupSync> group_;
   std::optional<Status> close_result_;
-  Seq seq_at_last_upkeep_ = 0;               // the upkeep thread's own
+  Seq seq_at_last_upkeep_ = 0;               // these two are the upkeep thread's own
+  std::chrono::steady_clock::time_point pools_aged_{};
   std::unique_ptr<Background> background_;   // these two last: their threads use all of the above
   std::unique_ptr<Upkeep> upkeep_;
 };

@@ -56,7 +56,9 @@ Engine::Engine(env::Env& env, std::string dir, Options options)
       options_(std::move(options)),
       log_(make_logger(options_.log_sink)),
       table_(random_seed()),
-      pool_({.retained_bytes_max = options_.pool_bytes_max, .wipe = options_.wipe_buffers}),
+      pools_({.bytes_max = options_.pool_bytes_max,
+              .giant_bytes = options_.pool_giant_bytes,
+              .wipe = options_.wipe_buffers}),
       has_limits_(options_.max_memory != 0 || options_.max_entries != 0) {
   if (has_limits_ && options_.when_full == WhenFull::kEvict) table_.track_use();
 }

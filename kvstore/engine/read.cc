@@ -28,10 +28,10 @@ std::optional<Entry> Engine::get_entry(std::string_view key) const {
   return copy_of(*entry);
 }
 
-bool Engine::read(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const {
+bool Engine::read(std::string_view key, Values which, void (*fn)(void*, std::string_view), void* arg) const {
   const Table::ReadGuard guard(table_);
   const table::Entry* entry = find_live(key);
-  if (entry == nullptr) return false;
+  if (entry == nullptr || (which == Values::kJson && !entry->is_json())) return false;
   fn(arg, entry->value());
   return true;
 }

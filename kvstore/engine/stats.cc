@@ -39,7 +39,7 @@ Stats Engine::stats() const {
     out.oldest_pin_seq = pins.oldest_seq;
     out.oldest_pin_age_us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(age).count());
   }
-  out.encode_pool = pool_.stats();
+  out.pools = pools_.stats();
   out.snapshot_seq = compaction_.snapshot_seq;
   out.snapshot_entries = compaction_.snapshot_entries;
   out.snapshot_bytes = compaction_.snapshot_bytes;

@@ -2,12 +2,16 @@
 // conflict means that another writer got ahead, so the store as a whole always makes progress.
 #include <array>
 #include <charconv>
+#include <new>
 #include <utility>
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/base/scratch.h"
 #include "kvstore/engine/arguments.h"
 #include "kvstore/engine/engine.h"
+#include "kvstore/format/json_text.h"
+#include "kvstore/format/merge_patch.h"
 
 namespace kvstore::engine {
 
@@ -75,6 +79,33 @@ Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const Wri
   Result<bool> done = update(key, options, "increment", add);
   if (!done.ok()) return std::move(done).status();
   return sum;
+}
+
+Status Engine::patch(std::string_view key, std::string_view merge_patch, const WriteOptions& options) {
+  try {
+    base::Scratch scratch;
+    if (const std::optional<format::JsonError> wrong = format::check_json(merge_patch)) {
+      return error(Code::kInvalidArgument, "patch: no JSON text: {}", format::describe(merge_patch, *wrong));
+    }
+    const std::string_view normal = format::json_on_one_line(merge_patch, scratch);
+    const base::BufferPool::Lease merged = base::PoolAccess::of(pools_)->slices.lease();
+    const Change merge = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
+      if (current != nullptr && !current->is_json()) {
+        return Status(Code::kInvalidArgument, "the value is no JSON document");
+      }
+      merged->clear();
+      format::merge_patch(*merged, current != nullptr ? current->value() : std::string_view(), normal);
+      if (Status s = check_value(merged->view()); !s.ok()) return s;
+      return std::optional(Op{.kind = Op::Kind::kPut,
+                              .is_json = true,
+                              .key = key,
+                              .value = merged->view(),
+                              .expires_us = current != nullptr ? current->expires_us() : 0});
+    };
+    return update(key, options, "patch", merge).status();
+  } catch (const std::bad_alloc&) {
+    return {Code::kOutOfMemory, "patch: out of memory; nothing was written"};
+  }
 }
 
 namespace {

@@ -79,29 +79,27 @@ bool json_string_says(std::string_view quoted, std::string_view text) noexcept {
   return text.empty();
 }
 
-std::string_view unescape_json(std::string_view quoted, base::Scratch& scratch) {
-  const std::string_view content = quoted.substr(1, quoted.size() - 2);
-  const char* at = content.data();
-  const char* const end = at + content.size();
-  const auto next_backslash = [&] {
-    const void* found = at == end ? nullptr : std::memchr(at, '\\', static_cast<size_t>(end - at));
-    return found == nullptr ? end : static_cast<const char*>(found);
-  };
-  const char* backslash = next_backslash();
-  if (backslash == end) return content;
-  char* const first = scratch.allocate(content.size());  // an escape is never shorter than what it stands for
-  char* out = first;
+char* write_unescaped_json(char* out, std::string_view quoted) noexcept {
+  const char* at = quoted.data() + 1;
+  const char* const end = quoted.data() + quoted.size() - 1;
   for (;;) {
+    const void* const found = at == end ? nullptr : std::memchr(at, '\\', static_cast<size_t>(end - at));
+    const char* const backslash = found == nullptr ? end : static_cast<const char*>(found);
     const auto run = static_cast<size_t>(backslash - at);
     std::memcpy(out, at, run);
     out += run, at += run;
-    if (at == end) break;
+    if (at == end) return out;
     out = write_unescaped(out, &at);
-    backslash = next_backslash();
   }
-  const auto size = static_cast<size_t>(out - first);
+}
+
+std::string_view unescape_json(std::string_view quoted, base::Scratch& scratch) {
+  const std::string_view content = quoted.substr(1, quoted.size() - 2);
+  if (content.find('\\') == std::string_view::npos) return content;
+  char* const out = scratch.allocate(content.size());  // an escape is never shorter than what it stands for
+  const auto size = static_cast<size_t>(write_unescaped_json(out, quoted) - out);
   scratch.shrink_last(content.size(), size);
-  return {first, size};
+  return {out, size};
 }
 
 Unescaped unescape_to_quote_portable(char* out, size_t room, const char* text, const char* end) noexcept {

@@ -4,186 +4,13 @@
 
 #include <algorithm>
 #include <bitset>
-#include <cstring>
+#include <cstdint>
 
 #include "kvstore/format/json_string.h"
-#include "kvstore/format/special.h"
-#include "kvstore/format/utf8.h"
+#include "kvstore/format/json_walk.h"
 
 namespace kvstore::format {
 namespace {
-
-constexpr bool is_space(char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
-constexpr bool is_digit(char byte) { return byte >= '0' && byte <= '9'; }
-
-// Steps over one value. A class only to share the cursor; the nesting lives in a bit set, not on the stack.
-class Skipper {
- public:
-  Skipper(std::string_view text, size_t begin) noexcept
-      : begin_(text.data()), at_(text.data() + begin), end_(text.data() + text.size()) {}
-
-  bool skip(size_t depth_max) noexcept;
-  [[nodiscard]] size_t offset() const noexcept { return static_cast<size_t>(at_ - begin_); }
-  [[nodiscard]] JsonError error() const noexcept { return {offset(), what_}; }
-
- private:
-  static constexpr size_t kDepthRoom = kJsonDepthMax + 8;
-
-  bool fail(const char* what) noexcept { return what_ = what, false; }
-  bool fail_at(const char* where, const char* what) noexcept { return at_ = where, fail(what); }
-  void skip_space() noexcept {
-    while (at_ != end_ && is_space(*at_)) ++at_;
-  }
-  bool skip_scalar() noexcept;
-  bool skip_word(std::string_view word) noexcept;
-  bool skip_number() noexcept;
-  bool skip_string() noexcept;
-  bool skip_escape() noexcept;
-  bool skip_name_and_colon() noexcept;
-
-  const char* begin_;
-  const char* at_;
-  const char* end_;
-  const char* what_ = nullptr;
-};
-
-bool Skipper::skip_word(std::string_view word) noexcept {
-  if (!std::string_view(at_, static_cast<size_t>(end_ - at_)).starts_with(word)) return fail("expected a JSON value");
-  at_ += word.size();
-  return true;
-}
-
-bool Skipper::skip_number() noexcept {
-  const auto skip_digits = [this] {
-    const char* const first = at_;
-    while (at_ != end_ && is_digit(*at_)) ++at_;
-    return at_ != first;
-  };
-  if (*at_ == '-') ++at_;
-  if (at_ != end_ && *at_ == '0') {
-    ++at_;
-    if (at_ != end_ && is_digit(*at_)) return fail("a number must not have leading zeros");
-  } else if (!skip_digits()) {
-    return fail("expected a digit");
-  }
-  if (at_ != end_ && *at_ == '.') {
-    ++at_;
-    if (!skip_digits()) return fail("expected a digit behind '.'");
-  }
-  if (at_ != end_ && (*at_ == 'e' || *at_ == 'E')) {
-    ++at_;
-    if (at_ != end_ && (*at_ == '+' || *at_ == '-')) ++at_;
-    if (!skip_digits()) return fail("expected a digit in the exponent");
-  }
-  return true;
-}
-
-// At the backslash.
-bool Skipper::skip_escape() noexcept {
-  const char* const backslash = at_;
-  if (end_ - at_ < 2) return fail_at(end_, "the string does not end");
-  const char kind = at_[1];
-  at_ += 2;
-  if (kind != 'u') {
-    return std::strchr("\"\\/bfnrt", kind) != nullptr && kind != 0 ? true : fail_at(backslash, "unknown escape");
-  }
-  const int unit = read_hex4(at_, end_);
-  if (unit < 0) return fail_at(backslash, "expected four hex digits behind \\u");
-  at_ += 4;
-  if (is_low_surrogate(unit)) return fail_at(backslash, "unpaired surrogate");
-  if (!is_high_surrogate(unit)) return true;
-  if (end_ - at_ < 6 || at_[0] != '\\' || at_[1] != 'u' || !is_low_surrogate(read_hex4(at_ + 2, end_))) {
-    return fail_at(backslash, "unpaired surrogate");
-  }
-  at_ += 6;
-  return true;
-}
-
-// At the opening quote.
-bool Skipper::skip_string() noexcept {
-  const char* const first = ++at_;
-  bool non_ascii = false;
-  for (;;) {
-    const PlainRun run = scan_plain(at_, end_);
-    non_ascii |= run.non_ascii;
-    at_ = run.end;
-    if (at_ == end_) return fail("the string does not end");
-    if (*at_ == '"') break;
-    if (*at_ != '\\') return fail("a control character in a string must be escaped");
-    if (!skip_escape()) return false;
-  }
-  if (non_ascii) {
-    const std::string_view content(first, static_cast<size_t>(at_ - first));
-    if (!is_utf8(content)) return fail_at(first + valid_utf8_prefix(content), "the string is not valid UTF-8");
-  }
-  ++at_;
-  return true;
-}
-
-bool Skipper::skip_scalar() noexcept {
-  if (at_ == end_) return fail("expected a JSON value");
-  switch (*at_) {
-    case '"':
-      return skip_string();
-    case 't':
-      return skip_word("true");
-    case 'f':
-      return skip_word("false");
-    case 'n':
-      return skip_word("null");
-    default:
-      return *at_ == '-' || is_digit(*at_) ? skip_number() : fail("expected a JSON value");
-  }
-}
-
-bool Skipper::skip_name_and_colon() noexcept {
-  if (at_ == end_ || *at_ != '"') return fail("expected a member name in quotes");
-  if (!skip_string()) return false;
-  skip_space();
-  if (at_ == end_ || *at_ != ':') return fail("expected ':'");
-  ++at_;
-  skip_space();
-  return true;
-}
-
-bool Skipper::skip(size_t depth_max) noexcept {
-  std::bitset<kDepthRoom> in_object;  // bit d: the container at depth d is an object
-  size_t depth = 0;
-  for (;;) {
-    // At the first byte of a value.
-    if (at_ != end_ && (*at_ == '{' || *at_ == '[')) {
-      if (depth == std::min(depth_max, kDepthRoom)) return fail("nested more than 1000 levels deep");
-      const bool object = *at_ == '{';
-      in_object[depth++] = object;
-      ++at_;
-      skip_space();
-      if (at_ != end_ && *at_ == (object ? '}' : ']')) {
-        ++at_;
-        --depth;
-      } else {
-        if (object && !skip_name_and_colon()) return false;
-        continue;
-      }
-    } else if (!skip_scalar()) {
-      return false;
-    }
-    // Behind a value: close what ends here, then go on to the next element or member.
-    for (;;) {
-      if (depth == 0) return true;
-      const bool object = in_object[depth - 1];
-      skip_space();
-      if (at_ == end_ || (*at_ != ',' && *at_ != (object ? '}' : ']'))) {
-        return fail(object ? "expected ',' or '}'" : "expected ',' or ']'");
-      }
-      if (*at_++ == ',') {
-        skip_space();
-        if (object && !skip_name_and_colon()) return false;
-        break;
-      }
-      --depth;
-    }
-  }
-}
 
 // The reference token without its ~0 and ~1, nullopt when a ~ is followed by anything else.
 std::optional<std::string> unescape_token(std::string_view token) {
@@ -205,40 +32,130 @@ std::optional<size_t> array_index(std::string_view token) noexcept {
   if (token.empty() || token.size() > 18 || (token[0] == '0' && token.size() > 1)) return std::nullopt;
   size_t index = 0;
   for (const char c : token) {
-    if (!is_digit(c)) return std::nullopt;
+    if (!is_json_digit(c)) return std::nullopt;
     index = index * 10 + static_cast<size_t>(c - '0');
   }
   return index;
 }
 
-// The child of `value` (no white space around) that `token` names.
-std::optional<std::string_view> find_child(std::string_view value, std::string_view token) noexcept {
-  const bool object = value[0] == '{';
-  if (!object && value[0] != '[') return std::nullopt;
-  const std::optional<size_t> index = object ? std::nullopt : array_index(token);
-  if (!object && !index) return std::nullopt;
-  std::optional<std::string_view> found;
-  JsonError error;
-  size_t at = skip_json_space(value, 1);
-  for (size_t count = 0; value[at] != '}' && value[at] != ']'; ++count) {
-    bool wanted = !object && count == *index;
-    if (object) {
-      const size_t name_end = *skip_json_value(value, at, &error);
-      wanted = json_string_says(value.substr(at, name_end - at), token);
-      at = skip_json_space(value, skip_json_space(value, name_end) + 1);  // over the colon
+// Follows a pointer through the text, in one pass. Of duplicate members the last one counts, so whatever was found is given
+// up again as soon as a later member on the path has the same name, and a path that leads through an object can only be
+// decided at that object's end. Where it leads through arrays alone, the walk stops at the value.
+class Finder {
+ public:
+  static constexpr const char* kFound = "found";
+
+  // One member of an object, by its plain name, or a path.
+  struct Name {
+    std::string_view name;
+  };
+  explicit Finder(Name name) : token_(name.name), token_count_(1) {}
+  explicit Finder(std::string_view pointer)
+      : pointer_(pointer), token_count_(static_cast<size_t>(std::count(pointer.begin(), pointer.end(), '/'))) {}
+
+  [[nodiscard]] std::optional<std::string_view> found() const noexcept { return found_; }
+
+  const char* begin(bool is_object, const char* at) {
+    const bool on_path = is_next_on_path();
+    if (on_path && depth_ == token_count_) {
+      target_depth_ = depth_ + 1;
+      target_begin_ = at;
+    } else if (on_path) {
+      path_[path_depth_++] = is_object;
+      objects_on_path_ += is_object ? 1 : 0;
+      aim();
     }
-    const size_t end = *skip_json_value(value, at, &error);
-    if (wanted) found = value.substr(at, end - at);
-    if (wanted && !object) return found;
-    at = skip_json_space(value, end);
-    if (value[at] == ',') at = skip_json_space(value, at + 1);
+    ++depth_;
+    return nullptr;
   }
-  return found;
+  const char* end(const char* behind) {
+    if (depth_ == target_depth_) {
+      found_ = std::string_view(target_begin_, static_cast<size_t>(behind - target_begin_));
+      target_depth_ = 0;
+    } else if (depth_ == path_depth_) {
+      objects_on_path_ -= path_[--path_depth_] ? 1 : 0;
+      if (path_depth_ != 0) aim();
+      index_left_ = kNone;  // where that is an array, its one element on the path lies behind us
+    }
+    --depth_;
+    return verdict();
+  }
+  const char* name(std::string_view quoted) {
+    if (depth_ == path_depth_) name_matches_ = token_.has_value() && json_string_says(quoted, *token_);
+    return nullptr;
+  }
+  const char* string(std::string_view text) { return scalar(text); }
+  const char* number(std::string_view text) { return scalar(text); }
+  const char* boolean(bool value) { return scalar(value ? "true" : "false"); }
+  const char* null() { return scalar("null"); }
+
+ private:
+  static constexpr size_t kNone = SIZE_MAX;
+
+  const char* scalar(std::string_view text) {
+    if (is_next_on_path() && depth_ == token_count_) found_ = text;
+    return verdict();
+  }
+  [[nodiscard]] const char* verdict() const noexcept {
+    return found_ && objects_on_path_ == 0 && depth_ != 0 ? kFound : nullptr;
+  }
+  // Whether the value that begins here is the one that the path names next.
+  bool is_next_on_path() noexcept {
+    if (depth_ != path_depth_) return false;
+    if (depth_ == 0) return true;
+    const bool matches = path_[depth_ - 1] ? name_matches_ : index_left_ == 0;
+    if (!path_[depth_ - 1] && index_left_ != kNone) --index_left_;  // behind 0 comes kNone
+    if (matches) found_.reset();
+    return matches;
+  }
+  // Looks up which child of the container on top of the path is wanted.
+  void aim() {
+    if (pointer_.data() == nullptr) return;  // by name
+    std::string_view rest = pointer_;
+    for (size_t level = 1; level < path_depth_; ++level) rest.remove_prefix(rest.find('/', 1));
+    const std::string_view token = rest.substr(1, rest.find('/', 1) - 1);
+    token_ = token;
+    if (token.find('~') != std::string_view::npos) {
+      plain_ = unescape_token(token);
+      token_ = plain_ ? std::optional<std::string_view>(*plain_) : std::nullopt;
+    }
+    index_left_ = token_ ? array_index(*token_).value_or(kNone) : kNone;
+  }
+
+  const std::string_view pointer_{};
+  std::optional<std::string_view> token_{};
+  std::optional<std::string> plain_{};
+  const size_t token_count_;
+  size_t depth_ = 0;       // of the walk
+  size_t path_depth_ = 0;  // so many of the containers around lie on the path
+  size_t objects_on_path_ = 0;
+  std::bitset<kJsonDepthMax + 8> path_;  // which of these are objects
+  bool name_matches_ = false;
+  size_t index_left_ = kNone;  // in an array: elements before the wanted one
+  size_t target_depth_ = 0;    // not 0: inside the value that is wanted
+  const char* target_begin_ = nullptr;
+  std::optional<std::string_view> found_{};
+};
+
+std::optional<std::string_view> find_with(Finder finder, std::string_view text, JsonError* error) {
+  *error = {};
+  JsonWalker walker(text, skip_json_space(text, 0), finder);
+  if (!walker.walk(kJsonDepthMax)) {
+    if (walker.error().what == Finder::kFound) return finder.found();
+    *error = walker.error();
+    return std::nullopt;
+  }
+  const size_t rest = skip_json_space(text, walker.offset());
+  if (rest != text.size()) {
+    *error = {rest, kTextBehindJson};
+    return std::nullopt;
+  }
+  return finder.found();
 }
 
 std::string_view trim(std::string_view text) noexcept {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  while (!text.empty() && is_json_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_json_space(text.back())) text.remove_suffix(1);
   return text;
 }
 
@@ -250,14 +167,15 @@ bool has_line_break(std::string_view text) noexcept {
 
 std::optional<size_t> skip_json_value(std::string_view text, size_t begin, JsonError* error,
                                       size_t depth_max) noexcept {
-  Skipper skipper(text, begin);
-  if (skipper.skip(depth_max)) return skipper.offset();
-  *error = skipper.error();
+  NoVisitor nobody;
+  JsonWalker walker(text, begin, nobody);
+  if (walker.walk(depth_max)) return walker.offset();
+  *error = walker.error();
   return std::nullopt;
 }
 
 size_t skip_json_space(std::string_view text, size_t begin) noexcept {
-  while (begin < text.size() && is_space(text[begin])) ++begin;
+  while (begin < text.size() && is_json_space(text[begin])) ++begin;
   return begin;
 }
 
@@ -266,7 +184,7 @@ std::optional<JsonError> check_json(std::string_view text) noexcept {
   const std::optional<size_t> end = skip_json_value(text, skip_json_space(text, 0), &error);
   if (!end) return error;
   const size_t rest = skip_json_space(text, *end);
-  if (rest != text.size()) return JsonError{rest, "unexpected text behind the JSON value"};
+  if (rest != text.size()) return JsonError{rest, kTextBehindJson};
   return std::nullopt;
 }
 
@@ -292,20 +210,34 @@ char* write_json_on_one_line(char* out, std::string_view text) noexcept {
   return std::copy_if(text.begin(), text.end(), out, [](char c) { return c != '\n' && c != '\r'; });
 }
 
-std::optional<std::string_view> find_json(std::string_view text, std::string_view pointer) {
-  std::optional<std::string_view> value = trim(text);
-  while (value && !pointer.empty()) {
-    if (pointer[0] != '/') return std::nullopt;
-    const std::string_view token = pointer.substr(1, pointer.find('/', 1) - 1);
-    pointer.remove_prefix(1 + token.size());
-    if (token.find('~') == std::string_view::npos) {
-      value = find_child(*value, token);
-    } else {
-      const std::optional<std::string> plain = unescape_token(token);
-      value = plain ? find_child(*value, *plain) : std::nullopt;
-    }
+std::optional<std::string_view> find_json(std::string_view text, std::string_view pointer, JsonError* error) {
+  if (!pointer.empty() && pointer[0] != '/') {
+    if (const std::optional<JsonError> wrong = check_json(text)) *error = *wrong;
+    return std::nullopt;
   }
-  return value;
+  return find_with(Finder(pointer), text, error);
+}
+
+std::optional<std::string_view> find_json(std::string_view text, std::string_view pointer) {
+  JsonError none;
+  return find_json(text, pointer, &none);
+}
+
+std::optional<std::string_view> find_json_member(std::string_view text, std::string_view name, JsonError* error) {
+  return find_with(Finder(Finder::Name{name}), text, error);
+}
+
+std::optional<JsonMembers::Member> JsonMembers::next() noexcept {
+  at_ = skip_json_space(text_, at_);
+  if (text_[at_] == '}') return std::nullopt;
+  if (text_[at_] == ',') at_ = skip_json_space(text_, at_ + 1);
+  JsonError none;
+  const size_t name_end = *skip_json_value(text_, at_, &none);
+  const size_t begin = skip_json_space(text_, skip_json_space(text_, name_end) + 1);  // over the colon
+  const size_t end = *skip_json_value(text_, begin, &none);
+  const Member member = {text_.substr(at_, name_end - at_), text_.substr(begin, end - begin)};
+  at_ = end;
+  return member;
 }
 
 }  // namespace kvstore::format

@@ -10,6 +10,7 @@
 
 #include "kvstore/batch.h"
 #include "kvstore/format/json_text.h"
+#include "kvstore/json_writer.h"
 #include "kvstore/options.h"
 #include "tests/support/must.h"
 #include "tools/kvctl/input.h"
@@ -38,13 +39,17 @@ void check_operation(const Operation& op) {
   must(batch.size() == 1 && batch[0].key == op.key && batch[0].value == op.value && batch[0].kind == op.kind,
        "the batch");
   if (op.kind == Operation::Kind::kDel || (is_json && op.value.find('\n') != std::string_view::npos)) return;
-  JsonObject object;
+  static const Pools pools;  // one input after another
+  JsonWriter json(pools);
+  JsonObject object(json);
   object.bytes("key", op.key).value(op.value, is_json);
   if (op.options.expires_us != 0) object.number("expires", op.options.expires_us);
-  const std::string line = object.finish();
+  object.end();
+  const Result<PooledText> line = json.take();
+  must(line.ok(), "writing it");
   kvctl::OperationParser parser;
   Operation again;
-  const Problem problem = parser.parse_entry(line, again);
+  const Problem problem = parser.parse_entry(line->view(), again);
   must(!problem.has_value(), problem.value_or(""));
   must(again.key == op.key && again.value == op.value && again.kind == op.kind &&
            again.options.expires_us == op.options.expires_us,

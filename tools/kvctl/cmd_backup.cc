@@ -25,11 +25,9 @@ Outcome backup(const Args& args, Stdio& io) {
   const Result<BackupReport> report = store->backup(args.target);
   if (!report.ok()) return report.status();
   if (args.format == Format::kJson) {
-    io.out.line(JsonObject()
-                    .number("seq", report->seq)
-                    .number("entries", report->entries)
-                    .number("bytes", report->bytes)
-                    .finish());
+    print_object(io.out, [&](JsonObject& object) {
+      object.number("seq", report->seq).number("entries", report->entries).number("bytes", report->bytes);
+    });
   } else {
     io.out.line(fmt::format("{}: {}, {}, as of sequence number {}, written and read back", escape_message(args.target),
                             count_of(report->entries, "entry", "entries"), human_bytes(report->bytes), report->seq));
@@ -44,7 +42,8 @@ const Command kBackup = {
     .arguments = "DIR TARGET",
     .summary = "Writes the state as it is now to a new directory, as a store of its own",
     .details =
-        "TARGET must not exist or be empty. The copy has its own identity and the same sequence numbers; it has been read\n"
+        "TARGET must not exist or be empty. The copy has its own identity and the same sequence numbers; it has been "
+        "read\n"
         "back and survives a power cut when the command returns. DIR may be in use meanwhile. To restore, put the\n"
         "copy in the place of the store.\n",
     .example = "  kvctl backup mydb mydb.copy",

@@ -39,16 +39,15 @@ Outcome plan(const Args& args, Stdio& io) {
   for (const kvstore::SnapshotInfo& snapshot : info->snapshots) covered(snapshot.file, snapshot.bytes);
   for (const kvstore::SegmentInfo& segment : info->segments) covered(segment.file, segment.bytes);
   if (args.format == Format::kJson) {
-    io.out.line(JsonObject()
-                    .number("seq", store->last_seq())
-                    .number("entries", stats.entries)
-                    .number("files_covered", files)
-                    .number("bytes_covered", bytes)
-                    .finish());
+    print_object(io.out, [&](JsonObject& object) {
+      object.number("seq", store->last_seq()).number("entries", stats.entries);
+      object.number("files_covered", files).number("bytes_covered", bytes);
+    });
     return Exit::kOk;
   }
-  io.out.line(fmt::format("write      a snapshot of {}, as of sequence number {}, about {}", count_of(stats.entries, "entry", "entries"),
-                          store->last_seq(), human_bytes(stats.live_bytes)));
+  io.out.line(fmt::format("write      a snapshot of {}, as of sequence number {}, about {}",
+                          count_of(stats.entries, "entry", "entries"), store->last_seq(),
+                          human_bytes(stats.live_bytes)));
   for (const std::string& line : lines) io.out.line(line);
   io.out.line(fmt::format("nothing was changed: {} in {} would give way", human_bytes(bytes), count_of(files, "file")));
   return Exit::kOk;
@@ -61,13 +60,11 @@ Outcome compact(const Args& args, Stdio& io) {
   const Result<CompactionReport> report = store->compact();
   if (!report.ok()) return report.status();
   if (args.format == Format::kJson) {
-    io.out.line(JsonObject()
-                    .number("seq", report->seq)
-                    .number("entries", report->entries)
-                    .number("snapshot_bytes", report->snapshot_bytes)
-                    .number("log_bytes", report->log_bytes)
-                    .number("files_removed", report->files_removed)
-                    .finish());
+    print_object(io.out, [&](JsonObject& object) {
+      object.number("seq", report->seq).number("entries", report->entries);
+      object.number("snapshot_bytes", report->snapshot_bytes).number("log_bytes", report->log_bytes);
+      object.number("files_removed", report->files_removed);
+    });
   } else {
     io.out.line(fmt::format("{}: {} of log became a snapshot of {}, {}; {} removed", escape_message(args.dir),
                             human_bytes(report->log_bytes), count_of(report->entries, "entry", "entries"),
@@ -83,7 +80,8 @@ const Command kCompact = {
     .arguments = "DIR",
     .summary = "Writes the state to a snapshot and drops the log that it covers",
     .details =
-        "The state and all sequence numbers stay as they are; the history before them goes. A store that is in use does\n"
+        "The state and all sequence numbers stay as they are; the history before them goes. A store that is in use "
+        "does\n"
         "this by itself as its log grows.\n",
     .example =
         "  kvctl compact mydb --dry-run\n"

@@ -34,7 +34,7 @@ Outcome del(const Args& args, Stdio& io) {
   }
   const uint64_t absent = args.keys.size() - deleted;
   if (args.format == Format::kJson) {
-    io.out.line(JsonObject().number("deleted", deleted).number("absent", absent).finish());
+    print_object(io.out, [&](JsonObject& object) { object.number("deleted", deleted).number("absent", absent); });
   }
   if (kvstore::Status closed = store->close(); !closed.ok()) return closed;
   return absent == 0 ? Exit::kOk : Exit::kNo;

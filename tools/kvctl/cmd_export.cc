@@ -18,11 +18,9 @@ struct Args {
   std::string prefix;
 };
 
-std::string entry_json(const EntryView& entry) {
-  JsonObject object;
+void fill(JsonObject& object, const EntryView& entry) {
   object.bytes("key", entry.key).value(entry.value, entry.is_json);
   if (entry.expires_us != 0) object.number("expires", entry.expires_us);
-  return object.finish();
 }
 
 Outcome export_entries(const Args& args, Stdio& io) {
@@ -32,13 +30,14 @@ Outcome export_entries(const Args& args, Stdio& io) {
   if (!scan.ok()) return scan.status();
   ProgressLine progress(io.err);
   uint64_t bytes = 0;
+  JsonRows rows(io.out, kvstore::JsonWriter::Layout::kLines);
   for (const EntryView& entry : *scan) {
     if (io.out.stopped()) break;
-    const std::string line = entry_json(entry);
-    io.out.json_line(line);
-    bytes += line.size();
+    rows.add([&](JsonObject& object) { fill(object, entry); });
+    bytes += entry.key.size() + entry.value.size();
     if (!io.out.is_terminal()) progress.update("print", bytes, 0);
   }
+  rows.finish();
   return Exit::kOk;
 }
 

@@ -22,11 +22,9 @@ struct Args {
   Format format = Format::kText;
 };
 
-std::string entry_json(const Entry& entry) {
-  JsonObject object;
+void fill(JsonObject& object, const Entry& entry) {
   object.bytes("key", entry.key).value(entry.value, entry.is_json).number("version", entry.version);
   if (entry.expires_us != 0) object.number("expires", entry.expires_us);
-  return object.finish();
 }
 
 // Raw, the bytes and nothing else; to a pipe with a newline; to a terminal without what could steer it.
@@ -43,7 +41,7 @@ Outcome get_field(const Args& args, const Entry& entry, Stdio& io) {
   const std::optional<std::string_view> field = kvstore::format::find_json(entry.value, *args.field);
   if (!field) return Exit::kNo;
   if (args.format == Format::kJson) {
-    io.out.json_line(*field);
+    print_json(io.out, *field);
   } else if (args.raw && field->starts_with('"')) {
     kvstore::base::Scratch scratch;
     print(kvstore::format::unescape_json(*field, scratch), true, io.out);
@@ -61,7 +59,7 @@ Outcome get(const Args& args, Stdio& io) {
 
   if (args.field) return get_field(args, *entry, io);
   if (args.format == Format::kJson) {
-    io.out.json_line(entry_json(*entry));
+    print_object(io.out, [&](JsonObject& object) { fill(object, *entry); });
   } else {
     print(entry->value, args.raw, io.out);
   }

@@ -36,7 +36,8 @@ Outcome incr(const Args& args, Stdio& io) {
   }
   if (!value.ok()) return value.status();
   if (args.format == Format::kJson) {
-    io.out.line(JsonObject().number("value", *value).number("version", store->last_seq()).finish());
+    print_object(io.out,
+                 [&](JsonObject& object) { object.number("value", *value).number("version", store->last_seq()); });
   } else {
     io.out.line(fmt::to_string(*value));
   }

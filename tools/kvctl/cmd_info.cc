@@ -5,7 +5,6 @@
 #include "kvstore/inspect.h"
 #include "tools/kvctl/clock.h"
 #include "tools/kvctl/commands.h"
-#include "tools/kvctl/rows.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -30,41 +29,22 @@ std::string owner_sentence(const StoreInfo& info) {
   return owner.alive ? who + ", running" : who + ", which is gone without closing the store";
 }
 
-std::string info_json(const StoreInfo& info) {
-  JsonObject owner;
-  owner.number("pid", info.owner.pid).text("host", info.owner.host).number("started", info.owner.started_us);
-  owner.boolean("alive", info.owner.alive);
-  std::string segments;
-  for (const SegmentInfo& segment : info.segments) {
-    segments += segments.empty() ? "[" : ",";
-    segments += JsonObject()
-                    .bytes("file", segment.file)
-                    .number("first_seq", segment.first_seq)
-                    .number("bytes", segment.bytes)
-                    .boolean("sealed", segment.sealed)
-                    .finish();
-  }
-  std::string snapshots;
-  for (const SnapshotInfo& snapshot : info.snapshots) {
-    snapshots += snapshots.empty() ? "[" : ",";
-    snapshots += JsonObject()
-                     .bytes("file", snapshot.file)
-                     .number("last_seq", snapshot.last_seq)
-                     .number("entries", snapshot.entries)
-                     .number("bytes", snapshot.bytes)
-                     .number("created", snapshot.created_us)
-                     .finish();
-  }
-  return JsonObject()
-      .text("store", info.uuid)
-      .number("format", uint64_t{info.format})
-      .number("created", info.created_us)
-      .number("closed_seq", info.closed_seq)
-      .raw("owner", owner.finish())
-      .raw("snapshots", snapshots.empty() ? "[]" : snapshots + "]")
-      .raw("segments", segments.empty() ? "[]" : segments + "]")
-      .number("lost_and_found_files", info.lost_and_found_files)
-      .finish();
+void fill(JsonObject& object, const StoreInfo& info) {
+  object.text("store", info.uuid).number("format", info.format).number("created", info.created_us);
+  object.number("closed_seq", info.closed_seq);
+  object.object("owner", [&](JsonObject& owner) {
+    owner.number("pid", info.owner.pid).text("host", info.owner.host).number("started", info.owner.started_us);
+    owner.boolean("alive", info.owner.alive);
+  });
+  object.objects("snapshots", info.snapshots, [](JsonObject& out, const SnapshotInfo& snapshot) {
+    out.bytes("file", snapshot.file).number("last_seq", snapshot.last_seq).number("entries", snapshot.entries);
+    out.number("bytes", snapshot.bytes).number("created", snapshot.created_us);
+  });
+  object.objects("segments", info.segments, [](JsonObject& out, const SegmentInfo& segment) {
+    out.bytes("file", segment.file).number("first_seq", segment.first_seq).number("bytes", segment.bytes);
+    out.boolean("sealed", segment.sealed);
+  });
+  object.number("lost_and_found_files", info.lost_and_found_files);
 }
 
 void print_text(const StoreInfo& info, Output& out) {
@@ -75,8 +55,9 @@ void print_text(const StoreInfo& info, Output& out) {
   out.line(fmt::format("created     {}", format_time(info.created_us)));
   out.line(fmt::format("owner       {}", owner_sentence(info)));
   for (const SnapshotInfo& snapshot : info.snapshots) {
-    out.line(fmt::format("snapshot    {}  {:>9}  {} as of sequence number {}, {}", escape(snapshot.file), human_bytes(snapshot.bytes),
-                         count_of(snapshot.entries, "entry", "entries"), snapshot.last_seq, format_time(snapshot.created_us)));
+    out.line(fmt::format("snapshot    {}  {:>9}  {} as of sequence number {}, {}", escape(snapshot.file),
+                         human_bytes(snapshot.bytes), count_of(snapshot.entries, "entry", "entries"), snapshot.last_seq,
+                         format_time(snapshot.created_us)));
   }
   out.line(fmt::format("log         {}, {}", count_of(info.segments.size(), "segment"), human_bytes(bytes)));
   for (const SegmentInfo& segment : info.segments) {
@@ -89,7 +70,11 @@ void print_text(const StoreInfo& info, Output& out) {
 Outcome info(const Args& args, Stdio& io) {
   const Result<StoreInfo> info = kvstore::info(args.dir);
   if (!info.ok()) return info.status();
-  args.format == Format::kJson ? io.out.json_line(info_json(*info)) : print_text(*info, io.out);
+  if (args.format == Format::kJson) {
+    print_object(io.out, [&](JsonObject& object) { fill(object, *info); });
+  } else {
+    print_text(*info, io.out);
+  }
   return Exit::kOk;
 }
 

@@ -10,7 +10,6 @@
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/input.h"
 #include "tools/kvctl/log_filter.h"
-#include "tools/kvctl/rows.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -71,7 +70,7 @@ std::string op_line(const LogRecord& record, size_t index) {
 // Prints records, or with --tail holds the last ones back until the end of the log is reached.
 class Printer {
  public:
-  Printer(const Args& args, Output& out) : args_(args), out_(out), rows_(out, args.format == Format::kJson) {}
+  Printer(const Args& args, Output& out) : args_(args), out_(out), rows_(out, layout_of(args.format)) {}
 
   void add(const LogRecord& record) {
     if (!is_holding()) return print(lines_of(record));
@@ -83,10 +82,11 @@ class Printer {
     for (const Lines& lines : held_) print(lines);
     held_.clear();
     is_released_ = true;
+    rows_.flush();
     out_.flush();
   }
   void finish() {
-    if (args_.format == Format::kJson) rows_.finish();
+    if (is_json(args_.format)) rows_.finish();
   }
 
  private:
@@ -104,7 +104,7 @@ class Printer {
   }
 
   void print(const Lines& lines) {
-    for (const std::string& line : lines) args_.format == Format::kText ? out_.line(line) : rows_.add(line);
+    for (const std::string& line : lines) args_.format == Format::kText ? out_.line(line) : rows_.add_text(line);
   }
 
   const Args& args_;

@@ -6,7 +6,6 @@
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/clock.h"
 #include "tools/kvctl/commands.h"
-#include "tools/kvctl/rows.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -28,12 +27,10 @@ std::string_view kind_of(const EntryView& entry) {
   return kvstore::format::is_utf8(entry.value) ? "text" : "bytes";
 }
 
-std::string entry_json(const EntryView& entry) {
-  JsonObject object;
+void fill(JsonObject& object, const EntryView& entry) {
   object.bytes("key", entry.key).number("version", entry.version);
   object.number("size", uint64_t{entry.value.size()}).text("kind", kind_of(entry));
   if (entry.expires_us != 0) object.number("expires", entry.expires_us);
-  return object.finish();
 }
 
 std::string long_line(const EntryView& entry) {
@@ -47,7 +44,7 @@ Outcome ls(const Args& args, Stdio& io) {
   const Result<kvstore::Scan> scan = store->scan(args.prefix);
   if (!scan.ok()) return scan.status();
 
-  JsonRows rows(io.out, args.format == Format::kJson);
+  JsonRows rows(io.out, layout_of(args.format));
   for (const EntryView& entry : *scan) {
     if (io.out.stopped()) break;
     switch (args.format) {
@@ -58,10 +55,10 @@ Outcome ls(const Args& args, Stdio& io) {
         io.out.write(entry.key), io.out.write("\n");
         break;
       default:  // JSON, in either layout
-        rows.add(entry_json(entry));
+        rows.add([&](JsonObject& object) { fill(object, entry); });
     }
   }
-  if (args.format == Format::kJson) rows.finish();
+  if (is_json(args.format)) rows.finish();
   return Exit::kOk;
 }
 

@@ -70,7 +70,9 @@ Outcome put(const Args& args, Stdio& io) {
   }
   if (!written.ok()) return written;
   // We own the store, so the newest write is ours.
-  if (args.format == Format::kJson) io.out.line(JsonObject().number("version", store->last_seq()).finish());
+  if (args.format == Format::kJson) {
+    print_object(io.out, [&](JsonObject& object) { object.number("version", store->last_seq()); });
+  }
   return store->close();
 }
 

@@ -36,67 +36,34 @@ std::string without_slash(std::string dir) {
 
 // ---- as JSON -------------------------------------------------------------------------------------
 
-template <typename T, typename ToJson>
-std::string json_array(const std::vector<T>& items, ToJson to_json) {
-  std::string out = "[";
-  for (const T& item : items) out += (out.size() > 1 ? "," : "") + to_json(item);
-  return out + "]";
-}
-
-std::string to_json(const RepairPlan& plan, const RepairReport* report) {
-  const std::string damaged = json_array(plan.damaged_snapshots, [](const DamagedSnapshot& snapshot) {
-    JsonObject object;
+void fill(JsonObject& out, const RepairPlan& plan, const RepairReport* report) {
+  out.boolean("opens", plan.opens).bytes("refusal", plan.refusal).bytes("base", plan.base);
+  out.number("base_seq", plan.base_seq).number("base_entries", plan.base_entries);
+  out.objects("damaged_snapshots", plan.damaged_snapshots, [](JsonObject& object, const DamagedSnapshot& snapshot) {
     object.bytes("file", snapshot.file).number("last_seq", snapshot.last_seq).number("entries", snapshot.entries);
     if (snapshot.entries_expected.has_value()) object.number("entries_expected", *snapshot.entries_expected);
-    return object.bytes("reason", snapshot.reason).finish();
+    object.bytes("reason", snapshot.reason);
   });
-  const std::string rejected = json_array(plan.rejected, [](const RejectedLine& line) {
-    return JsonObject()
-        .bytes("file", line.file)
-        .number("line", line.line)
-        .number("offset", line.offset)
-        .number("bytes", line.bytes)
-        .bytes("reason", line.reason)
-        .finish();
+  out.number("records", plan.records).number("covered_records", plan.covered_records);
+  out.number("segments", plan.segments).number("rejected_lines", plan.rejected_lines);
+  out.number("rejected_bytes", plan.rejected_bytes);
+  out.objects("rejected", plan.rejected, [](JsonObject& object, const RejectedLine& line) {
+    object.bytes("file", line.file).number("line", line.line).number("offset", line.offset);
+    object.number("bytes", line.bytes).bytes("reason", line.reason);
   });
-  const std::string missing = json_array(plan.missing, [](const MissingRecords& hole) {
-    return JsonObject()
-        .number("first_seq", hole.first_seq)
-        .number("last_seq", hole.last_seq)
-        .boolean("in_snapshot", hole.in_snapshot)
-        .finish();
+  out.number("missing_records", plan.missing_records).number("missing_ranges", plan.missing_ranges);
+  out.objects("missing", plan.missing, [](JsonObject& object, const MissingRecords& hole) {
+    object.number("first_seq", hole.first_seq).number("last_seq", hole.last_seq);
+    object.boolean("in_snapshot", hole.in_snapshot);
   });
-  const std::string stale =
-      json_array(plan.stale_sample, [](const std::string& key) { return JsonObject().bytes("key", key).finish(); });
-  JsonObject object;
-  object.boolean("opens", plan.opens)
-      .bytes("refusal", plan.refusal)
-      .bytes("base", plan.base)
-      .number("base_seq", plan.base_seq)
-      .number("base_entries", plan.base_entries)
-      .raw("damaged_snapshots", damaged)
-      .number("records", plan.records)
-      .number("covered_records", plan.covered_records)
-      .number("segments", plan.segments)
-      .number("rejected_lines", plan.rejected_lines)
-      .number("rejected_bytes", plan.rejected_bytes)
-      .raw("rejected", rejected)
-      .number("missing_records", plan.missing_records)
-      .number("missing_ranges", plan.missing_ranges)
-      .raw("missing", missing)
-      .boolean("has_anything", plan.has_anything)
-      .number("last_seq", plan.last_seq)
-      .number("entries", plan.entries)
-      .boolean("is_prefix", plan.is_prefix)
-      .number("stale_keys", plan.stale_keys)
-      .raw("stale_sample", stale);
+  out.boolean("has_anything", plan.has_anything).number("last_seq", plan.last_seq).number("entries", plan.entries);
+  out.boolean("is_prefix", plan.is_prefix).number("stale_keys", plan.stale_keys);
+  out.objects("stale_sample", plan.stale_sample,
+              [](JsonObject& object, const std::string& key) { object.bytes("key", key); });
   if (report != nullptr) {
-    object.bytes("dir", report->dir)
-        .number("bytes", report->bytes)
-        .bytes("rejected_as", report->rejected_as)
-        .bytes("stale_as", report->stale_as);
+    out.bytes("dir", report->dir).number("bytes", report->bytes);
+    out.bytes("rejected_as", report->rejected_as).bytes("stale_as", report->stale_as);
   }
-  return object.finish();
 }
 
 // ---- as text -------------------------------------------------------------------------------------
@@ -223,7 +190,7 @@ Outcome plan(const Args& args, const kvstore::RepairOptions& options, ProgressLi
   progress.clear();
   if (!plan.ok()) return refusal(plan.status());
   if (args.format == Format::kJson) {
-    io.out.json_line(to_json(*plan, nullptr));
+    print_object(io.out, [&](JsonObject& out) { fill(out, *plan, nullptr); });
   } else {
     print_plan(args, *plan, io);
   }
@@ -250,7 +217,7 @@ Outcome repair(const Args& args, Stdio& io) {
   }
   const bool is_written = !report->dir.empty();
   if (args.format == Format::kJson) {
-    io.out.json_line(to_json(report->plan, is_written ? &*report : nullptr));
+    print_object(io.out, [&](JsonObject& out) { fill(out, report->plan, is_written ? &*report : nullptr); });
     return Exit::kOk;
   }
   print_plan(args, report->plan, io);

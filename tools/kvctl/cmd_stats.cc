@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <array>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "tools/kvctl/access.h"
@@ -60,6 +62,12 @@ std::vector<Group> groups(const Stats& stats) {
   };
 }
 
+std::array<std::pair<std::string_view, const kvstore::PoolStats*>, 3> pools(const Stats& stats) {
+  return {{{"pool_slices", &stats.pools.slices},
+           {"pool_buffers", &stats.pools.buffers},
+           {"pool_documents", &stats.pools.documents}}};
+}
+
 void print_text(const Stats& stats, Output& out) {
   std::string_view gap;
   for (const Group& group : groups(stats)) {
@@ -70,14 +78,23 @@ void print_text(const Stats& stats, Output& out) {
     }
     gap = "\n";
   }
+  out.line("\npools, of this process      hits       misses        drops   bytes held");
+  for (const auto& [name, pool] : pools(stats)) {
+    out.line(fmt::format("  {:<16} {:>12} {:>12} {:>12} {:>12}", name, pool->hits, pool->misses, pool->dropped,
+                         pool->retained_bytes));
+  }
 }
 
-std::string stats_json(const Stats& stats) {
-  JsonObject object;
+void fill(JsonObject& object, const Stats& stats) {
   for (const Group& group : groups(stats)) {
     for (const Figure& figure : group.figures) object.number(figure.name, figure.value);
   }
-  return object.finish();
+  for (const auto& [name, pool] : pools(stats)) {
+    object.object(name, [&](JsonObject& out) {
+      out.number("hits", pool->hits).number("misses", pool->misses).number("dropped", pool->dropped);
+      out.number("retained_bytes", pool->retained_bytes);
+    });
+  }
 }
 
 Outcome stats(const Args& args, Stdio& io) {
@@ -86,7 +103,7 @@ Outcome stats(const Args& args, Stdio& io) {
   const Stats stats = store->stats();
   switch (args.format) {
     case Format::kJson:
-      io.out.line(stats_json(stats));
+      print_object(io.out, [&](JsonObject& object) { fill(object, stats); });
       break;
     case Format::kPrometheus: {
       const std::string dir = escape(args.dir);

@@ -55,32 +55,16 @@ Verdict verdict_on(const VerifyReport& report, bool strict) {
   return {"intact", Exit::kOk};
 }
 
-std::string report_json(const VerifyReport& report, const Verdict& verdict) {
-  std::string findings;
-  for (const Finding& finding : report.findings) {
-    findings += findings.empty() ? "[" : ",";
-    findings += JsonObject()
-                    .text("severity", severity_name(finding.severity))
-                    .bytes("file", finding.file)
-                    .number("line", finding.line)
-                    .number("offset", finding.offset)
-                    .number("bytes", finding.bytes)
-                    .bytes("message", finding.message)
-                    .bytes("advice", finding.advice)
-                    .finish();
-  }
-  return JsonObject()
-      .text("verdict", verdict.word)
-      .number("snapshots", report.snapshots)
-      .number("entries", report.entries)
-      .number("segments", report.segments)
-      .number("records", report.records)
-      .number("operations", report.operations)
-      .number("bytes", report.bytes)
-      .number("last_seq", report.last_seq)
-      .number("synced_seq", report.synced_seq)
-      .raw("findings", findings.empty() ? "[]" : findings + "]")
-      .finish();
+void fill(JsonObject& object, const VerifyReport& report, const Verdict& verdict) {
+  object.text("verdict", verdict.word).number("snapshots", report.snapshots).number("entries", report.entries);
+  object.number("segments", report.segments).number("records", report.records);
+  object.number("operations", report.operations).number("bytes", report.bytes);
+  object.number("last_seq", report.last_seq).number("synced_seq", report.synced_seq);
+  object.objects("findings", report.findings, [](JsonObject& out, const Finding& finding) {
+    out.text("severity", severity_name(finding.severity)).bytes("file", finding.file).number("line", finding.line);
+    out.number("offset", finding.offset).number("bytes", finding.bytes);
+    out.bytes("message", finding.message).bytes("advice", finding.advice);
+  });
 }
 
 // What makes it fail goes to stderr like any failure; otherwise the findings are the result.
@@ -113,7 +97,7 @@ Outcome verify(const Args& args, Stdio& io) {
   if (!report.ok()) return report.status();
   const Verdict verdict = verdict_on(*report, args.strict);
   if (args.format == Format::kJson) {
-    io.out.json_line(report_json(*report, verdict));
+    print_object(io.out, [&](JsonObject& object) { fill(object, *report, verdict); });
   } else {
     print_text(args, *report, verdict, io);
   }

@@ -12,7 +12,9 @@ Outcome version(Format format, Stdio& io) {
   const std::string version =
       fmt::format("{}.{}.{}", KVSTORE_VERSION_MAJOR, KVSTORE_VERSION_MINOR, KVSTORE_VERSION_PATCH);
   if (format == Format::kJson) {
-    io.out.line(JsonObject().text("version", version).number("format", uint64_t{kvstore::kFormatVersion}).finish());
+    print_object(io.out, [&](JsonObject& object) {
+      object.text("version", version).number("format", uint64_t{kvstore::kFormatVersion});
+    });
   } else {
     io.out.line(fmt::format("kvctl {} (log format {})", version, kvstore::kFormatVersion));
   }

@@ -43,6 +43,13 @@ struct CommandGroup {
 [[nodiscard]] std::string overview_text();
 
 enum class Format : uint8_t { kText, kJson, kJsonl, kRaw, kPrometheus };
+[[nodiscard]] constexpr bool is_json(Format format) noexcept {
+  return format == Format::kJson || format == Format::kJsonl;
+}
+// Of a listing: -o json is one array, -o jsonl its elements, one a line.
+[[nodiscard]] constexpr kvstore::JsonWriter::Layout layout_of(Format format) noexcept {
+  return format == Format::kJson ? kvstore::JsonWriter::Layout::kArray : kvstore::JsonWriter::Layout::kLines;
+}
 
 // The arguments of one command. Declare, then parse(); the variables are filled by parse() only.
 class Cli {

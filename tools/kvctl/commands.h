@@ -17,6 +17,7 @@ extern const Command kIncr;
 extern const Command kInfo;
 extern const Command kLog;
 extern const Command kLs;
+extern const Command kPatch;
 extern const Command kPut;
 extern const Command kRepair;
 extern const Command kStats;

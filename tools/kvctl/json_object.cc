@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <new>
+
 #include "kvstore/format/json_text.h"
 #include "kvstore/format/utf8.h"
 #include "tools/kvctl/text.h"
@@ -53,37 +55,54 @@ Problem skip_value(std::string_view text, size_t& at) {
   return std::nullopt;
 }
 
+// Whether nothing in it is for json_string() to escape beyond what JSON demands: DEL; the C1 controls, which begin with 0xc2
+// in UTF-8; the bidi controls and line separators, with 0xd8 and 0xe2.
+bool is_safe(std::string_view utf8) noexcept {
+  return utf8.find_first_of("\x7f\xc2\xd8\xe2") == std::string_view::npos;
+}
+
 }  // namespace
 
-JsonObject& JsonObject::text(std::string_view name, std::string_view utf8) { return raw(name, json_string(utf8)); }
+JsonObject& JsonObject::text(std::string_view name, std::string_view utf8) {
+  out_.member(name);
+  if (!format::is_utf8(utf8)) {
+    out_.text(escape(utf8));
+  } else if (is_safe(utf8)) {
+    out_.text(utf8);
+  } else {
+    out_.raw(json_string(utf8));
+  }
+  return *this;
+}
 
-JsonObject& JsonObject::number(std::string_view name, uint64_t value) { return raw(name, fmt::to_string(value)); }
-
-JsonObject& JsonObject::number(std::string_view name, int64_t value) { return raw(name, fmt::to_string(value)); }
-
-JsonObject& JsonObject::boolean(std::string_view name, bool value) { return raw(name, value ? "true" : "false"); }
+JsonObject& JsonObject::boolean(std::string_view name, bool value) {
+  out_.member(name).boolean(value);
+  return *this;
+}
 
 JsonObject& JsonObject::raw(std::string_view name, std::string_view json) {
-  if (out_.size() > 1) out_ += ',';
-  out_ += '"';
-  out_ += name;
-  out_ += "\":";
-  out_ += json;
+  out_.member(name).raw(json);
   return *this;
 }
 
 JsonObject& JsonObject::bytes(std::string_view name, std::string_view value) {
   if (format::is_utf8(value)) return text(name, value);
-  return text(fmt::format("{}64", name), to_base64(value));
+  out_.bytes(name, value);
+  return *this;
 }
 
 JsonObject& JsonObject::value(std::string_view value, bool is_json) {
   return is_json ? raw("json", value) : bytes("value", value);
 }
 
-std::string JsonObject::finish() {
-  out_ += '}';
-  return std::move(out_);
+void JsonRows::finish() {
+  if (!out_.finish().ok()) throw std::bad_alloc();  // nothing else can go wrong with what an object takes
+}
+
+void print_json(Output& out, std::string_view json) {
+  JsonRows rows(out, kvstore::JsonWriter::Layout::kLines);
+  rows.add_text(json);
+  rows.finish();
 }
 
 Problem for_each_member(std::string_view text, kvstore::base::Scratch& scratch,

@@ -14,7 +14,7 @@
 namespace kvctl {
 namespace {
 
-constexpr const Command* kDataCommands[] = {&kGet, &kPut, &kDel, &kIncr, &kLs, &kBatch, &kImport, &kExport};
+constexpr const Command* kDataCommands[] = {&kGet, &kPut, &kPatch, &kDel, &kIncr, &kLs, &kBatch, &kImport, &kExport};
 constexpr const Command* kInspectCommands[] = {&kLog, &kInfo, &kStats, &kVerify};
 constexpr const Command* kUpkeepCommands[] = {&kCompact, &kBackup, &kRepair};
 constexpr const Command* kOtherCommands[] = {&kHelp, &kVersion};

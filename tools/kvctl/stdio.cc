@@ -62,11 +62,12 @@ void Output::line(std::string_view text) {
   if (is_terminal_) flush();
 }
 
-void Output::json_text(std::string_view json) { is_terminal_ ? write(escape_json_text(json)) : write(json); }
-
-void Output::json_line(std::string_view json) {
-  json_text(json);
-  line({});
+kvstore::JsonWriter Output::json(kvstore::JsonWriter::Layout layout) {
+  const auto sink = [this](std::string_view rows) {
+    is_terminal_ ? write(escape_json_text(rows)) : write(rows);
+    if (is_terminal_) flush();
+  };
+  return kvstore::JsonWriter(pools_, sink, layout);
 }
 
 void Output::flush() {

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "kvstore/json_writer.h"
+
 namespace kvctl {
 
 // Puts /dev/null where stdin, stdout or stderr was closed by the caller. Otherwise the first file the store
@@ -22,9 +24,9 @@ class Output {
 
   void write(std::string_view bytes);  // as they are
   void line(std::string_view text);    // and a newline
-  // JSON: to a pipe its very bytes, to a terminal the same without characters that could steer it.
-  void json_text(std::string_view json);
-  void json_line(std::string_view json);
+  // JSON comes out of this: to a pipe its very bytes, to a terminal the same without characters that could steer it. The
+  // writer must not outlive the Output; what it holds back is written by its finish().
+  [[nodiscard]] kvstore::JsonWriter json(kvstore::JsonWriter::Layout layout = kvstore::JsonWriter::Layout::kLines);
   void flush();
 
   // Nobody will see what is still to come: stop.
@@ -37,6 +39,7 @@ class Output {
  private:
   static constexpr size_t kBufferBytes = size_t{64} << 10;
   std::string buffer_;
+  kvstore::Pools pools_;
   int sys_errno_ = 0;
   bool is_terminal_ = false;
 };

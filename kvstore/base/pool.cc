@@ -1,4 +1,4 @@
-#include "kvstore/base/buffer_pool.h"
+#include "kvstore/base/pool.h"
 
 #include <algorithm>
 #include <array>
@@ -22,10 +22,12 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-// Where an idle buffer waits. Each thread has a slot for one buffer that bears its name; a lease empties it and a
+// Where an idle one waits. (The comments say "buffer"; all of it is as true of arenas.) Each thread has a slot for one
+// buffer that bears its name; a lease empties it and a
 // return fills it, one atomic exchange each, without a lock and without a cache line that another thread writes.
 // Hashing the thread says where to begin looking for a slot without a name. Whatever finds no room there, or no
-// buffer, goes through lists by size under a lock.
+// buffer, goes through lists by size under a lock. The slots are the pool's, not thread_local objects: so a thread that ends
+// leaves nothing behind that another could not find, and a pool that ends before its threads leaves nothing in them.
 //
 // What is counted, and where. All that happens on every lease is written into the buffer's own Item, which one thread
 // holds at a time: plain stores, no shared counter. A use in kUsesPerReport carries it to the pool, under the lock.
@@ -34,24 +36,32 @@
 // but giants, leased or idle; it changes only under the lock (a buffer made, grown, freed), and a return keeps its buffer
 // only while it is at most the limit. Take the idle buffers at some moment, and of those the one that was made or
 // grew last: when it came back after that, all the others were counted already, and the sum was within the limit.
+//
+// How leases may outlive the pool. The pool and every live buffer count as users of the Impl, and whoever leaves last deletes
+// it. When the pool ends, each slot is closed: emptied and filled with a mark in one exchange, so a return either put its
+// buffer there before, where it is found, or finds the slot taken and goes on to the lock; there it is told to free its buffer.
 namespace kvstore::base {
 namespace {
 
 constexpr size_t kCacheLineBytes = 64;
 
-constexpr std::array<size_t, 6> kClassBytes = {1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20};
+constexpr auto kClassBytes = [] {  // 512 bytes to 1 MiB
+  std::array<size_t, 12> bytes{};
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = size_t{512} << i;
+  return bytes;
+}();
 constexpr size_t kClassCount = kClassBytes.size();
 
 // The smallest class with room for `bytes`; kClassCount when there is none.
 size_t class_for(size_t bytes) noexcept {
   if (bytes <= kClassBytes.front()) return 0;
-  return std::min<size_t>((static_cast<size_t>(std::bit_width(bytes - 1)) - 9) / 2, kClassCount);
+  return std::min<size_t>(static_cast<size_t>(std::bit_width(bytes - 1)) - 9, kClassCount);
 }
 
 // The largest class that fits into `bytes`, and the smallest one where none does.
 size_t class_within(size_t bytes) noexcept {
   if (bytes < kClassBytes.front()) return 0;
-  return std::min<size_t>((static_cast<size_t>(std::bit_width(bytes)) - 11) / 2, kClassCount - 1);
+  return std::min<size_t>(static_cast<size_t>(std::bit_width(bytes)) - 10, kClassCount - 1);
 }
 
 constexpr uint32_t kUsesPerReport = 64;     // of one buffer
@@ -61,8 +71,19 @@ constexpr size_t kOutgrownFactor = 16;      // a buffer so many times larger tha
 // How often each class was needed; the last entry stands for what is larger than every class.
 using Uses = std::array<uint32_t, kClassCount + 1>;
 
-struct alignas(kCacheLineBytes) Item : Buffer {
-  using Buffer::Buffer;
+// Calls fn(begin, bytes) for all the memory of a ware that its user may write to.
+template <typename Fn>
+void for_each_block(Buffer& buffer, Fn&& fn) {
+  fn(buffer.data(), buffer.capacity());
+}
+template <typename Fn>
+void for_each_block(BumpArena& arena, Fn&& fn) {
+  arena.for_each_block(fn);
+}
+
+template <typename Ware>
+struct alignas(kCacheLineBytes) Item : Ware {
+  using Ware::Ware;
 
   std::atomic<uint64_t> hits{0};  // written by the holder only, read by stats()
   std::atomic<bool> idle{false};  // likewise
@@ -70,6 +91,7 @@ struct alignas(kCacheLineBytes) Item : Buffer {
   Uses uses{};                // since the last report
   size_t known_capacity = 0;  // as the pool counts it; written under its lock
   size_t index = 0;           // in items_
+  void* home = nullptr;       // the Impl of its pool
   Item* next_idle = nullptr;  // in an idle list
 
   void count_hit() noexcept {
@@ -79,19 +101,19 @@ struct alignas(kCacheLineBytes) Item : Buffer {
   }
 
   void count_use() noexcept {
-    ++uses[class_for(size())];
+    ++uses[class_for(this->size())];
     --uses_until_report;
   }
 
   // To AddressSanitizer an idle buffer's bytes are as good as freed.
   void forbid_access() noexcept {
 #ifdef KV_ADDRESS_SANITIZER
-    ASAN_POISON_MEMORY_REGION(data(), capacity());
+    for_each_block(*this, [](char* begin, size_t bytes) { ASAN_POISON_MEMORY_REGION(begin, bytes); });
 #endif
   }
   void allow_access() noexcept {
 #ifdef KV_ADDRESS_SANITIZER
-    ASAN_UNPOISON_MEMORY_REGION(data(), capacity());
+    for_each_block(*this, [](char* begin, size_t bytes) { ASAN_UNPOISON_MEMORY_REGION(begin, bytes); });
 #endif
   }
 };
@@ -104,7 +126,11 @@ const void* this_thread() noexcept { return &slot_moves; }
 
 }  // namespace
 
-struct BufferPool::Impl {
+template <typename Ware>
+struct Pool<Ware>::Impl {
+  using Item = base::Item<Ware>;
+  using IdleLists = std::array<Item*, kClassCount>;  // by the class within their capacity
+
   explicit Impl(const Options& options)
       : wipe_(options.wipe),
         retained_bytes_max_(options.retained_bytes_max),
@@ -122,6 +148,14 @@ struct BufferPool::Impl {
     }
   };
 
+  // No item: the mark of a closed slot.
+  static Item* closed() noexcept { return reinterpret_cast<Item*>(kCacheLineBytes); }
+  void close() noexcept;
+  // Without lock_. Nothing of this may be touched afterwards.
+  void leave() noexcept {
+    if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
   // Multiplying by 2^64 / golden ratio spreads addresses that are far apart and alike in their low bits.
   Slot& slot_of_this_thread() noexcept {
     const uint64_t hash = reinterpret_cast<uintptr_t>(this_thread()) * uint64_t{0x9E3779B97F4A7C15};
@@ -134,7 +168,7 @@ struct BufferPool::Impl {
     return item.uses_until_report != 0 && item.capacity() == item.known_capacity && item.capacity() <= giant_bytes_ &&
            counted_bytes_.load(std::memory_order_relaxed) <= retained_bytes_max_;
   }
-  // Every other return: reports and counts. Returns false when it freed the buffer.
+  // Every other return: reports and counts. Returns false when it freed the buffer; then leave() is to follow.
   bool settle(Item& item) noexcept;
 
   // The way around the slots. `too_small` comes from the slot and is null when that was empty.
@@ -148,7 +182,9 @@ struct BufferPool::Impl {
     return counted_bytes_.load(std::memory_order_relaxed) + counted(capacity) <= retained_bytes_max_;
   }
   void make_room_for(size_t capacity) noexcept;
+  void free_idle(Item& item) noexcept;  // needs: the pool has not ended
   [[nodiscard]] Item* pop_idle(size_t size_hint) noexcept;
+  [[nodiscard]] static Item* pop(IdleLists& lists, size_t size_class, size_t size_hint) noexcept;
   void learn(Item& item) noexcept;
   [[nodiscard]] bool has_outgrown_its_use(const Item& item) const noexcept;
   [[nodiscard]] std::unique_ptr<Item> take_out(Item& item) noexcept;
@@ -166,8 +202,11 @@ struct BufferPool::Impl {
   std::array<Slot, kSlotCount> slots_;
 
   alignas(kCacheLineBytes) mutable SpinParkLock lock_;
-  std::vector<std::unique_ptr<Item>> items_;     // every live buffer, leased or idle
-  std::array<Item*, kClassCount> idle_lists_{};  // by the class within their capacity
+  bool is_closed_ = false;
+  std::atomic<size_t> users_{1};              // the pool, and every live buffer
+  std::vector<std::unique_ptr<Item>> items_;  // every live buffer, leased or idle
+  IdleLists young_{};                         // what came back, or was found in a slot, since the last age()
+  IdleLists old_{};                           // ... before it
   std::array<uint64_t, kClassCount + 1> remembered_uses_{};
   uint64_t retired_hits_ = 0;  // of buffers that have been freed
   uint64_t misses_ = 0;
@@ -177,34 +216,44 @@ struct BufferPool::Impl {
 
 // ---- The way of a lease ---------------------------------------------------------------------------
 
-BufferPool::Lease BufferPool::lease(size_t size_hint) {
-  Impl::Slot* slot = &impl_->slot_of_this_thread();
+template <typename Ware>
+typename Pool<Ware>::Lease Pool<Ware>::lease(size_t size_hint) {
+  auto* slot = &impl_->slot_of_this_thread();
   if (slot->owner.load(std::memory_order_relaxed) != this_thread()) slot = &impl_->claim_slot();
-  Item* const waiting = slot->item.exchange(nullptr, std::memory_order_acquire);
+  Item<Ware>* const waiting = slot->item.exchange(nullptr, std::memory_order_acquire);
   if (waiting == nullptr || waiting->capacity() < size_hint) {
-    return Lease(*this, impl_->find_or_make(waiting, size_hint));
+    return Lease(impl_->find_or_make(waiting, size_hint));
   }
   waiting->count_hit();
-  return Lease(*this, *waiting);
+  return Lease(*waiting);
 }
 
-void BufferPool::give_back(Buffer& buffer) noexcept {
-  auto& item = static_cast<Item&>(buffer);
+template <typename Ware>
+void Pool<Ware>::give_back(Ware& ware) noexcept {
+  auto& item = static_cast<Item<Ware>&>(ware);
+  Impl& impl = *static_cast<Impl*>(item.home);
   item.count_use();
-  if (!impl_->is_routine(item) && !impl_->settle(item)) return;
+  if (!impl.is_routine(item) && !impl.settle(item)) return impl.leave();
 
-  if (impl_->wipe_) item.wipe();
+  if (impl.wipe_) item.wipe();
   item.clear();
   item.forbid_access();
   item.idle.store(true, std::memory_order_relaxed);
-  if (impl_->slot_of_this_thread().put_if_empty(item)) return;
-  const std::lock_guard guard(impl_->lock_);
-  impl_->push_idle(item);
+  // Once the slot has it, another thread may take it, or the pool end: nothing is touched after that.
+  if (impl.slot_of_this_thread().put_if_empty(item)) return;
+  std::unique_ptr<Item<Ware>> freed;
+  {
+    const std::lock_guard guard(impl.lock_);
+    if (!impl.is_closed_) return impl.push_idle(item);
+    freed = impl.take_out(item);
+  }
+  impl.leave();
 }
 
 // The first slot from here on that has no name yet. Where none is near, another thread's: it may have ended, and if it
 // has not, it claims its next one when it comes back, at the cost of a few reads.
-BufferPool::Impl::Slot& BufferPool::Impl::claim_slot() noexcept {
+template <typename Ware>
+typename Pool<Ware>::Impl::Slot& Pool<Ware>::Impl::claim_slot() noexcept {
   constexpr int kTries = 8;
   for (int i = 0; i < kTries; ++i, ++slot_moves) {
     Slot& slot = slot_of_this_thread();
@@ -217,7 +266,8 @@ BufferPool::Impl::Slot& BufferPool::Impl::claim_slot() noexcept {
   return slot;
 }
 
-Item& BufferPool::Impl::find_or_make(Item* too_small, size_t size_hint) {
+template <typename Ware>
+Item<Ware>& Pool<Ware>::Impl::find_or_make(Item* too_small, size_t size_hint) {
   const size_t capacity = capacity_for(size_hint);
   {
     const std::lock_guard guard(lock_);
@@ -236,25 +286,29 @@ Item& BufferPool::Impl::find_or_make(Item* too_small, size_t size_hint) {
   }
   auto made = std::make_unique<Item>(capacity, wipe_ ? Buffer::OnFree::kWipe : Buffer::OnFree::kLeave);
   made->known_capacity = made->capacity();
+  made->home = this;
 
   const std::lock_guard guard(lock_);
   made->index = items_.size();
   items_.push_back(std::move(made));
   Item& item = *items_.back();
+  users_.fetch_add(1, std::memory_order_relaxed);
   counted_bytes_.fetch_add(counted(item.known_capacity), std::memory_order_relaxed);
   ++misses_;
   return item;
 }
 
 // At least the starting size, whatever was asked for: the next lease is likely to need that.
-size_t BufferPool::Impl::capacity_for(size_t size_hint) const noexcept {
+template <typename Ware>
+size_t Pool<Ware>::Impl::capacity_for(size_t size_hint) const noexcept {
   const size_t size_class = std::max(class_for(size_hint), start_class_.load(std::memory_order_relaxed));
   const bool too_large = size_class == kClassCount || kClassBytes[size_class] > giant_bytes_;
   // Rounding up must not make a giant of it.
   return too_large && size_hint != 0 ? size_hint : kClassBytes[size_class];
 }
 
-bool BufferPool::Impl::settle(Item& item) noexcept {
+template <typename Ware>
+bool Pool<Ware>::Impl::settle(Item& item) noexcept {
   std::unique_ptr<Item> dropped;  // before the lock, so that a giant is freed after it
   const std::lock_guard guard(lock_);
   if (item.capacity() != item.known_capacity) {
@@ -277,34 +331,44 @@ bool BufferPool::Impl::settle(Item& item) noexcept {
 
 // ---- Under the lock -------------------------------------------------------------------------------
 
-void BufferPool::Impl::push_idle(Item& item) noexcept {
-  Item*& list = idle_lists_[class_within(item.capacity())];
+template <typename Ware>
+void Pool<Ware>::Impl::push_idle(Item& item) noexcept {
+  Item*& list = young_[class_within(item.capacity())];
   item.next_idle = list;
   list = &item;
 }
 
-void BufferPool::Impl::empty_slots() noexcept {
+template <typename Ware>
+void Pool<Ware>::Impl::empty_slots() noexcept {
   for (Slot& slot : slots_) {
     if (slot.item.load(std::memory_order_relaxed) == nullptr) continue;
     if (Item* const item = slot.item.exchange(nullptr, std::memory_order_acquire)) push_idle(*item);
   }
 }
 
-// The smallest class that has one large enough on top. Sizes within a class differ by a factor of 4 at most, so
-// looking deeper into a list gains little.
-Item* BufferPool::Impl::pop_idle(size_t size_hint) noexcept {
+template <typename Ware>
+Item<Ware>* Pool<Ware>::Impl::pop(IdleLists& lists, size_t size_class, size_t size_hint) noexcept {
+  Item* const top = lists[size_class];
+  if (top == nullptr || top->capacity() < size_hint) return nullptr;
+  lists[size_class] = top->next_idle;
+  return top;
+}
+
+// The smallest class that has one large enough on top. Sizes within a class differ by a factor of 2 at most, so looking
+// deeper into a list gains little.
+template <typename Ware>
+Item<Ware>* Pool<Ware>::Impl::pop_idle(size_t size_hint) noexcept {
   for (size_t i = class_within(size_hint); i < kClassCount; ++i) {
-    Item* const top = idle_lists_[i];
-    if (top == nullptr || top->capacity() < size_hint) continue;
-    idle_lists_[i] = top->next_idle;
-    return top;
+    if (Item* const item = pop(young_, i, size_hint)) return item;
+    if (Item* const item = pop(old_, i, size_hint)) return item;
   }
   return nullptr;
 }
 
 // Takes over what one buffer has seen, and chooses the starting size anew: the smallest class that was enough for
 // 95 % of the remembered uses. Halving makes older ones count less and less.
-void BufferPool::Impl::learn(Item& item) noexcept {
+template <typename Ware>
+void Pool<Ware>::Impl::learn(Item& item) noexcept {
   uint64_t total = 0;
   for (size_t i = 0; i <= kClassCount; ++i) total += remembered_uses_[i] += item.uses[i];
   item.uses = {};
@@ -322,23 +386,32 @@ void BufferPool::Impl::learn(Item& item) noexcept {
 }
 
 // Without this, a pool full of small buffers would drop every larger one that comes back, for ever.
-void BufferPool::Impl::make_room_for(size_t capacity) noexcept {
+template <typename Ware>
+void Pool<Ware>::Impl::make_room_for(size_t capacity) noexcept {
   while (!has_room_for(capacity)) {
     Item* const item = pop_idle(0);
     if (item == nullptr) return;  // all are out: one of them will be dropped on return
-    take_out(*item).reset();
+    free_idle(*item);
     ++dropped_;
   }
 }
 
-bool BufferPool::Impl::has_outgrown_its_use(const Item& item) const noexcept {
+template <typename Ware>
+void Pool<Ware>::Impl::free_idle(Item& item) noexcept {
+  take_out(item).reset();
+  users_.fetch_sub(1, std::memory_order_relaxed);  // never the last: the pool is still there
+}
+
+template <typename Ware>
+bool Pool<Ware>::Impl::has_outgrown_its_use(const Item& item) const noexcept {
   size_t class_used = kClassCount;
   while (class_used > 0 && item.uses[class_used] == 0) --class_used;
   return class_used < kClassCount && item.capacity() >= kOutgrownFactor * kClassBytes[class_used] &&
          item.capacity() > kClassBytes[start_class_.load(std::memory_order_relaxed)];
 }
 
-std::unique_ptr<Item> BufferPool::Impl::take_out(Item& item) noexcept {
+template <typename Ware>
+std::unique_ptr<Item<Ware>> Pool<Ware>::Impl::take_out(Item& item) noexcept {
   learn(item);
   retired_hits_ += item.hits.load(std::memory_order_relaxed);
   counted_bytes_.fetch_sub(counted(item.known_capacity), std::memory_order_relaxed);
@@ -352,20 +425,52 @@ std::unique_ptr<Item> BufferPool::Impl::take_out(Item& item) noexcept {
 
 // ---- Looking after the whole ----------------------------------------------------------------------
 
-BufferPool::BufferPool(Options options) : impl_(std::make_unique<Impl>(options)) {}
+template <typename Ware>
+Pool<Ware>::Pool(Options options) : impl_(new Impl(options)) {}
 
-BufferPool::~BufferPool() {
-  release_idle();
-  KV_ASSERT(impl_->items_.empty());  // otherwise a lease is still out
+template <typename Ware>
+Pool<Ware>::~Pool() {
+  impl_->close();
+  impl_->leave();
 }
 
-void BufferPool::release_idle() noexcept {
+template <typename Ware>
+void Pool<Ware>::Impl::close() noexcept {
+  const std::lock_guard guard(lock_);
+  is_closed_ = true;
+  for (Slot& slot : slots_) {
+    if (Item* const item = slot.item.exchange(closed(), std::memory_order_acquire)) push_idle(*item);
+  }
+  while (Item* const item = pop_idle(0)) free_idle(*item);
+}
+
+template <typename Ware>
+size_t Pool<Ware>::release_idle() noexcept {
   const std::lock_guard guard(impl_->lock_);
   impl_->empty_slots();
-  while (Item* const item = impl_->pop_idle(0)) impl_->take_out(*item).reset();
+  size_t bytes = 0;
+  while (Item<Ware>* const item = impl_->pop_idle(0)) {
+    bytes += item->capacity();
+    impl_->free_idle(*item);
+  }
+  return bytes;
 }
 
-PoolStats BufferPool::stats() const noexcept {
+template <typename Ware>
+void Pool<Ware>::age() noexcept {
+  const std::lock_guard guard(impl_->lock_);
+  for (size_t i = 0; i < kClassCount; ++i) {
+    while (Item<Ware>* const item = Impl::pop(impl_->old_, i, 0)) {
+      impl_->free_idle(*item);
+      ++impl_->dropped_;
+    }
+  }
+  impl_->empty_slots();  // a thread in need takes its own back from the lists
+  std::swap(impl_->young_, impl_->old_);
+}
+
+template <typename Ware>
+PoolStats Pool<Ware>::stats() const noexcept {
   const std::lock_guard guard(impl_->lock_);
   PoolStats stats;
   stats.hits = impl_->retired_hits_;
@@ -380,5 +485,8 @@ PoolStats BufferPool::stats() const noexcept {
   stats.start_bytes = kClassBytes[impl_->start_class_.load(std::memory_order_relaxed)];
   return stats;
 }
+
+template class Pool<Buffer>;
+template class Pool<BumpArena>;
 
 }  // namespace kvstore::base
