@@ -173,7 +173,7 @@ mutant("recovery: the next segment does not get its name", "P1", RECOVER,
        "      if (end.segment == wal::kNextSegmentName) {\n", "      if (false) {\n",
        "store_recovery_test")
 mutant("recovery: a stray next segment stays", "P1", WRITER,
-       "const Status removed = env.remove(join_path(writer->settings_.dir, kNextSegmentName));", "const Status removed;",
+       "const Status removed = env.remove(join_path(writer->settings_.dir, kNextSegmentName));", "const Status removed = Status();",
        "store_recovery_test")
 mutant("recovery: leftovers of a compaction stay", "-", "kvstore/wal/file_names.cc",
        "parse_segment_name(name).has_value() || parse_snapshot_name(name).has_value();", "parse_segment_name(name).has_value();",
