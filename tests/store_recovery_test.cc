@@ -391,6 +391,35 @@ TEST_F(RecoveryTest, ANextSegmentBehindACutIsCutAndKeptToo) {
   EXPECT_EQ(store_->last_seq(), 2U);
 }
 
+TEST_F(RecoveryTest, WhatANextSegmentPromisesIsMissedAlsoWhenItDoesNotGoOnFromTheEnd) {
+  open({.sync_interval = std::chrono::hours(1)});
+  for (int i = 1; i <= 2; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), "v").ok());
+  crash_copy();
+  const std::vector<std::string> lines = lines_of(files_.at(0));
+  const std::string header = format::encode_segment_header(
+      {.format = 1, .store = info(dir())->uuid, .first_seq = 3, .created_us = 1});
+  const format::Op op{.kind = format::Op::Kind::kPut, .is_json = false, .key = "k3", .value = "v", .expires_us = 0};
+  write_bytes(dir() / "wal-next.jsonl", header + format::encode_line({.seq = 3, .ts_us = 1, .synced = 2}, {&op, 1}));
+  // Record 2, which was on disk by that, torn or gone.
+  for (const std::string& rest : {lines[2].substr(0, 20) + "\n", std::string()}) {
+    write_bytes(files_[0], lines[0] + "\n" + lines[1] + "\n" + rest);
+    EXPECT_TRUE(refusal().starts_with("Corruption: db/wal-00000000000000000001.jsonl")) << refusal();
+  }
+}
+
+TEST_F(RecoveryTest, ANextSegmentOfAnotherStoreIsNoPartOfTheLog) {
+  open({.sync_interval = std::chrono::hours(1)});
+  ASSERT_TRUE(store_->put("k1", "v").ok());
+  crash_copy();
+  const std::string header = format::encode_segment_header(
+      {.format = 1, .store = "00000000-0000-4000-8000-000000000000", .first_seq = 2, .created_us = 1});
+  const format::Op op{.kind = format::Op::Kind::kPut, .is_json = false, .key = "k2", .value = "v", .expires_us = 0};
+  write_bytes(dir() / "wal-next.jsonl", header + format::encode_line({.seq = 2, .ts_us = 1, .synced = 1}, {&op, 1}));
+  open();
+  EXPECT_EQ(store_->recovery().cuts.size(), 1U);
+  EXPECT_EQ(contents_of(*store_).size(), 1U);
+}
+
 // A line that is longer than a segment used to rotate away an active segment that had no record yet: two of one name.
 TEST_F(RecoveryTest, ALineLongerThanASegmentSurvivesACrashAlsoAsTheFirst) {
   for (const LogIo io : {LogIo::kMapped, LogIo::kWrite}) {

@@ -16,7 +16,6 @@ class Mutant(NamedTuple):
 
 CRASH = "crash_explorer --seconds 10"
 ROT = "rot_explorer --seconds 5"
-KILLS = "crash_runner --seconds 10 --seed 3"
 
 COMMIT = "kvstore/engine/commit.cc"
 WRITER = "kvstore/wal/log_writer.cc"
@@ -99,7 +98,7 @@ mutant("a line comes into the file from its end", "P7", WRITER,
        "    out = copy_forward(out, head);\n    out = copy_forward(out, body.text);\n    copy_forward(out, tail);\n",
        "    copy_forward(out + head.size() + body.text.size(), tail);\n    copy_forward(out + head.size(), body.text);\n"
        "    copy_forward(out, head);\n",
-       "wal_test", KILLS)
+       "wal_test")
 
 # ---- rotating --------------------------------------------------------------------------------------
 
@@ -129,7 +128,8 @@ mutant("rotation: a sync leaves it unfinished", "P2", WRITER,
        "store_power_cut_test", CRASH)
 mutant("rotation: the next begins before the last is finished", "P1", ROTATION,
        "  if (Status s = finish_rotation(); !s.ok()) return s;  // the last one;", "  // the last one;",
-       "store_power_cut_test", CRASH)
+       "store_test", CRASH,
+       more=[(ROTATION, "    if (Status s = finish_rotation(); !s.ok()) return s;\n  }\n  Result<SegmentPtr> made", "  }\n  Result<SegmentPtr> made")])
 mutant("first segment: not synced before its name", "P1", ROTATION,
        "    if (Status s = segment->file->sync(); !s.ok()) return s;\n", "",
        "store_power_cut_test", CRASH)
