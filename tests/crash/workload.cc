@@ -62,7 +62,7 @@ Status perform(Store& store, const Operation& op) {
       return store.transact(
           [&op](Transaction& transaction) -> Status {
             for (const Operation::Change& change : op.changes) {
-              (void)transaction.contains(change.key);  // nobody else writes this thread's keys: never a conflict
+              (void)transaction.contains(change.key);  // nobody else writes this thread's keys, but evictions
               if (change.is_del) {
                 transaction.del(change.key);
               } else {
@@ -71,7 +71,7 @@ Status perform(Store& store, const Operation& op) {
             }
             return {};
           },
-          /*attempts=*/1, options);
+          /*attempts=*/1000, options);
     case Operation::Kind::kBatch:
       break;
   }
