@@ -391,6 +391,47 @@ TEST_F(RecoveryTest, ANextSegmentBehindACutIsCutAndKeptToo) {
   EXPECT_EQ(store_->last_seq(), 2U);
 }
 
+TEST_F(RecoveryTest, ANextSegmentThatGoesOnGetsItsNameAndTheOneBeforeItsClosingLine) {
+  open({.sync_interval = std::chrono::hours(1)});
+  for (int i = 1; i <= 3; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), "v").ok());
+  crash_copy();
+  const std::vector<std::string> lines = lines_of(files_.at(0));
+  write_bytes(files_[0], lines[0] + "\n" + lines[1] + "\n" + lines[2] + "\n");
+  const std::string header = format::encode_segment_header(
+      {.format = 1, .store = info(dir())->uuid, .first_seq = 3, .created_us = 1});
+  write_bytes(dir() / "wal-next.jsonl", header + lines[3] + "\n");
+  open();
+  EXPECT_TRUE(store_->recovery().cuts.empty());
+  EXPECT_FALSE(fs::exists(dir() / "wal-next.jsonl"));
+  ASSERT_TRUE(store_->put("k4", "v").ok());
+  close();
+  EXPECT_NE(lines_of(files_[0]).back().find(R"("next":"wal-00000000000000000003.jsonl")"), std::string::npos);
+  EXPECT_EQ(lines_of(dir() / "wal-00000000000000000003.jsonl").size(), 3U);
+  open();
+  EXPECT_EQ(contents_of(*store_).size(), 4U);
+}
+
+TEST_F(RecoveryTest, ALastLineThatLacksOnlyItsNewlineStaysAndTheNextOneBeginsBehindIt) {
+  for (const LogIo io : {LogIo::kMapped, LogIo::kWrite}) {
+    open({.log_io = io});
+    ASSERT_TRUE(store_->put("a", "1").ok());
+    close();
+    const fs::path file = log_files_of(dir()).at(0);
+    std::string text = bytes_of(file);
+    ASSERT_EQ(text.back(), '\n');
+    text.pop_back();
+    write_bytes(file, text);
+    open({.log_io = io});
+    EXPECT_TRUE(store_->recovery().cuts.empty());
+    ASSERT_TRUE(store_->put("b", "2").ok());
+    open({.log_io = io});
+    EXPECT_EQ(contents_of(*store_).size(), 2U);
+    close();
+    fs::remove_all(dir());
+  }
+  open();
+}
+
 TEST_F(RecoveryTest, WhatANextSegmentPromisesIsMissedAlsoWhenItDoesNotGoOnFromTheEnd) {
   open({.sync_interval = std::chrono::hours(1)});
   for (int i = 1; i <= 2; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), "v").ok());
