@@ -106,6 +106,11 @@ crash: | build/ ## crash stores, for real and on simulated disks, and damage the
 	@cd build/release/tests && for program in crash_explorer rot_explorer crash_runner; do echo "== $$program"; \
 	  ./$$program --seconds $(or $(SECONDS_EACH),60) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
+.PHONY: mutants
+mutants: | build/ ## break kvstore on purpose in some ninety ways, ten minutes: a test must notice each; FILTER=name does some
+	$(call ensure,python3)
+	@tests/mutants/run.py '$(FILTER)'
+
 .PHONY: soak
 soak: | build/ ## overwrite the same keys for MINUTES=n, or 100M times: disk and memory must stay bounded
 	$(call ensure)
