@@ -106,6 +106,11 @@ crash: | build/ ## crash stores, for real and on simulated disks, and damage the
 	@cd build/release/tests && for program in crash_explorer rot_explorer crash_runner; do echo "== $$program"; \
 	  ./$$program --seconds $(or $(SECONDS_EACH),60) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
+.PHONY: mutants
+mutants: | build/ ## break kvstore on purpose in some ninety ways, ten minutes: a test must notice each; FILTER=name does some
+	$(call ensure,python3)
+	@tests/mutants/run.py '$(FILTER)'
+
 .PHONY: soak
 soak: | build/ ## overwrite the same keys for MINUTES=n, or 100M times: disk and memory must stay bounded
 	$(call ensure)
@@ -138,12 +143,13 @@ tidy: | build/ ## clang-tidy over every source file; FILTER=path checks some
 	@run-clang-tidy -quiet -j $(JOBS) -p build/tidy '$(CURDIR)/(?=.*$(FILTER))(kvstore|tools|tests|bench)/' 2>/dev/null
 
 .PHONY: coverage
-coverage: | build/ ## line coverage of kvstore/ by the tests
-	$(call ensure,gcovr)
+coverage: | build/ ## which lines of kvstore/ the tests run, and each that they do not; fails under 95 %
+	$(call ensure,python3)
 	$(call configure,coverage)
 	$(call build,coverage)
+	@find build/coverage -name '*.gcda' -delete
 	@ctest --preset coverage --parallel $(JOBS) --output-log build/coverage.log >/dev/null || { cat build/coverage.log; exit 1; }
-	@gcovr --root . --filter kvstore/ build/coverage
+	@tools/coverage/report.py build/coverage --at-least 95
 
 .PHONY: format
 format: ## bring every source file into the common layout

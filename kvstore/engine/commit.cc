@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <mutex>
 #include <new>
@@ -158,7 +159,11 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
 Result<Seq> Engine::acknowledge(Seq seq, const Request& request) {
   const bool waits = request.durability == Durability::kSync;
   if (waits) {
-    if (Status s = group_->wait_for(seq); !s.ok()) return std::move(s).with(fmt::format("sync record {}", seq));
+    if (Status s = group_->wait_for(seq); !s.ok()) {
+      std::array<char, 40> step;  // no memory: running out of it is taken for "nothing was written"
+      const auto end = fmt::format_to_n(step.data(), step.size(), "sync record {}", seq);
+      return std::move(s).with({step.data(), end.size});
+    }
     KV_ASSERT(writer_->synced_seq() >= seq);  // P2
   }
   if (request.entered != std::chrono::steady_clock::time_point()) {

@@ -261,7 +261,7 @@ Status Engine::close() {
     owner_.started_us = 0;
     KV_ASSERT(writer_->synced_seq() == writer_->last_seq());
     owner_.closed_seq = writer_->synced_seq();
-    result = wal::write_owner(lock_->file(), owner_);
+    result = base::guarded([this] { return wal::write_owner(lock_->file(), owner_); });
   }
   lock_.reset();
   if (!result.ok()) log_->error("close: {}", result.message());

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "kvstore/base/assert.h"
+#include "kvstore/base/error.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/version.h"
 #include "kvstore/wal/active_segment.h"
@@ -51,7 +52,7 @@ Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
     if (Status s = env_.rename(temporary, segment->path); !s.ok()) return s;
     return env_.sync_dir(settings_.dir);
   };
-  if (Status s = create(); !s.ok()) {
+  if (Status s = base::guarded(create); !s.ok()) {
     (void)env_.remove(temporary).ok();  // opening removes it too
     return std::move(s).with("begin the log");
   }
@@ -80,7 +81,7 @@ Result<LogWriter::SegmentPtr> LogWriter::create_next() {
     }
     return Status();
   };
-  if (Status s = create(); !s.ok()) {
+  if (Status s = base::guarded(create); !s.ok()) {
     if (segment->file != nullptr) (void)env_.remove(path).ok();
     return std::move(s).with("begin a new log segment");
   }
@@ -108,10 +109,7 @@ void LogWriter::prepare_next_in_time(ActiveSegment& segment) {
     if (segment.filled_end.load(std::memory_order_relaxed) + 2 * kLastStepBytes < segment.capacity) return;
   }
   if (full_and_active().first != nullptr) return;  // whoever syncs comes first
-  try {
-    (void)prepare_next().ok();  // a failure is met again, and reported, by make_room()
-  } catch (const std::bad_alloc&) {
-  }
+  (void)base::guarded([this] { return prepare_next(); }).ok();  // a failure is met again, and reported, by make_room()
 }
 
 // The next segment, with room for a line that needs `capacity`. Needs: next_mutex_ held until it is the active one, or
@@ -129,7 +127,8 @@ void LogWriter::discard_next() noexcept {
   const std::lock_guard lock(next_mutex_);
   if (next_ == nullptr) return;
   next_.reset();
-  (void)env_.remove(join_path(settings_.dir, kNextSegmentName)).ok();  // opening removes it too
+  const auto remove = [this] { return env_.remove(join_path(settings_.dir, kNextSegmentName)); };
+  (void)base::guarded(remove).ok();  // opening removes it too
 }
 
 // ---- the switch ----------------------------------------------------------------------------------

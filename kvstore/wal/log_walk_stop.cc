@@ -78,8 +78,14 @@ void LogWalk::Impl::leave_unsettled() {
 
 namespace {
 
+// What a segment's header says of it.
+struct Identity {
+  Seq first_seq = 0;
+  std::string store;
+};
+
 // The header, if it is the first line. A writer puts it there, and one look at a file made ahead must be cheap.
-Result<std::optional<format::SegmentHeader>> header_of(env::File& file) {
+Result<std::optional<Identity>> identity_of(env::File& file) {
   std::array<char, 1024> bytes;  // a header is shorter
   Result<size_t> got = file.read_at(0, bytes);
   if (!got.ok()) return std::move(got).status();
@@ -87,8 +93,8 @@ Result<std::optional<format::SegmentHeader>> header_of(env::File& file) {
   std::vector<format::Op> ops;
   base::Scratch scratch;
   const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
-  if (line.kind != LineKind::kSegmentHeader) return std::optional<format::SegmentHeader>();
-  return std::optional(line.header);
+  if (line.kind != LineKind::kSegmentHeader) return std::optional<Identity>();
+  return std::optional(Identity{line.header.first_seq, std::string(line.header.store)});
 }
 
 // Where the last byte that is no newline ends.
@@ -127,7 +133,7 @@ Result<bool> LogWalk::Impl::find_more_segments() {
       if (next.status().sys_errno() == ENOENT) continue;
       return std::move(next).status().with("read the log");
     }
-    Result<std::optional<format::SegmentHeader>> header = header_of(**next);
+    Result<std::optional<Identity>> header = identity_of(**next);
     if (!header.ok()) return std::move(header).status();
     if (header->has_value() && (uuid.empty() || (*header)->store == uuid)) {
       if ((*header)->first_seq == segments.back().first_seq) return false;  // half a rename: another name of that file
@@ -250,7 +256,7 @@ Result<Seq> LogWalk::Impl::highest_voucher_in_next() {
   Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
   if (next.status().sys_errno() == ENOENT) return Seq{0};
   if (!next.ok()) return std::move(next).status().with("read the log");
-  Result<std::optional<format::SegmentHeader>> header = header_of(**next);
+  Result<std::optional<Identity>> header = identity_of(**next);
   if (!header.ok()) return std::move(header).status();
   if (!header->has_value() || (*header)->store != uuid) return Seq{0};
   return highest_voucher_in(**next, 0);

@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "kvstore/base/assert.h"
@@ -299,13 +298,9 @@ Status LogWriter::sync() noexcept {
 
 // Needs: sync_mutex_ held.
 Status LogWriter::sync_file(env::File& file) noexcept {
-  Status s;
   const auto begin = std::chrono::steady_clock::now();
-  try {
-    s = file.sync();
-  } catch (const std::bad_alloc&) {  // and whether the disk had already failed, nobody will ever tell us
-    s = Status(Code::kOutOfMemory, "out of memory");
-  }
+  // Without memory: whether the disk had already failed, nobody will ever tell us.
+  Status s = base::guarded([&] { return file.sync(); });
   counters_.sync_duration.record_since(begin);
   if (!s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
@@ -315,14 +310,11 @@ Status LogWriter::sync_file(env::File& file) noexcept {
 Status LogWriter::mark_broken(Status cause) noexcept {
   const std::lock_guard lock(broken_mutex_);
   if (broken_.ok()) {
-    std::string sentence = "the store is broken";  // short enough to need no memory
-    try {
-      sentence = fmt::format("the store refuses writes since an earlier failure ({}); which bytes are on disk is unknown. "
-                             "try: close and reopen the store",
-                             cause.message());
-    } catch (const std::bad_alloc&) {
-    }
-    broken_ = Status(Code::kBroken, std::move(sentence)).at(cause.path());
+    broken_ = base::error(Code::kBroken,
+                          "the store refuses writes since an earlier failure ({}); which bytes are on disk is unknown. "
+                          "try: close and reopen the store",
+                          cause.message())
+                  .at(cause.path());
     is_broken_.store(true, std::memory_order_release);
   }
   return cause;
