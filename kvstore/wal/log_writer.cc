@@ -330,7 +330,6 @@ void LogWriter::check() const {
   KV_ASSERT(segment != nullptr);
   KV_ASSERT(segment->first_seq > 0 && segment->first_seq <= last + 1);
   KV_ASSERT(counters_.segments >= (full != nullptr ? 2U : 1U));
-  KV_ASSERT(counters_.log_bytes >= segment->tail);
   if (is_broken()) KV_ASSERT(!broken().ok());
   if (full != nullptr) {
     KV_ASSERT(full->first_seq < segment->first_seq);
