@@ -106,12 +106,25 @@ crash: | build/ ## crash stores, for real and on simulated disks, and damage the
 	@cd build/release/tests && for program in crash_explorer rot_explorer crash_runner; do echo "== $$program"; \
 	  ./$$program --seconds $(or $(SECONDS_EACH),60) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
+.PHONY: mutants
+mutants: | build/ ## break kvstore on purpose in some ninety ways, ten minutes: a test must notice each; FILTER=name does some
+	$(call ensure,python3)
+	@tests/mutants/run.py '$(FILTER)'
+
 .PHONY: soak
 soak: | build/ ## overwrite the same keys for MINUTES=n, or 100M times: disk and memory must stay bounded
 	$(call ensure)
 	$(call configure,release)
 	$(call build,release,soak)
 	@build/release/tests/soak $(if $(MINUTES),--minutes $(MINUTES))
+
+.PHONY: stress
+stress: | build/ ## all features at once on many threads, under the thread sanitizer, MINUTES=1; SEED=n repeats one
+	$(call ensure)
+	$(call configure,tsan)
+	$(call build,tsan,stress)
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $$(setarch -R true 2>/dev/null && echo setarch -R) \
+	  build/tsan/tests/stress --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
 
 .PHONY: fuzz
 fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to build/fuzz/

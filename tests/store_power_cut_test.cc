@@ -2,8 +2,10 @@
 // workload, and between its steps, and what is left is opened (P1, P2).
 //
 // KVSTORE_SEED=n replays a failure.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -70,7 +72,7 @@ INSTANTIATE_TEST_SUITE_P(BothLogs, PowerCut, ::testing::Values(LogIo::kMapped, L
 
 // Behind a torn line whole ones may stand. They were cut off and their blocks left as they were: given to the file anew, and
 // shown by a power cut before anything else was written to them, they could have been taken for what is due there.
-TEST(PowerCutTest, WhatIsCutIsBlankOnDiskBeforeItsBlocksAreFree) {
+TEST(PowerCutTest, WhatIsCutIsKeptAndBlankOnDiskBeforeItsBlocksAreFree) {
   const std::string path = "db/wal-00000000000000000001.jsonl";
   const Options options{.sync_interval = std::chrono::hours(1), .log_io = LogIo::kWrite, .compact_at_percent = 0};
   env::MemEnv first;
@@ -88,15 +90,42 @@ TEST(PowerCutTest, WhatIsCutIsBlankOnDiskBeforeItsBlocksAreFree) {
   env.set_hook([&](const CrashEnv::OpInfo& op) {
     if (op.op != EnvOp::kTruncate || op.path != path || op.phase != CrashEnv::Phase::kBefore || was_cut) return;
     was_cut = true;
-    const std::string durable = *env.crash_clone(CrashChoice::keep_only_synced())->get_file(path);
+    const std::unique_ptr<env::MemEnv> disk = env.crash_clone(CrashChoice::keep_only_synced());
+    const std::string durable = *disk->get_file(path);
     EXPECT_EQ(durable.size(), text.size());
     EXPECT_EQ(durable.find(R"("seq":3)"), std::string::npos);
+    const size_t torn = text.find(R"({"seq":2)");
+    const std::string kept = fmt::format("db/lost+found/wal-00000000000000000001.jsonl.{}", torn);
+    EXPECT_EQ(disk->get_file(kept), text.substr(torn, text.size() - 1 - torn));
   });
   Result<std::unique_ptr<engine::Engine>> again = engine::Engine::open(env, "db", options);
   ASSERT_TRUE(again.ok()) << again.status().message();
   EXPECT_TRUE(was_cut);
   EXPECT_EQ((*again)->last_seq(), 1U);
   EXPECT_NE(env.live().get_file((*again)->recovery().cuts.at(0).kept_as)->find(R"("seq":3)"), std::string::npos);
+}
+
+// Were several removals on their way to the disk at once, a power cut might undo some of them, and a segment in the middle of
+// the history be gone with none to miss it.
+TEST(PowerCutTest, CoveredFilesAreRemovedOneByOneForGood) {
+  CrashEnv env;
+  std::atomic<int> removals = 0;
+  std::atomic<bool> is_pending = false;
+  env.set_hook([&](const CrashEnv::OpInfo& op) {
+    if (op.phase != CrashEnv::Phase::kAfter) return;
+    if (op.op == EnvOp::kSyncDir) is_pending = false;
+    if (op.op != EnvOp::kRemove || !op.path.starts_with("db/wal-0")) return;
+    EXPECT_FALSE(is_pending.exchange(true)) << op.describe();
+    ++removals;
+  });
+  Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(
+      env, "db",
+      {.sync_interval = std::chrono::hours(1), .log_io = LogIo::kWrite, .segment_bytes = 4096, .compact_at_percent = 0});
+  ASSERT_TRUE(engine.ok());
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), std::string(200, 'v'), false, {}).ok());
+  ASSERT_TRUE((*engine)->compact().ok());
+  EXPECT_GE(removals, 3);
+  EXPECT_FALSE(is_pending);
 }
 
 // The tests above must be able to fail: on a disk that ignores syncs they would, and this shows it.

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "kvstore/format/encode.h"
@@ -28,10 +29,17 @@ class RecoveryTest : public StoreTest {
   }
   // A store as kill -9 leaves it: LOCK still names an owner and vouches for nothing, filler behind the last line.
   void crash_copy() {
-    fs::copy(dir(), dir().string() + ".crashed", fs::copy_options::recursive);
+    const fs::path copy = dir().string() + ".crashed";
+    std::error_code error;
+    std::vector<fs::path> before;
+    do {  // until the store's threads have left all names alone meanwhile
+      fs::remove_all(copy);
+      before = log_files_of(dir());
+      fs::copy(dir(), copy, fs::copy_options::recursive, error);
+    } while (error || log_files_of(dir()) != before);
     close();
     fs::remove_all(dir());
-    fs::rename(dir().string() + ".crashed", dir());
+    fs::rename(copy, dir());
     files_ = log_files_of(dir());
   }
 
@@ -381,6 +389,76 @@ TEST_F(RecoveryTest, ANextSegmentBehindACutIsCutAndKeptToo) {
   open();
   EXPECT_TRUE(store_->recovery().cuts.empty());
   EXPECT_EQ(store_->last_seq(), 2U);
+}
+
+TEST_F(RecoveryTest, ANextSegmentThatGoesOnGetsItsNameAndTheOneBeforeItsClosingLine) {
+  open({.sync_interval = std::chrono::hours(1)});
+  for (int i = 1; i <= 3; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), "v").ok());
+  crash_copy();
+  const std::vector<std::string> lines = lines_of(files_.at(0));
+  write_bytes(files_[0], lines[0] + "\n" + lines[1] + "\n" + lines[2] + "\n");
+  const std::string header = format::encode_segment_header(
+      {.format = 1, .store = info(dir())->uuid, .first_seq = 3, .created_us = 1});
+  write_bytes(dir() / "wal-next.jsonl", header + lines[3] + "\n");
+  open();
+  EXPECT_TRUE(store_->recovery().cuts.empty());
+  EXPECT_FALSE(fs::exists(dir() / "wal-next.jsonl"));
+  ASSERT_TRUE(store_->put("k4", "v").ok());
+  close();
+  EXPECT_NE(lines_of(files_[0]).back().find(R"("next":"wal-00000000000000000003.jsonl")"), std::string::npos);
+  EXPECT_EQ(lines_of(dir() / "wal-00000000000000000003.jsonl").size(), 3U);
+  open();
+  EXPECT_EQ(contents_of(*store_).size(), 4U);
+}
+
+TEST_F(RecoveryTest, ALastLineThatLacksOnlyItsNewlineStaysAndTheNextOneBeginsBehindIt) {
+  for (const LogIo io : {LogIo::kMapped, LogIo::kWrite}) {
+    open({.log_io = io});
+    ASSERT_TRUE(store_->put("a", "1").ok());
+    close();
+    const fs::path file = log_files_of(dir()).at(0);
+    std::string text = bytes_of(file);
+    ASSERT_EQ(text.back(), '\n');
+    text.pop_back();
+    write_bytes(file, text);
+    open({.log_io = io});
+    EXPECT_TRUE(store_->recovery().cuts.empty());
+    ASSERT_TRUE(store_->put("b", "2").ok());
+    open({.log_io = io});
+    EXPECT_EQ(contents_of(*store_).size(), 2U);
+    close();
+    fs::remove_all(dir());
+  }
+  open();
+}
+
+TEST_F(RecoveryTest, WhatANextSegmentPromisesIsMissedAlsoWhenItDoesNotGoOnFromTheEnd) {
+  open({.sync_interval = std::chrono::hours(1)});
+  for (int i = 1; i <= 2; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), "v").ok());
+  crash_copy();
+  const std::vector<std::string> lines = lines_of(files_.at(0));
+  const std::string header = format::encode_segment_header(
+      {.format = 1, .store = info(dir())->uuid, .first_seq = 3, .created_us = 1});
+  const format::Op op{.kind = format::Op::Kind::kPut, .is_json = false, .key = "k3", .value = "v", .expires_us = 0};
+  write_bytes(dir() / "wal-next.jsonl", header + format::encode_line({.seq = 3, .ts_us = 1, .synced = 2}, {&op, 1}));
+  // Record 2, which was on disk by that, torn or gone.
+  for (const std::string& rest : {lines[2].substr(0, 20) + "\n", std::string()}) {
+    write_bytes(files_[0], lines[0] + "\n" + lines[1] + "\n" + rest);
+    EXPECT_TRUE(refusal().starts_with("Corruption: db/wal-00000000000000000001.jsonl")) << refusal();
+  }
+}
+
+TEST_F(RecoveryTest, ANextSegmentOfAnotherStoreIsNoPartOfTheLog) {
+  open({.sync_interval = std::chrono::hours(1)});
+  ASSERT_TRUE(store_->put("k1", "v").ok());
+  crash_copy();
+  const std::string header = format::encode_segment_header(
+      {.format = 1, .store = "00000000-0000-4000-8000-000000000000", .first_seq = 2, .created_us = 1});
+  const format::Op op{.kind = format::Op::Kind::kPut, .is_json = false, .key = "k2", .value = "v", .expires_us = 0};
+  write_bytes(dir() / "wal-next.jsonl", header + format::encode_line({.seq = 2, .ts_us = 1, .synced = 1}, {&op, 1}));
+  open();
+  EXPECT_EQ(store_->recovery().cuts.size(), 1U);
+  EXPECT_EQ(contents_of(*store_).size(), 1U);
 }
 
 // A line that is longer than a segment used to rotate away an active segment that had no record yet: two of one name.

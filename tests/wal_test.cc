@@ -10,6 +10,7 @@
 #include <new>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "kvstore/env/mem_env.h"
@@ -20,6 +21,7 @@
 #include "kvstore/wal/log_walk.h"
 #include "kvstore/wal/log_writer.h"
 #include "kvstore/wal/file_names.h"
+#include "tests/support/crash_env.h"
 #include "tests/support/fault_env.h"
 
 namespace kvstore::testing {
@@ -305,6 +307,58 @@ TEST_F(Log, OneSyncServesAllWhoWaitForIt) {
   for (uint64_t seq = 1; seq <= 10; ++seq) ASSERT_TRUE(group.wait_for(seq).ok());
   EXPECT_EQ(writer->counters().syncs, before + 1);
   EXPECT_EQ(group.shared(), 10U);
+}
+
+// The next three look on from within a sync: the environment calls back around each of its steps.
+
+TEST_F(Log, ASyncVouchesForNothingThatCameAfterItBegan) {
+  CrashEnv watched;
+  ASSERT_TRUE(watched.create_dir("db").ok());
+  const auto writer = open_writer_on(watched);
+  append(*writer);
+  watched.set_hook([&](const CrashEnv::OpInfo& op) {
+    if (op.op == EnvOp::kSync && op.phase == CrashEnv::Phase::kAfter) append(*writer);
+  });
+  ASSERT_TRUE(writer->sync().ok());
+  EXPECT_EQ(writer->last_seq(), 2U);
+  EXPECT_EQ(writer->synced_seq(), 1U);
+}
+
+TEST_F(Log, WhoComesDuringASyncWaitsForTheNext) {
+  CrashEnv watched;
+  ASSERT_TRUE(watched.create_dir("db").ok());
+  const auto writer = open_writer_on(watched);
+  wal::GroupSync group(*writer);
+  append(*writer);
+  std::thread late;
+  uint64_t synced_for_late = 0;
+  bool is_first = true;
+  watched.set_hook([&](const CrashEnv::OpInfo& op) {
+    if (op.op != EnvOp::kSync || !std::exchange(is_first, false)) return;
+    append(*writer);
+    late = std::thread([&] {
+      EXPECT_TRUE(group.wait_for(2).ok());
+      synced_for_late = writer->synced_seq();
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // by then it waits for this sync to end
+  });
+  ASSERT_TRUE(group.wait_for(1).ok());
+  late.join();
+  EXPECT_EQ(synced_for_late, 2U);
+}
+
+TEST_F(Log, NothingInANewSegmentIsVouchedForUntilTheRotationIsFinished) {
+  CrashEnv watched;
+  ASSERT_TRUE(watched.create_dir("db").ok());
+  const auto writer = open_writer_on(watched, 4096);
+  while (writer->counters().rotations == 0) append(*writer);
+  const uint64_t full_until = writer->last_seq() - 1;
+  append(*writer);
+  uint64_t vouched = 0;
+  watched.set_hook([&](const CrashEnv::OpInfo&) { vouched = writer->synced_seq(); });
+  ASSERT_TRUE(writer->sync().ok());
+  EXPECT_EQ(vouched, full_until);
+  EXPECT_EQ(writer->synced_seq(), full_until + 2);
 }
 
 TEST_F(Log, EveryWaiterHearsOfAFailedSync) {

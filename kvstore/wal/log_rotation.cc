@@ -65,6 +65,8 @@ Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
 
 // Needs: next_mutex_ held, and no rotation under way, since its segment has the name until it is finished.
 Result<LogWriter::SegmentPtr> LogWriter::create_next() {
+  KV_ASSERT(full_and_active().first == nullptr);
+  KV_ASSERT(next_ == nullptr);
   auto segment = std::make_shared<ActiveSegment>();
   segment->has_name = false;
   const std::string path = join_path(settings_.dir, kNextSegmentName);
@@ -113,6 +115,8 @@ void LogWriter::prepare_next_in_time(ActiveSegment& segment) {
 // The next segment, with room for a line that needs `capacity`. Needs: next_mutex_ held until it is the active one, or
 // somebody would make another of its name.
 Result<LogWriter::SegmentPtr> LogWriter::take_next(uint64_t capacity) {
+  KV_ASSERT(!next_->has_name);
+  KV_ASSERT(next_->tail == 0);  // blank
   if (capacity > next_->capacity) {
     if (Status s = grow(*next_, capacity); !s.ok()) return s;
   }
@@ -165,6 +169,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   counters_.log_bytes += old.closing_line.size();
   {
     const std::lock_guard segments_lock(segments_mutex_);
+    KV_ASSERT(full_ == nullptr);  // one rotation at a time
     full_ = std::exchange(active_, std::move(next));
   }
   ++counters_.segments;
@@ -191,6 +196,8 @@ Status LogWriter::finish_rotation() noexcept {
 
 // Needs: sync_mutex_ held. What a full disk keeps from happening breaks nothing: the next sync goes on from there.
 Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& next) noexcept {
+  KV_ASSERT(full->first_seq < next.first_seq);
+  KV_ASSERT(synced_seq() < next.first_seq);  // nothing of the new segment is vouched for before the last step
   try {
     {
       const std::lock_guard lock(segments_mutex_);
@@ -205,11 +212,13 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
       if (named.code() == Code::kNoSpace) return std::move(named).with("name a new log segment");
       if (named.ok()) named = env_.sync_dir(settings_.dir);
       if (!named.ok()) return mark_broken(std::move(named).with("name a new log segment"));
+      KV_ASSERT(synced_seq() == next.first_seq - 1);
       next.has_name = true;
     }
     if (Status s = seal(*full); !s.ok()) return std::move(s).with("seal the log segment");
     if (Status s = sync_file(*full->file); !s.ok()) return s;
     const std::lock_guard lock(segments_mutex_);
+    KV_ASSERT(full_ == full);
     retired_.push_back(full);
     full_.reset();
     return {};
@@ -221,6 +230,7 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
 // Needs: nobody appends to it any more. May be done twice.
 Status LogWriter::seal(ActiveSegment& full) {
   const std::lock_guard lock(full.extend_mutex);
+  KV_ASSERT(full.closing_line.ends_with('\n'));
   const uint64_t end = full.tail + full.closing_line.size();
   if (full.mapping != nullptr) {
     KV_ASSERT(end <= full.filled_end.load(std::memory_order_relaxed));

@@ -1,0 +1,350 @@
+"""Deliberately broken variants of kvstore, each of which some test notices: run.py proves it.
+
+A mutant: its name says what is broken; the promise is the one of kvstore/DESIGN.md that it breaks, "-" where it is none of
+these; an edit is (file, old text, new text), the old text exactly once in the file; the tests are asked in this order until
+one notices. A test is the name of a program in tests/, with arguments if need be.
+"""
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    name: str
+    promise: str
+    edits: list
+    tests: list
+
+
+CRASH = "crash_explorer --seconds 10"
+ROT = "rot_explorer --seconds 5"
+
+COMMIT = "kvstore/engine/commit.cc"
+WRITER = "kvstore/wal/log_writer.cc"
+ROTATION = "kvstore/wal/log_rotation.cc"
+WALK = "kvstore/wal/log_walk.cc"
+STOP = "kvstore/wal/log_walk_stop.cc"
+RECOVER = "kvstore/engine/recover.cc"
+OPEN = "kvstore/engine/open.cc"
+COMPACTION = "kvstore/engine/compaction.cc"
+SNAPSHOT_OUT = "kvstore/wal/snapshot_writer.cc"
+SNAPSHOT_IN = "kvstore/wal/snapshot_reader.cc"
+TABLE = "kvstore/table/table.cc"
+SWEEP = "kvstore/table/table_sweep.cc"
+READ_SET = "kvstore/engine/read_set.cc"
+SALVAGE = "kvstore/engine/salvage.cc"
+POSIX = "kvstore/env/posix_env.cc"
+
+MUTANTS = []
+
+
+def mutant(name, promise, file, old, new, *tests, more=()):
+    MUTANTS.append(Mutant(name, promise, [(file, old, new), *more], list(tests)))
+
+
+# ---- committing ------------------------------------------------------------------------------------
+
+mutant("kSync is acknowledged without a sync", "P2", COMMIT,
+       "const bool waits = request.durability == Durability::kSync;", "const bool waits = false;",
+       "store_fault_test", "store_power_cut_test")
+mutant("kSync waits for the record before its own", "P2", COMMIT,
+       "group_->wait_for(seq); !s.ok()) return std::move(s).with(fmt::format(\"sync",
+       "group_->wait_for(seq - 1); !s.ok()) return std::move(s).with(fmt::format(\"sync",
+       "store_fault_test", "store_power_cut_test", CRASH)
+mutant("voucher one too high", "P5", COMMIT, ".synced = synced > vouched_ ? synced : 0}", ".synced = synced > vouched_ ? synced + 1 : 0}",
+       "store_test", "store_power_cut_test", CRASH)
+mutant("vouchers are not written", "P5", COMMIT, ".synced = synced > vouched_ ? synced : 0}", ".synced = 0}",
+       "store_test")
+mutant("time runs backwards with the clock", "-", COMMIT, "ts = std::max(request.now_us, last_ts_us_);", "ts = request.now_us;",
+       "store_test")
+mutant("conditions are not checked", "-", COMMIT, "if (Status s = check_condition(request, prepared); !s.ok()) return s;", "",
+       "store_test")
+mutant("a refused write shows in memory all the same", "P8", COMMIT,
+       "  if (!appended.ok()) {\n    prepared.discard();\n",
+       "  if (!appended.ok()) {\n"
+       "    if (Prepared::Slot& slot = *prepared.slots.begin(); slot.staged != nullptr && table_.published() < seq) {\n"
+       "      table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);\n"
+       "      table_.publish(seq);\n"
+       "    }\n"
+       "    prepared.discard();\n",
+       "store_fault_test")
+mutant("a batch shows operation by operation", "P3", COMMIT,
+       "    table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);\n",
+       "    table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);\n    table_.publish(seq);\n",
+       "store_threads_test", "store_test")
+mutant("published before it is linked", "P3", COMMIT,
+       "  for (Prepared::Slot& slot : prepared.slots) {\n    table_.link",
+       "  table_.publish(seq);\n  for (Prepared::Slot& slot : prepared.slots) {\n    table_.link",
+       "store_test")
+
+# ---- syncing ---------------------------------------------------------------------------------------
+
+mutant("a sync does nothing", "P2", WRITER, "    s = file.sync();\n", "    (void)file;\n",
+       "store_power_cut_test", CRASH)
+mutant("a failed sync is forgotten", "P8", WRITER, "    is_broken_.store(true, std::memory_order_release);\n", "",
+       "store_fault_test")
+mutant("a sync counts what came while it ran", "P2", WRITER,
+       "if (s.ok() && synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);",
+       "(void)covers;\n  if (s.ok()) synced_seq_.store(last_seq(), std::memory_order_release);",
+       "wal_test")
+mutant("a follower of a group sync wakes with the wrong sync", "P2", "kvstore/wal/group_sync.cc",
+       "      synced_.wait(lock);\n      continue;\n", "      synced_.wait(lock);\n      return {};\n",
+       "wal_test")
+mutant("a follower of a group sync is told nothing of its failure", "P8", "kvstore/wal/group_sync.cc",
+       "    if (log_.is_broken()) return log_.broken();\n", "    if (log_.is_broken()) return {};\n",
+       "wal_test")
+mutant("full disk: part of a line stays (kWrite)", "P8", WRITER,
+       "    if (Status cut = segment.file->truncate(segment.tail); !cut.ok()) {", "    if (Status cut; !cut.ok()) {",
+       "store_fault_test")
+mutant("a line comes into the file from its end", "P7", WRITER,
+       "    out = copy_forward(out, head);\n    out = copy_forward(out, body.text);\n    copy_forward(out, tail);\n",
+       "    copy_forward(out + head.size() + body.text.size(), tail);\n    copy_forward(out + head.size(), body.text);\n"
+       "    copy_forward(out, head);\n",
+       "wal_test")
+
+# ---- rotating --------------------------------------------------------------------------------------
+
+mutant("rotation: the full segment is not synced before the name", "P1", ROTATION,
+       "      if (Status s = sync_file(*full->file); !s.ok()) return s;\n      const Seq last", "      const Seq last",
+       "store_power_cut_test", CRASH)
+mutant("rotation: the next segment is not synced before its name", "P1", ROTATION,
+       "      if (Status s = sync_file(*next.file); !s.ok()) return s;\n", "",
+       "store_power_cut_test", CRASH)
+mutant("rotation: no directory sync", "P1", ROTATION,
+       "      if (named.ok()) named = env_.sync_dir(settings_.dir);\n", "",
+       "store_power_cut_test", CRASH)
+mutant("rotation: closing line before the name", "P1", ROTATION,
+       "      Status named = env_.rename(",
+       "      if (Status s = seal(*full); !s.ok()) return s;\n"
+       "      if (Status s = sync_file(*full->file); !s.ok()) return s;\n"
+       "      Status named = env_.rename(",
+       "store_power_cut_test", CRASH)
+mutant("rotation: closing line not synced", "P1", ROTATION,
+       "    if (Status s = sync_file(*full->file); !s.ok()) return s;\n    const std::lock_guard", "    const std::lock_guard",
+       "store_power_cut_test", CRASH)
+mutant("rotation: records of the next segment count as synced too early", "P2", ROTATION,
+       "      const Seq last = next.first_seq - 1;\n", "      const Seq last = last_seq();\n",
+       "wal_test", "store_fault_test", "store_power_cut_test", CRASH)
+mutant("rotation: a sync leaves it unfinished", "P2", WRITER,
+       "full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);", "sync_file(*segment->file);",
+       "store_power_cut_test", CRASH)
+mutant("rotation: the next begins before the last is finished", "P1", ROTATION,
+       "  if (Status s = finish_rotation(); !s.ok()) return s;  // the last one;", "  // the last one;",
+       "store_test", CRASH,
+       more=[(ROTATION, "    if (Status s = finish_rotation(); !s.ok()) return s;\n  }\n  Result<SegmentPtr> made", "  }\n  Result<SegmentPtr> made")])
+mutant("first segment: not synced before its name", "P1", ROTATION,
+       "    if (Status s = segment->file->sync(); !s.ok()) return s;\n", "",
+       "store_power_cut_test", CRASH)
+mutant("first segment: no directory sync", "P1", ROTATION,
+       "    return env_.sync_dir(settings_.dir);\n  };", "    return Status();\n  };",
+       "store_power_cut_test", CRASH)
+
+# ---- recovering ------------------------------------------------------------------------------------
+
+mutant("recovery: the torn tail stays", "P1", RECOVER,
+       "      if (Status s = (*file)->truncate(settled.length); !s.ok()) return s;\n", "",
+       "store_recovery_test",
+       more=[(RECOVER, "      if (Status s = blank_out(env, cut); !s.ok()) return s;\n", "      (void)cut;\n")])
+mutant("recovery: what is cut is not blanked out", "P1", RECOVER,
+       "      if (Status s = blank_out(env, cut); !s.ok()) return s;\n", "      (void)cut;\n",
+       "store_power_cut_test")
+mutant("recovery: what is cut is not kept", "P5", OPEN,
+       "      if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;\n", "      (void)cut;\n",
+       "store_recovery_test")
+mutant("recovery: what is cut is not reported", "P5", OPEN, "  recovery_.cuts = end.cuts;\n", "",
+       "store_recovery_test")
+mutant("recovery: a kept cut is not synced", "P5", RECOVER, "  return to.sync();\n", "  return Status();\n",
+       "store_power_cut_test", CRASH)
+mutant("recovery: a last line without newline is not completed", "P1", RECOVER, "      if (end.newline_missing) {\n", "      if (false) {\n",
+       "store_recovery_test")
+mutant("recovery: the log is not synced before it is vouched for", "P1", RECOVER,
+       "      if (Status s = (*file)->sync(); !s.ok()) return s;\n      if (end.segment", "      if (end.segment",
+       "store_fault_test", "store_power_cut_test", CRASH)
+mutant("recovery: no directory sync", "P1", RECOVER, "    if (Status s = env.sync_dir(dir); !s.ok()) return s;\n    if (end.unsettled",
+       "    if (end.unsettled", "store_power_cut_test", CRASH)
+mutant("recovery: the segment before the last is not synced", "P1", OPEN,
+       "      if (Status s = (*previous)->sync(); !s.ok()) return std::move(s).with(\"sync the segment before the last\");\n", "",
+       "store_power_cut_test", CRASH)
+mutant("recovery: the segment before the next not settled first", "P1", RECOVER,
+       "      if (Status s = sync_previous(env, dir, *end.unsettled, false); !s.ok()) return s;\n", "",
+       "store_power_cut_test", CRASH)
+mutant("recovery: a missing closing line is not put back", "P1", RECOVER,
+       "end.unsettled->closing_line_missing) {", "false) {",
+       "store_recovery_test")
+mutant("recovery: the next segment does not get its name", "P1", RECOVER,
+       "      if (end.segment == wal::kNextSegmentName) {\n", "      if (false) {\n",
+       "store_recovery_test")
+mutant("recovery: a stray next segment stays", "P1", WRITER,
+       "const Status removed = env.remove(join_path(writer->settings_.dir, kNextSegmentName));", "const Status removed = Status();",
+       "store_recovery_test")
+mutant("recovery: leftovers of a compaction stay", "-", "kvstore/wal/file_names.cc",
+       "parse_segment_name(name).has_value() || parse_snapshot_name(name).has_value();", "parse_segment_name(name).has_value();",
+       "store_compaction_test")
+mutant("LOCK names a store before there is one", "P1", OPEN,
+       "      owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();\n",
+       "      owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();\n"
+       "      if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;\n",
+       "store_fault_test", "store_power_cut_test", CRASH)
+mutant("LOCK vouches for one record too many", "P5", OPEN,
+       "owner_.closed_seq = writer_->synced_seq();", "owner_.closed_seq = writer_->synced_seq() + 1;",
+       "store_test", "store_recovery_test")
+mutant("LOCK is not taken", "P9", POSIX, "return uninterrupted([&] { return ::fcntl(fd, F_OFD_SETLK, &whole_file); }) == 0 ? 0 : errno;",
+       "return 0;", "env_posix_test")
+
+# ---- where the log ends ----------------------------------------------------------------------------
+
+mutant("a checksum is not compared", "P4", "kvstore/format/decode.cc",
+       "if (load_text(digits.data()) != hex_digits(computed)) [[unlikely]] {", "if (false) {",
+       "format_damage_test")
+mutant("the sequence number is left out of the checksum", "P4", "kvstore/format/decode.cc",
+       "base::crc32c(line.substr(0, line.size() - kSealBytes));", "base::crc32c(line.substr(8, line.size() - kSealBytes - 8));",
+       "format_damage_test",
+       more=[("kvstore/format/encode.cc", "base::crc32c(out.view().substr(begin))", "base::crc32c(out.view().substr(begin + 8))"),
+             (WRITER, "base::crc32c(head)", "base::crc32c(head.substr(8))")])
+mutant("gaps between records are accepted", "P1", WALK,
+       "    if (line.stamp.seq != expected) return false;\n    ++expected;\n", "    expected = line.stamp.seq + 1;\n",
+       "store_recovery_test", "store_golden_test", ROT)
+mutant("a segment of another store is accepted", "P4", WALK,
+       "  if (!uuid.empty() && header.store != uuid) return false;\n", "",
+       "store_recovery_test")
+mutant("vouchers are not asked", "P5", STOP,
+       "      if (line.kind == LineKind::kRecord) highest = std::max(highest, line.stamp.synced);\n", "",
+       "store_golden_test", ROT)
+mutant("LOCK's voucher is not asked", "P5", STOP, "  const Seq promised = std::max(*in_next, owner.closed_seq);\n",
+       "  const Seq promised = *in_next;\n", "store_recovery_test")
+mutant("the voucher of a stray next segment is not asked", "P5", STOP,
+       "  if (!has_stray_next) return Seq{0};\n", "  return Seq{0};\n",
+       "store_recovery_test", ROT)
+mutant("promised lines are cut like a torn tail", "P5", STOP, "      .vouched = vouched,\n", "      .vouched = false,\n",
+       "store_recovery_test")
+mutant("a torn tail is called damage", "P1", STOP, "      .vouched = vouched,\n", "      .vouched = true,\n",
+       "store_recovery_test")
+mutant("what an old block held is called damage", "P1", STOP, "const bool is_stale = !vouched &&", "const bool is_stale = false &&",
+       "store_golden_test")
+mutant("a rotation counts as under way, whatever was promised since", "P5", STOP, "  return *promised < expected;\n", "  return true;\n",
+       "store_recovery_test")
+mutant("a closing line that names a missing segment is believed to be the end", "P5", STOP,
+       "  if (sealed || promised >= expected) {\n", "  if (promised >= expected) {\n",
+       "store_recovery_test")
+mutant("a next segment is accepted although its number does not fit", "P1", STOP,
+       "      if ((*header)->first_seq == expected) {\n", "      if (true) {\n",
+       "store_recovery_test", CRASH)
+mutant("a next segment of another store is accepted", "P4", STOP,
+       "    if (header->has_value() && (uuid.empty() || (*header)->store == uuid)) {\n", "    if (header->has_value()) {\n",
+       "store_recovery_test", ROT)
+mutant("no second look beside a writer", "P6", STOP, "  if (looked_twice == place) return false;\n", "  return false;\n",
+       "wal_test", "store_threads_test")
+
+# ---- compacting, and its snapshots -----------------------------------------------------------------
+
+mutant("snapshot: not synced before its name", "P1", SNAPSHOT_OUT,
+       "  if (Status s = file_->sync(); !s.ok()) return std::move(s).with(\"write the snapshot\");\n  if (Status s = env_.rename",
+       "  if (Status s = env_.rename", "store_power_cut_test", CRASH)
+mutant("snapshot: no directory sync behind its name", "P1", SNAPSHOT_OUT,
+       "  if (Status s = env_.sync_dir(settings_.dir); !s.ok()) return std::move(s).with(\"name the snapshot\");\n", "",
+       "store_power_cut_test", CRASH)
+mutant("snapshot: its checksum over the whole is not compared", "P4", SNAPSHOT_IN,
+       "  if (decoded.snapshot_end.whole != crc) {", "  if (false) {", "store_compaction_test")
+mutant("snapshot: its entries are not counted", "P5", SNAPSHOT_IN,
+       "  if (decoded.snapshot_end.entries != entries) {", "  if (false) {", "store_compaction_test")
+mutant("snapshot: a key that stands twice is not noticed", "P4", "kvstore/engine/replay.cc",
+       "      if (table.stats().entries != walk.base()->entries) {", "      if (false) {", "store_compaction_test")
+mutant("compaction: the log goes before the snapshot is there", "P1", COMPACTION,
+       "    if (written.ok()) written = (*out)->finish();\n",
+       "    if (written.ok()) {\n"
+       "      Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);\n"
+       "      if (!files.ok()) return std::move(files).status();\n"
+       "      for (const wal::Segment& segment : files->segments) {\n"
+       "        if (segment.first_seq <= report.seq) (void)env_.remove(wal::join_path(dir_, segment.name)).ok();\n"
+       "      }\n"
+       "      written = (*out)->finish();\n"
+       "    }\n",
+       "store_power_cut_test", CRASH)
+mutant("compaction: one segment too many is removed", "P1", COMPACTION,
+       "    if (segment.first_seq > keep_from) break;", "    if (segment.first_seq > keep_from + 1) break;",
+       "store_compaction_test")
+mutant("compaction: no directory sync behind each removal", "P5", COMPACTION,
+       "    return env_.sync_dir(dir_);\n  };\n", "    return Status();\n  };\n",
+       "store_power_cut_test", CRASH)
+mutant("compaction: no new segment before the snapshot", "P1", COMPACTION,
+       "  if (Status s = writer_->begin_segment(); !s.ok()) return s;\n", "",
+       "store_compaction_test")
+mutant("compaction: the segment it names has no name yet", "P1", COMPACTION,
+       "    if (written.ok()) written = writer_->finish_rotation();  // the snapshot names that segment\n", "",
+       "store_power_cut_test", CRASH)
+mutant("compaction: versions are lost", "-", COMPACTION, "out.add(put_of(*entry), entry->seq())", "out.add(put_of(*entry), instant.seq())",
+       "store_compaction_test")
+mutant("compaction: the clock's floor is not raised", "P4", COMPACTION,
+       "  clock_floor_us_.store(std::max(clock_floor_us_.load(), taken_us));\n", "",
+       "store_compaction_test")
+mutant("sweep: the clock's floor is not raised", "P4", COMPACTION,
+       "    clock_floor_us_ = now;  // before the sweep: its contract\n", "",
+       "store_compaction_test")
+mutant("opening: the clock's floor is not taken from the log", "P4", OPEN, "  clock_floor_us_ = last_ts_us_; ", "  //",
+       "store_compaction_test")
+mutant("a reader beside a compaction does not begin again", "P6", OPEN, "engine.status().code() != Code::kCompacted", "true",
+       "store_compaction_test")
+
+# ---- memory ----------------------------------------------------------------------------------------
+
+mutant("an overwritten version is released under a snapshot", "P6", TABLE, "      if (pin != nullptr && pin->seq >= older->seq()) {\n",
+       "      if (pin != nullptr && pin->seq > older->seq()) {\n", "table_versions_test")
+mutant("a version passes by the older snapshot that still sees it", "P6", "kvstore/table/versions.cc",
+       "heir_->seq >= node->seq) {", "heir_->seq > node->seq) {", "table_versions_test")
+mutant("memory is freed an epoch too early", "P6", "kvstore/table/limbo.cc",
+       "retired_[(epoch_.current() + 1) % 3];", "retired_[(epoch_.current() + 2) % 3];",
+       "table_concurrency_test", "table_versions_test")
+mutant("a commit unlinks old versions before its number shows", "P6", TABLE,
+       "  my.published.store(seq, std::memory_order_seq_cst);\n  PinRecord*", "  PinRecord*",
+       "table_concurrency_test", "table_versions_test",
+       more=[(TABLE, "  const size_t operations = my.linked.size();\n",
+              "  my.published.store(seq, std::memory_order_seq_cst);\n  const size_t operations = my.linked.size();\n")])
+mutant("a key is found after its expiry", "P4", "kvstore/engine/read.cc",
+       "  if (entry->expires_us() != 0 && entry->is_expired(now_us())) return nullptr;", "  ",
+       "store_test")
+mutant("the sweep takes what a snapshot sees", "P6", SWEEP,
+       "      if (pinned.has_value() && *pinned >= entry->seq()) continue;\n", "",
+       "table_expiry_test", more=[(SWEEP, "if (!pinned.has_value() || *pinned < candidate.word.entry()->seq()) continue;", "continue;")])
+mutant("evictions are not logged", "P1", "kvstore/engine/memory.cc",
+       "  Result<Seq> seq = commit_locked(request, prepared);\n",
+       "  stage(request, prepared);\n"
+       "  Result<Seq> seq = table_.published() + 1;\n"
+       "  for (Prepared::Slot& slot : prepared.slots) table_.link(std::exchange(slot.staged, nullptr), slot.hash, *seq);\n"
+       "  table_.publish(*seq);\n",
+       "store_memory_test")
+mutant("a key that was read is evicted like any other", "-", "kvstore/table/sieve.cc",
+       "    if (!entry->is_visited() || marks == kMarksMax) return entry;\n", "    return entry;\n",
+       "table_eviction_test")
+
+# ---- transactions ----------------------------------------------------------------------------------
+
+mutant("transaction: what it read is not validated", "-", COMMIT,
+       "      if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;\n", "",
+       "store_transaction_test", "store_serializability_test")
+mutant("transaction: writes behind its scan are not seen", "-", READ_SET,
+       "  return ranges_.empty() ? Status() : catch_up(recent, UINT64_MAX);\n", "  (void)recent;\n  return Status();\n",
+       "store_transaction_test", "store_serializability_test")
+mutant("transaction: writes between its begin and its scan are not seen", "-", READ_SET,
+       "  range.changed = highest > pin_seq;\n", "  range.changed = false;\n  (void)pin_seq;\n  (void)highest;\n",
+       "store_transaction_test", "store_serializability_test")
+mutant("transaction: expiry of what it scanned is not seen", "-", READ_SET,
+       "    if (range.first_to_expire != nullptr && range.first_to_expire->is_expired(ts_us)) {\n", "    if (false) {\n",
+       "store_transaction_test")
+
+# ---- copies ----------------------------------------------------------------------------------------
+
+mutant("backup: its directory's name is not synced", "P2", "kvstore/engine/backup.cc",
+       "    if (Status s = env_.sync_dir(wal::parent_path(dir)); !s.ok()) return s;\n", "",
+       CRASH, "store_compaction_test")
+mutant("repair: an older record overrides a newer one that stands before it", "P4", SALVAGE,
+       "  if (known != nullptr && known->seq() > seq) return;\n", "",
+       "store_repair_test", "store_repair_trouble_test")
+mutant("repair: an older record brings back a deleted key", "P4", SALVAGE,
+       "    if (deleted != deleted_.end() && deleted->second > seq) return;\n", "",
+       "store_repair_test", "store_repair_trouble_test")
+mutant("repair: lines of another store are used", "P4", SALVAGE, "      if (place.is_foreign) {\n", "      if (false) {\n",
+       "store_repair_test", "store_repair_trouble_test")
+mutant("repair: what an opening cuts comes back", "P1", SALVAGE, "      } else if (is_behind_tear(source, at)) {\n", "      } else if (false) {\n",
+       "store_repair_test", "store_repair_trouble_test", ROT)
+mutant("files can be read by everybody", "P9", POSIX, "S_IRUSR | S_IWUSR", "S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH",
+       "env_posix_test")
+mutant("directories can be read by everybody", "P9", POSIX, "S_IRWXU", "S_IRWXU | S_IRGRP | S_IXGRP | S_IROTH | S_IXOTH",
+       "env_posix_test")
