@@ -33,7 +33,8 @@ class RecentWrites {
     uint64_t passed_ = 0;  // keys added before it
   };
 
-  explicit RecentWrites(size_t bytes_max = kBytesMax) noexcept : bytes_max_(bytes_max) {}
+  // Throws std::bad_alloc, since an empty std::deque has memory already.
+  explicit RecentWrites(size_t bytes_max = kBytesMax) : bytes_max_(bytes_max) {}
 
   // From now on everything is noted. Returns the place behind what was noted before.
   [[nodiscard]] Place watch() noexcept;
