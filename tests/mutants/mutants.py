@@ -280,8 +280,6 @@ mutant("sweep: the clock's floor is not raised", "P4", COMPACTION,
        "store_compaction_test")
 mutant("opening: the clock's floor is not taken from the log", "P4", OPEN, "  clock_floor_us_ = last_ts_us_; ", "  //",
        "store_compaction_test")
-mutant("a reader beside a compaction does not begin again", "P6", OPEN, "engine.status().code() != Code::kCompacted", "true",
-       "store_compaction_test")
 
 # ---- memory ----------------------------------------------------------------------------------------
 
