@@ -118,6 +118,14 @@ soak: | build/ ## overwrite the same keys for MINUTES=n, or 100M times: disk and
 	$(call build,release,soak)
 	@build/release/tests/soak $(if $(MINUTES),--minutes $(MINUTES))
 
+.PHONY: stress
+stress: | build/ ## all features at once on many threads, under the thread sanitizer, MINUTES=1; SEED=n repeats one
+	$(call ensure)
+	$(call configure,tsan)
+	$(call build,tsan,stress)
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $$(setarch -R true 2>/dev/null && echo setarch -R) \
+	  build/tsan/tests/stress --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
+
 .PHONY: fuzz
 fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to build/fuzz/
 	$(call ensure,clang libclang-rt-14-dev)
@@ -135,12 +143,13 @@ tidy: | build/ ## clang-tidy over every source file; FILTER=path checks some
 	@run-clang-tidy -quiet -j $(JOBS) -p build/tidy '$(CURDIR)/(?=.*$(FILTER))(kvstore|tools|tests|bench)/' 2>/dev/null
 
 .PHONY: coverage
-coverage: | build/ ## line coverage of kvstore/ by the tests
-	$(call ensure,gcovr)
+coverage: | build/ ## which lines of kvstore/ the tests run, and each that they do not; fails under 95 %
+	$(call ensure,python3)
 	$(call configure,coverage)
 	$(call build,coverage)
+	@find build/coverage -name '*.gcda' -delete
 	@ctest --preset coverage --parallel $(JOBS) --output-log build/coverage.log >/dev/null || { cat build/coverage.log; exit 1; }
-	@gcovr --root . --filter kvstore/ build/coverage
+	@tools/coverage/report.py build/coverage --at-least 95
 
 .PHONY: format
 format: ## bring every source file into the common layout

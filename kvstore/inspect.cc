@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "kvstore/base/error.h"
 #include "kvstore/engine/advice.h"
 #include "kvstore/engine/inspect.h"
 #include "kvstore/format/decode.h"
@@ -63,6 +64,8 @@ struct LogCursor::Impl {
     counted = chunk.offset_of(line);
     return newlines + 1;
   }
+
+  Result<const LogRecord*> step();
 };
 
 LogCursor::LogCursor(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -71,13 +74,19 @@ LogCursor& LogCursor::operator=(LogCursor&&) noexcept = default;
 LogCursor::~LogCursor() = default;
 
 Result<LogCursor> LogCursor::open(const std::filesystem::path& dir) {
-  Result<wal::LogWalk> walk = wal::LogWalk::open(env::posix_env(), dir.string(), 1, wal::LogWalk::Start::kHistory);
-  if (!walk.ok()) return engine::advise_repair(std::move(walk).status(), dir.string());
-  return LogCursor(std::make_unique<Impl>(*std::move(walk), dir.string()));
+  return base::guarded([&]() -> Result<LogCursor> {
+    Result<wal::LogWalk> walk = wal::LogWalk::open(env::posix_env(), dir.string(), 1, wal::LogWalk::Start::kHistory);
+    if (!walk.ok()) return engine::advise_repair(std::move(walk).status(), dir.string());
+    return LogCursor(std::make_unique<Impl>(*std::move(walk), dir.string()));
+  });
 }
 
 Result<const LogRecord*> LogCursor::next() {
-  Impl& c = *impl_;
+  return base::guarded([this] { return impl_->step(); });
+}
+
+Result<const LogRecord*> LogCursor::Impl::step() {
+  Impl& c = *this;
   if (!c.records.has_value() || c.next_line == c.records->lines.size()) {
     Result<std::optional<wal::Records>> records = c.walk.next();
     if (!records.ok()) return engine::advise_repair(std::move(records).status(), c.dir);
@@ -90,7 +99,7 @@ Result<const LogRecord*> LogCursor::next() {
     }
   }
   const wal::Chunk& chunk = *c.records->chunk;
-  const wal::LineRef& ref = c.records->lines[c.next_line++];
+  const wal::LineRef& ref = c.records->lines[c.next_line];
   c.ops.clear();
   c.scratch.clear();
   const format::Line line = format::decode(chunk.text(ref), c.ops, c.scratch);
@@ -113,6 +122,7 @@ Result<const LogRecord*> LogCursor::next() {
   record.file = c.records->path;
   record.line_number = c.number_of(chunk, ref, c.records->first_seq);
   record.offset = chunk.offset_of(ref);
+  ++c.next_line;  // only now that nothing throws any more
   return &record;
 }
 
@@ -125,9 +135,11 @@ bool VerifyReport::has(Finding::Severity severity) const noexcept {
 }
 
 Result<VerifyReport> verify(const std::filesystem::path& dir, const std::function<void(const Progress&)>& on_progress) {
-  return engine::verify(env::posix_env(), dir.string(), on_progress);
+  return base::guarded([&] { return engine::verify(env::posix_env(), dir.string(), on_progress); });
 }
 
-Result<StoreInfo> info(const std::filesystem::path& dir) { return engine::info(env::posix_env(), dir.string()); }
+Result<StoreInfo> info(const std::filesystem::path& dir) {
+  return base::guarded([&] { return engine::info(env::posix_env(), dir.string()); });
+}
 
 }  // namespace kvstore::inline v1

@@ -8,6 +8,7 @@
 #include <new>
 #include <system_error>
 
+#include "kvstore/base/error.h"
 #include "kvstore/base/pool_access.h"
 #include "kvstore/format/json_text.h"
 #include "kvstore/format/json_walk.h"
@@ -178,7 +179,7 @@ std::optional<std::string> said_by(std::optional<std::string_view> value) {
 Result<std::optional<std::string_view>> extract_field(std::string_view text, std::string_view pointer) noexcept {
   format::JsonError wrong;
   const std::optional<std::string_view> value = format::find_json(text, pointer, &wrong);
-  if (wrong.what != nullptr) return detail::malformed(text, wrong);
+  if (wrong.what != nullptr) return base::guarded([&] { return detail::malformed(text, wrong); });
   return value;
 }
 

@@ -1,17 +1,18 @@
 // The calls of repair.h on the operating system's files.
 #include "kvstore/repair.h"
 
+#include "kvstore/base/error.h"
 #include "kvstore/engine/repair.h"
 
 namespace kvstore::inline v1 {
 
 Result<RepairPlan> plan_repair(const std::filesystem::path& dir, const RepairOptions& options) {
-  return engine::plan_repair(env::posix_env(), dir.string(), options);
+  return base::guarded([&] { return engine::plan_repair(env::posix_env(), dir.string(), options); });
 }
 
 Result<RepairReport> repair(const std::filesystem::path& dir, const std::filesystem::path& new_dir,
                             const RepairOptions& options) {
-  return engine::repair(env::posix_env(), dir.string(), new_dir.string(), options);
+  return base::guarded([&] { return engine::repair(env::posix_env(), dir.string(), new_dir.string(), options); });
 }
 
 }  // namespace kvstore::inline v1

@@ -105,6 +105,16 @@ Status::Status(Code code, std::string message) noexcept {
   detail_->message = std::move(message);
 }
 
+Status::Status(Code code, const char* message) noexcept : Status(code, std::string()) {
+  if (Detail* const detail = own_detail()) {
+    try {
+      detail->message = message;
+    } catch (const std::bad_alloc&) {
+      detail->message = code_name(code);  // short enough for the room inside a string
+    }
+  }
+}
+
 Status::Status(const Status& other) noexcept {
   if (other.ok()) return;
   try {

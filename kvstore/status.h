@@ -40,6 +40,7 @@ class [[nodiscard]] Status {
  public:
   Status() noexcept = default;                      // OK
   Status(Code code, std::string message) noexcept;  // kOk: OK, the message is dropped
+  Status(Code code, const char* message) noexcept;  // the same; where no memory is left the sentence is the code's name
   Status(const Status& other) noexcept;             // a deep copy
   Status& operator=(const Status& other) noexcept;
   Status(Status&&) noexcept = default;              // leaves OK behind

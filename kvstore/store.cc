@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kvstore/base/error.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/env/env.h"
 
@@ -14,7 +15,7 @@ Store::~Store() = default;
 
 Result<Store> Store::open(const std::filesystem::path& dir, Options options) {
   Result<std::unique_ptr<engine::Engine>> engine =
-      engine::Engine::open(env::posix_env(), dir.string(), std::move(options));
+      base::guarded([&] { return engine::Engine::open(env::posix_env(), dir.string(), std::move(options)); });
   if (!engine.ok()) return std::move(engine).status();
   return Store(*std::move(engine));
 }
@@ -70,7 +71,9 @@ Status Store::sync() { return engine_->sync(); }
 
 Result<CompactionReport> Store::compact() { return engine_->compact(); }
 void Store::cancel_compaction() noexcept { engine_->cancel_compaction(); }
-Result<BackupReport> Store::backup(const std::filesystem::path& dir) { return engine_->backup(dir.string()); }
+Result<BackupReport> Store::backup(const std::filesystem::path& dir) {
+  return base::guarded([&] { return engine_->backup(dir.string()); });
+}
 
 const Pools& Store::pools() const noexcept { return engine_->pools(); }
 size_t Store::release_idle_memory() noexcept { return engine_->release_idle_memory(); }

@@ -41,6 +41,7 @@
 
 namespace kvstore::engine {
 class Engine;
+struct StoreInside;  // of the tests, which run Engine::check()
 }  // namespace kvstore::engine
 
 namespace kvstore::inline v1 {
@@ -182,6 +183,7 @@ class Store {
   [[nodiscard]] const std::filesystem::path& path() const noexcept;
 
  private:
+  friend struct engine::StoreInside;
   explicit Store(std::unique_ptr<engine::Engine> engine) noexcept;
   bool read_raw(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const;
   bool read_json_raw(std::string_view key, void (*fn)(void*, std::string_view), void* arg) const;

@@ -1,17 +1,35 @@
-// error(): a Status whose sentence is formatted with fmt. Kept out of status.h, which is public.
+// Making a Status: error() formats its sentence with fmt, guarded() makes one of memory that ran out. Kept out of
+// status.h, which is public.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <new>
+#include <string>
 #include <utility>
 
 #include "kvstore/status.h"
 
 namespace kvstore::base {
 
+// Where no memory is left for the sentence it is the code's name.
 template <typename... Args>
 [[nodiscard]] Status error(Code code, fmt::format_string<Args...> sentence, Args&&... args) {
-  return {code, fmt::format(sentence, std::forward<Args>(args)...)};
+  try {
+    return {code, fmt::format(sentence, std::forward<Args>(args)...)};
+  } catch (const std::bad_alloc&) {
+    return {code, std::string(code_name(code))};  // short enough for the room inside a string
+  }
+}
+
+// What `call` returns, a Status or a Result; kOutOfMemory where it throws std::bad_alloc.
+template <typename Call>
+[[nodiscard]] auto guarded(Call call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return Status(Code::kOutOfMemory, "out of memory");
+  }
 }
 
 }  // namespace kvstore::base

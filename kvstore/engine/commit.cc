@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <mutex>
 #include <new>
@@ -61,6 +62,8 @@ Result<Engine::Request> Engine::request_for(const WriteOptions& options, std::st
 }
 
 Status Engine::prepare(const Request& request, Prepared& out) {
+  KV_ASSERT(!request.ops.empty());
+  KV_ASSERT(request.as_batch || request.ops.size() == 1);
   size_t size_hint = kEntryOverheadBytes;
   for (size_t i = 0; i < request.ops.size(); ++i) {
     const Op& op = request.ops[i];
@@ -122,6 +125,7 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     }
     if (!has_limits_) stage(request, prepared);
     seq = writer_->last_seq() + 1;
+    KV_ASSERT(seq == table_.published() + 1);  // log and table are in step
     synced = writer_->synced_seq();
     const auto blame = [seq](Status s) { return std::move(s).with(fmt::format("write record {}", seq)); };
     if (Status s = writer_->make_room(prepared.body.text.size()); !s.ok()) return blame(std::move(s));
@@ -138,9 +142,13 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     prepared.discard();
     return appended;
   }
+  KV_ASSERT(writer_->last_seq() == seq);
+  KV_ASSERT(synced < seq);
+  KV_ASSERT(ts >= last_ts_us_);
   vouched_ = std::max(vouched_, synced);
   last_ts_us_ = ts;
   for (Prepared::Slot& slot : prepared.slots) {
+    KV_ASSERT(slot.staged != nullptr);
     table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);
   }
   table_.publish(seq);
@@ -151,7 +159,12 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
 Result<Seq> Engine::acknowledge(Seq seq, const Request& request) {
   const bool waits = request.durability == Durability::kSync;
   if (waits) {
-    if (Status s = group_->wait_for(seq); !s.ok()) return std::move(s).with(fmt::format("sync record {}", seq));
+    if (Status s = group_->wait_for(seq); !s.ok()) {
+      std::array<char, 40> step;  // no memory: running out of it is taken for "nothing was written"
+      const auto end = fmt::format_to_n(step.data(), step.size(), "sync record {}", seq);
+      return std::move(s).with({step.data(), end.size});
+    }
+    KV_ASSERT(writer_->synced_seq() >= seq);  // P2
   }
   if (request.entered != std::chrono::steady_clock::time_point()) {
     (waits ? durations_.commit_sync : durations_.commit_process).record_since(request.entered);

@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/wal/file_names.h"
@@ -74,6 +75,7 @@ Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t
   *covered_bytes = std::min<uint64_t>(bytes_before, log.log_bytes);
   *covered_segments = log.segments - 1;
   table::Table::Pin pin(table_);
+  KV_ASSERT(pin.seq() == writer_->last_seq());  // the state behind the last record of a segment, and no other
   const int64_t taken_us = std::max(now_us(), last_ts_us_);
   // What had expired by now is left out, so no clock may ever say again that it has not.
   clock_floor_us_.store(std::max(clock_floor_us_.load(), taken_us));
@@ -91,6 +93,8 @@ Status Engine::write_entries(const Instant& instant, std::string_view step, wal:
     entries.clear();
     table_.collect_shard(instant.pin, shard, instant.taken_us, entries);
     for (const table::Entry* entry : entries) {
+      KV_ASSERT(entry->seq() <= instant.seq());
+      KV_ASSERT(!entry->is_tombstone());
       if (Status s = out.add(put_of(*entry), entry->seq()); !s.ok()) return s;
     }
     if (compaction_.running) compaction_.done_bytes = out.bytes();
@@ -138,6 +142,8 @@ Result<CompactionReport> Engine::compact() {
     if (written.ok()) written = (*out)->finish();
     compaction_.written_bytes += (*out)->bytes();
     if (!written.ok()) return written;
+    KV_ASSERT(writer_->synced_seq() >= report.seq);     // what it covers was on disk before it had a name
+    KV_ASSERT(report.seq > compaction_.snapshot_seq);
     report.entries = (*out)->entries();
     report.snapshot_bytes = (*out)->bytes();
     compaction_.snapshot_seq = report.seq;
@@ -227,6 +233,7 @@ Result<uint64_t> Engine::remove_covered() {
     keep_from = interval.base;
   }
 
+  KV_ASSERT(keep_from <= files->base_seq());
   uint64_t removed = 0;
   const auto remove = [&](const std::string& name) -> Status {
     if (Status s = env_.remove(path_of(name)); !s.ok()) return s;
@@ -236,10 +243,12 @@ Result<uint64_t> Engine::remove_covered() {
   };
   for (const wal::SnapshotFile& snapshot : files->snapshots) {
     if (snapshot.last_seq >= keep_from) break;
+    KV_ASSERT(snapshot.last_seq < files->base_seq());  // never the newest
     if (Status s = remove(snapshot.name); !s.ok()) return s;
   }
   for (const wal::Segment& segment : files->segments) {
     if (segment.first_seq > keep_from) break;
+    KV_ASSERT(segment.first_seq <= files->base_seq());  // the newest snapshot has all of it
     if (Status s = remove(segment.name); !s.ok()) return s;
   }
   return removed;

@@ -138,6 +138,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   }
   const wal::WalkEnd& end = walk->end();
 
+  KV_ASSERT(table_.published() == walk->last_seq());
   last_ts_us_ = walk->last_ts_us();  // the snapshot's `created` included
   clock_floor_us_ = last_ts_us_;     // what had expired for the last owner's writes has expired for us
   if (walk->base().has_value()) {
@@ -258,8 +259,9 @@ Status Engine::close() {
     owner_.pid = 0;
     owner_.host.clear();
     owner_.started_us = 0;
+    KV_ASSERT(writer_->synced_seq() == writer_->last_seq());
     owner_.closed_seq = writer_->synced_seq();
-    result = wal::write_owner(lock_->file(), owner_);
+    result = base::guarded([this] { return wal::write_owner(lock_->file(), owner_); });
   }
   lock_.reset();
   if (!result.ok()) log_->error("close: {}", result.message());
@@ -278,9 +280,15 @@ void Engine::check() const {
   const std::lock_guard no_compaction(compaction_.one_at_a_time);  // the upkeep thread may be at either
   const std::lock_guard lock(commit_lock_);
   table_.check();
+  recent_writes_.check();
+  if (const table::PinStats pins = table_.pin_stats(); pins.pins != 0) KV_ASSERT(pins.oldest_seq <= table_.published());
+  KV_ASSERT(compaction_.snapshot_seq <= table_.published());
+  KV_ASSERT(!compaction_.running && compaction_.done_bytes == 0);
+  KV_ASSERT((writer_ == nullptr) == options_.read_only);
+  KV_ASSERT((lock_ == nullptr) == (options_.read_only || closed_));
   if (writer_ != nullptr) {
     KV_ASSERT(table_.published() == writer_->last_seq());
-    KV_ASSERT(writer_->synced_seq() <= writer_->last_seq());
+    writer_->check();
     KV_ASSERT(vouched_ <= writer_->synced_seq());
   }
 }

@@ -29,6 +29,18 @@ void RecentWrites::unwatch() noexcept {
   if (--watchers_ == 0) drop_all();
 }
 
+void RecentWrites::check() const {
+  size_t bytes = 0;
+  for (const Chunk& chunk : chunks_) {
+    KV_ASSERT(chunk.used > 0);
+    KV_ASSERT(chunk.used <= chunk.size);
+    bytes += chunk.size;
+  }
+  KV_ASSERT(bytes == bytes_);
+  KV_ASSERT(bytes <= bytes_max_ || chunks_.size() == 1);
+  KV_ASSERT(watched() || chunks_.empty());  // nobody wants to know
+}
+
 // Every place there is stands before what comes next, so numbers are never used again.
 void RecentWrites::drop_all() noexcept {
   first_ += chunks_.size() + 1;
@@ -56,6 +68,7 @@ void RecentWrites::add(std::span<const format::Op> ops) noexcept {
     std::memcpy(chunk.bytes.get() + chunk.used, &size, sizeof size);
     std::memcpy(chunk.bytes.get() + chunk.used + sizeof size, op.key.data(), op.key.size());
     chunk.used += needed;
+    KV_ASSERT(chunk.used <= chunk.size);
     while (bytes_ > bytes_max_ && chunks_.size() > 1) {
       bytes_ -= chunks_.front().size;
       chunks_.pop_front();

@@ -65,6 +65,8 @@ class RecentWrites {
     }
     return true;
   }
+  // Asserts its invariants; for tests, O(chunks).
+  void check() const;
   [[nodiscard]] size_t bytes() const noexcept { return bytes_; }  // held
 
  private:

@@ -307,7 +307,7 @@ Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir,
     }
     if (Status s = check_writable(report.plan, dir); !s.ok()) return s;
     Writer writer(env, salvage, report);
-    Status written = writer.run();
+    Status written = base::guarded([&] { return writer.run(); });
     if (!written.ok()) writer.remove_all();
     return written;
   };

@@ -2,6 +2,7 @@
 // conflict means that another writer got ahead, so the store as a whole always makes progress.
 #include <array>
 #include <charconv>
+#include <functional>
 #include <new>
 #include <utility>
 
@@ -59,7 +60,7 @@ Result<bool> Engine::update(std::string_view key, const WriteOptions& options, c
 Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const WriteOptions& options) {
   int64_t sum = 0;
   std::array<char, 24> digits;
-  const Change add = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
+  const auto add = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
     sum = delta;
     if (current != nullptr) {
       const std::optional<int64_t> number = parse_integer(current->value());
@@ -76,7 +77,7 @@ Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const Wri
                             .value = {digits.data(), static_cast<size_t>(end - digits.data())},
                             .expires_us = current != nullptr ? current->expires_us() : 0});
   };
-  Result<bool> done = update(key, options, "increment", add);
+  Result<bool> done = update(key, options, "increment", std::ref(add));  // which std::function keeps without memory of its own
   if (!done.ok()) return std::move(done).status();
   return sum;
 }

@@ -41,6 +41,7 @@ auto uninterrupted(Call call) {
 // A file descriptor, closed on destruction. close() is not repeated on EINTR: Linux has closed it by then.
 class Descriptor {
  public:
+  Descriptor() noexcept = default;
   explicit Descriptor(int fd) noexcept : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Descriptor& operator=(Descriptor&& other) noexcept { return std::swap(fd_, other.fd_), *this; }
@@ -52,7 +53,7 @@ class Descriptor {
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 
  private:
-  int fd_;
+  int fd_ = -1;
 };
 
 // O_NONBLOCK means nothing to a regular file, and keeps a FIFO that somebody has put there from blocking us for ever.
@@ -83,7 +84,8 @@ Status sync_content(int fd, const std::string& path) {
 
 class PosixFile final : public File {
  public:
-  PosixFile(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  explicit PosixFile(std::string path) : path_(std::move(path)) {}
+  void adopt(Descriptor fd) noexcept { fd_ = std::move(fd); }  // once, before all else
   ~PosixFile() override { unmap(); }
 
   Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
@@ -232,9 +234,11 @@ class PosixEnv final : public Env {
     std::string_view step = "open for reading";
     if (mode == OpenMode::kReadWrite) flags = O_RDWR, step = "open for writing";
     if (mode == OpenMode::kCreate) flags = O_RDWR | O_CREAT | O_EXCL, step = "create";
+    auto file = std::make_unique<PosixFile>(path);  // first: without memory for it no file must have been made
     Result<Descriptor> fd = open_regular(path, flags, step);
     if (!fd.ok()) return std::move(fd).status();
-    return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(*fd), path));
+    file->adopt(std::move(*fd));
+    return std::unique_ptr<File>(std::move(file));
   }
 
   Status rename(const std::string& from, const std::string& to) override {
@@ -294,7 +298,9 @@ class PosixEnv final : public Env {
       // Between open and lock the directory may have been removed and made anew: then we hold a file that nobody
       // else will ever find, and must try for the one that the name means now.
       if (!still_named(fd->get(), path)) continue;
-      return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::make_unique<PosixFile>(std::move(*fd), path)));
+      auto file = std::make_unique<PosixFile>(path);
+      file->adopt(std::move(*fd));
+      return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file)));
     }
     return failure(ESTALE, "lock", path);
   }

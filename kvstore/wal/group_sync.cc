@@ -1,8 +1,11 @@
 #include "kvstore/wal/group_sync.h"
 
+#include "kvstore/base/assert.h"
+
 namespace kvstore::wal {
 
 Status GroupSync::wait_for(format::Seq seq) noexcept {
+  KV_ASSERT(seq <= log_.last_seq());
   std::unique_lock lock(mutex_);
   bool led = false;
   while (log_.synced_seq() < seq) {
@@ -15,6 +18,7 @@ Status GroupSync::wait_for(format::Seq seq) noexcept {
     lock.unlock();
     Status result = log_.sync();
     lock.lock();
+    KV_ASSERT(has_leader_);
     has_leader_ = false;
     synced_.notify_all();
     if (!result.ok()) return result;

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "kvstore/base/assert.h"
+#include "kvstore/base/error.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/version.h"
 #include "kvstore/wal/active_segment.h"
@@ -51,7 +52,7 @@ Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
     if (Status s = env_.rename(temporary, segment->path); !s.ok()) return s;
     return env_.sync_dir(settings_.dir);
   };
-  if (Status s = create(); !s.ok()) {
+  if (Status s = base::guarded(create); !s.ok()) {
     (void)env_.remove(temporary).ok();  // opening removes it too
     return std::move(s).with("begin the log");
   }
@@ -64,6 +65,8 @@ Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
 
 // Needs: next_mutex_ held, and no rotation under way, since its segment has the name until it is finished.
 Result<LogWriter::SegmentPtr> LogWriter::create_next() {
+  KV_ASSERT(full_and_active().first == nullptr);
+  KV_ASSERT(next_ == nullptr);
   auto segment = std::make_shared<ActiveSegment>();
   segment->has_name = false;
   const std::string path = join_path(settings_.dir, kNextSegmentName);
@@ -78,7 +81,7 @@ Result<LogWriter::SegmentPtr> LogWriter::create_next() {
     }
     return Status();
   };
-  if (Status s = create(); !s.ok()) {
+  if (Status s = base::guarded(create); !s.ok()) {
     if (segment->file != nullptr) (void)env_.remove(path).ok();
     return std::move(s).with("begin a new log segment");
   }
@@ -106,15 +109,14 @@ void LogWriter::prepare_next_in_time(ActiveSegment& segment) {
     if (segment.filled_end.load(std::memory_order_relaxed) + 2 * kLastStepBytes < segment.capacity) return;
   }
   if (full_and_active().first != nullptr) return;  // whoever syncs comes first
-  try {
-    (void)prepare_next().ok();  // a failure is met again, and reported, by make_room()
-  } catch (const std::bad_alloc&) {
-  }
+  (void)base::guarded([this] { return prepare_next(); }).ok();  // a failure is met again, and reported, by make_room()
 }
 
 // The next segment, with room for a line that needs `capacity`. Needs: next_mutex_ held until it is the active one, or
 // somebody would make another of its name.
 Result<LogWriter::SegmentPtr> LogWriter::take_next(uint64_t capacity) {
+  KV_ASSERT(!next_->has_name);
+  KV_ASSERT(next_->tail == 0);  // blank
   if (capacity > next_->capacity) {
     if (Status s = grow(*next_, capacity); !s.ok()) return s;
   }
@@ -125,7 +127,8 @@ void LogWriter::discard_next() noexcept {
   const std::lock_guard lock(next_mutex_);
   if (next_ == nullptr) return;
   next_.reset();
-  (void)env_.remove(join_path(settings_.dir, kNextSegmentName)).ok();  // opening removes it too
+  const auto remove = [this] { return env_.remove(join_path(settings_.dir, kNextSegmentName)); };
+  (void)base::guarded(remove).ok();  // opening removes it too
 }
 
 // ---- the switch ----------------------------------------------------------------------------------
@@ -166,6 +169,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   counters_.log_bytes += old.closing_line.size();
   {
     const std::lock_guard segments_lock(segments_mutex_);
+    KV_ASSERT(full_ == nullptr);  // one rotation at a time
     full_ = std::exchange(active_, std::move(next));
   }
   ++counters_.segments;
@@ -192,6 +196,8 @@ Status LogWriter::finish_rotation() noexcept {
 
 // Needs: sync_mutex_ held. What a full disk keeps from happening breaks nothing: the next sync goes on from there.
 Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& next) noexcept {
+  KV_ASSERT(full->first_seq < next.first_seq);
+  KV_ASSERT(synced_seq() < next.first_seq);  // nothing of the new segment is vouched for before the last step
   try {
     {
       const std::lock_guard lock(segments_mutex_);
@@ -206,11 +212,13 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
       if (named.code() == Code::kNoSpace) return std::move(named).with("name a new log segment");
       if (named.ok()) named = env_.sync_dir(settings_.dir);
       if (!named.ok()) return mark_broken(std::move(named).with("name a new log segment"));
+      KV_ASSERT(synced_seq() == next.first_seq - 1);
       next.has_name = true;
     }
     if (Status s = seal(*full); !s.ok()) return std::move(s).with("seal the log segment");
     if (Status s = sync_file(*full->file); !s.ok()) return s;
     const std::lock_guard lock(segments_mutex_);
+    KV_ASSERT(full_ == full);
     retired_.push_back(full);
     full_.reset();
     return {};
@@ -222,6 +230,7 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
 // Needs: nobody appends to it any more. May be done twice.
 Status LogWriter::seal(ActiveSegment& full) {
   const std::lock_guard lock(full.extend_mutex);
+  KV_ASSERT(full.closing_line.ends_with('\n'));
   const uint64_t end = full.tail + full.closing_line.size();
   if (full.mapping != nullptr) {
     KV_ASSERT(end <= full.filled_end.load(std::memory_order_relaxed));

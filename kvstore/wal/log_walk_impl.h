@@ -41,6 +41,9 @@ struct LogWalk::Impl {
   // The second look (log_walk.h): the place where reading has already been done twice.
   std::optional<std::pair<size_t, uint64_t>> looked_twice;
 
+  // The place that was read once more after a promise for it had been seen.
+  std::optional<std::pair<size_t, uint64_t>> looked_after_promise;
+
   format::Seq expected = 1;
   int64_t last_ts_us = 0;
   format::Seq synced = 0;
@@ -64,6 +67,7 @@ struct LogWalk::Impl {
 
   // log_walk_stop.cc
   bool second_look();
+  bool look_after_promise();
   Result<bool> finish_segment();
   Result<bool> finish_bad_line(const Chunk& chunk, const LineRef& line);
   Result<bool> find_more_segments();

@@ -51,6 +51,16 @@ bool LogWalk::Impl::second_look() {
   return true;
 }
 
+// The same for what is damage because something behind it was promised. Beside a writer the promise may be younger than the
+// second look: the line was still under way then. Only what is bad when it is read after the promise is damaged.
+bool LogWalk::Impl::look_after_promise() {
+  const std::pair<size_t, uint64_t> place{index, offset};
+  if (looked_after_promise == place) return false;
+  looked_after_promise = place;
+  pipeline.reset();
+  return true;
+}
+
 void LogWalk::Impl::move_on() {
   ++index;
   offset = 0;
@@ -68,8 +78,14 @@ void LogWalk::Impl::leave_unsettled() {
 
 namespace {
 
+// What a segment's header says of it.
+struct Identity {
+  Seq first_seq = 0;
+  std::string store;
+};
+
 // The header, if it is the first line. A writer puts it there, and one look at a file made ahead must be cheap.
-Result<std::optional<format::SegmentHeader>> header_of(env::File& file) {
+Result<std::optional<Identity>> identity_of(env::File& file) {
   std::array<char, 1024> bytes;  // a header is shorter
   Result<size_t> got = file.read_at(0, bytes);
   if (!got.ok()) return std::move(got).status();
@@ -77,8 +93,8 @@ Result<std::optional<format::SegmentHeader>> header_of(env::File& file) {
   std::vector<format::Op> ops;
   base::Scratch scratch;
   const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
-  if (line.kind != LineKind::kSegmentHeader) return std::optional<format::SegmentHeader>();
-  return std::optional(line.header);
+  if (line.kind != LineKind::kSegmentHeader) return std::optional<Identity>();
+  return std::optional(Identity{line.header.first_seq, std::string(line.header.store)});
 }
 
 // Where the last byte that is no newline ends.
@@ -117,7 +133,7 @@ Result<bool> LogWalk::Impl::find_more_segments() {
       if (next.status().sys_errno() == ENOENT) continue;
       return std::move(next).status().with("read the log");
     }
-    Result<std::optional<format::SegmentHeader>> header = header_of(**next);
+    Result<std::optional<Identity>> header = identity_of(**next);
     if (!header.ok()) return std::move(header).status();
     if (header->has_value() && (uuid.empty() || (*header)->store == uuid)) {
       if ((*header)->first_seq == segments.back().first_seq) return false;  // half a rename: another name of that file
@@ -199,7 +215,7 @@ Result<bool> LogWalk::Impl::finish_segment() {
       if (second_look()) return true;
       return leave_unsettled(), true;
     }
-    if (second_look()) return true;
+    if (second_look() || look_after_promise()) return true;
     Result<bool> gone = was_compacted();
     if (!gone.ok()) return std::move(gone).status();
     if (*gone && following.first_seq != expected) return compacted();
@@ -217,7 +233,7 @@ Result<bool> LogWalk::Impl::finish_segment() {
   if (!in_next.ok()) return std::move(in_next).status();
   const Seq promised = std::max(*in_next, owner.closed_seq);
   if (sealed || promised >= expected) {
-    if (second_look()) return true;
+    if (second_look() || look_after_promise()) return true;
     if (sealed) {
       return damage(Code::kCorruption, offset,
                     fmt::format("the closing line names {} as the next segment, but that file is missing. "
@@ -240,7 +256,7 @@ Result<Seq> LogWalk::Impl::highest_voucher_in_next() {
   Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
   if (next.status().sys_errno() == ENOENT) return Seq{0};
   if (!next.ok()) return std::move(next).status().with("read the log");
-  Result<std::optional<format::SegmentHeader>> header = header_of(**next);
+  Result<std::optional<Identity>> header = identity_of(**next);
   if (!header.ok()) return std::move(header).status();
   if (!header->has_value() || (*header)->store != uuid) return Seq{0};
   return highest_voucher_in(**next, 0);
@@ -317,6 +333,7 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
   if (!promised.ok()) return std::move(promised).status();
   // No rotation was under way, so all of a segment with another one behind it was on disk, its closing line included.
   const bool vouched = *promised >= expected || !is_last();
+  if (vouched && look_after_promise()) return true;
   const bool is_record = line.kind == LineKind::kRecord;
   const bool is_end = line.kind == LineKind::kSegmentEnd;
   // A whole line of another file, where nothing was promised: what the disk held before these blocks became ours.

@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "kvstore/base/assert.h"
@@ -68,6 +67,7 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
     if (place.segment.empty()) return writer->create_segment(place.last_seq + 1);
     auto segment = std::make_shared<ActiveSegment>();
     segment->first_seq = parse_segment_name(place.segment).value_or(0);
+    KV_ASSERT(segment->first_seq > 0 && segment->first_seq <= place.last_seq + 1);
     segment->path = join_path(writer->settings_.dir, place.segment);
     Result<std::unique_ptr<env::File>> file = env.open(segment->path, env::OpenMode::kReadWrite);
     if (!file.ok()) return std::move(file).status();
@@ -90,6 +90,7 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
 
 // Needs: the file ends at segment.tail.
 Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
+  KV_ASSERT(segment.tail <= capacity);
   segment.capacity = capacity;
   segment.filled_end = segment.writeback_end = segment.tail;
   if (settings_.io == LogIo::kWrite) {
@@ -105,6 +106,7 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
 // Needs: commit lock, or the segment is known to nobody else.
 Status LogWriter::grow(ActiveSegment& segment, uint64_t capacity) {
   const std::lock_guard lock(segment.extend_mutex);
+  KV_ASSERT(capacity > segment.capacity);
   if (segment.mapping != nullptr) {
     segment.file->unmap();
     segment.mapping = nullptr;
@@ -125,6 +127,8 @@ Status LogWriter::close() {
   if (closed_) return {};
   closed_ = true;
   Status result = sync();
+  KV_ASSERT(!result.ok() || synced_seq() == last_seq());
+  KV_ASSERT(!result.ok() || full_and_active().first == nullptr);  // the rotation under way went with it
   const SegmentPtr segment = active();
   segment->file->unmap();
   segment->mapping = nullptr;
@@ -207,6 +211,7 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
     end += count;
     segment.filled_end.store(end, std::memory_order_release);
   }
+  KV_ASSERT(end <= segment.capacity);  // beyond the mapping nobody could use it
   segment.step = std::min(segment.step * 2, kLastStepBytes);
   segment.low_water.store(end - std::min(step / 2, end), std::memory_order_relaxed);
   // What lies a step behind the space just added is complete: start writing it, so that a sync or a rotation
@@ -220,6 +225,8 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
 }
 
 void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
+  KV_ASSERT(bytes <= counters_.log_bytes);
+  KV_ASSERT(segments < counters_.segments);  // the active one stays
   counters_.log_bytes -= bytes;
   counters_.segments -= segments;
 }
@@ -227,6 +234,7 @@ void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
 // ---- appending and syncing -----------------------------------------------------------------------
 
 Status LogWriter::append_text(ActiveSegment& segment, std::string_view text) {
+  KV_ASSERT(text.ends_with('\n'));
   if (segment.mapping != nullptr) {
     KV_ASSERT(segment.tail + text.size() <= segment.filled_end.load(std::memory_order_relaxed));
     copy_forward(segment.mapping + segment.tail, text);
@@ -243,7 +251,9 @@ Status LogWriter::append_text(ActiveSegment& segment, std::string_view text) {
 
 Status LogWriter::append(const format::Stamp& stamp, const Body& body) {
   KV_ASSERT(stamp.seq == last_seq_.load(std::memory_order_relaxed) + 1);
+  KV_ASSERT(stamp.synced < stamp.seq);  // nothing vouches for itself
   ActiveSegment& segment = *active_;
+  KV_ASSERT(segment.first_seq <= stamp.seq);
   std::array<char, format::kStampBytesMax> stamp_text;
   const std::string_view head(stamp_text.data(), format::encode_stamp(stamp_text.data(), stamp));
   std::array<char, format::kSealBytes + 1> seal;
@@ -279,6 +289,7 @@ Status LogWriter::sync() noexcept {
   if (is_broken()) return broken();
   // In this order: a record that is in an older segment than these two was synced by the rotation between.
   const Seq covers = last_seq();
+  KV_ASSERT(synced_seq() <= covers);
   const auto [full, segment] = full_and_active();
   Status s = full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);
   if (s.ok() && synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
@@ -287,13 +298,9 @@ Status LogWriter::sync() noexcept {
 
 // Needs: sync_mutex_ held.
 Status LogWriter::sync_file(env::File& file) noexcept {
-  Status s;
   const auto begin = std::chrono::steady_clock::now();
-  try {
-    s = file.sync();
-  } catch (const std::bad_alloc&) {  // and whether the disk had already failed, nobody will ever tell us
-    s = Status(Code::kOutOfMemory, "out of memory");
-  }
+  // Without memory: whether the disk had already failed, nobody will ever tell us.
+  Status s = base::guarded([&] { return file.sync(); });
   counters_.sync_duration.record_since(begin);
   if (!s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
@@ -303,17 +310,49 @@ Status LogWriter::sync_file(env::File& file) noexcept {
 Status LogWriter::mark_broken(Status cause) noexcept {
   const std::lock_guard lock(broken_mutex_);
   if (broken_.ok()) {
-    std::string sentence = "the store is broken";  // short enough to need no memory
-    try {
-      sentence = fmt::format("the store refuses writes since an earlier failure ({}); which bytes are on disk is unknown. "
-                             "try: close and reopen the store",
-                             cause.message());
-    } catch (const std::bad_alloc&) {
-    }
-    broken_ = Status(Code::kBroken, std::move(sentence)).at(cause.path());
+    broken_ = base::error(Code::kBroken,
+                          "the store refuses writes since an earlier failure ({}); which bytes are on disk is unknown. "
+                          "try: close and reopen the store",
+                          cause.message())
+                  .at(cause.path());
     is_broken_.store(true, std::memory_order_release);
   }
   return cause;
+}
+
+// Beside the writer's own threads, which may extend, sync, and make the next segment meanwhile. So what they change is read
+// in the order that leaves nothing to chance: synced_seq() first, since it only grows.
+void LogWriter::check() const {
+  const Seq synced = synced_seq();
+  const Seq last = last_seq();
+  const auto [full, segment] = full_and_active();
+  KV_ASSERT(synced <= last);
+  KV_ASSERT(segment != nullptr);
+  KV_ASSERT(segment->first_seq > 0 && segment->first_seq <= last + 1);
+  KV_ASSERT(counters_.segments >= (full != nullptr ? 2U : 1U));
+  KV_ASSERT(counters_.log_bytes >= segment->tail);
+  if (is_broken()) KV_ASSERT(!broken().ok());
+  if (full != nullptr) {
+    KV_ASSERT(full->first_seq < segment->first_seq);
+    KV_ASSERT(full->closing_line.ends_with('\n'));
+    KV_ASSERT(synced < segment->first_seq);  // of the new segment nothing counts until the full one is closed
+  }
+  {
+    const std::lock_guard lock(segment->extend_mutex);
+    KV_ASSERT(segment->tail > 0);  // its header
+    KV_ASSERT(segment->tail + kClosingLineBytesMax <= segment->capacity);
+    KV_ASSERT((segment->mapping != nullptr) == (settings_.io == LogIo::kMapped && !closed_));
+    if (segment->mapping != nullptr) {
+      KV_ASSERT(segment->tail <= segment->filled_end);
+      KV_ASSERT(segment->filled_end <= segment->capacity);
+      KV_ASSERT(segment->writeback_end <= segment->filled_end);
+    }
+  }
+  const std::lock_guard lock(next_mutex_);
+  if (next_ == nullptr) return;
+  KV_ASSERT(full_and_active().first == nullptr);  // there is one wal-next.jsonl at most
+  KV_ASSERT(!next_->has_name && next_->first_seq == 0);
+  KV_ASSERT(next_->tail == 0);  // blank: it means nothing yet
 }
 
 Status LogWriter::broken() const {

@@ -103,6 +103,8 @@ class LogWriter {
   [[nodiscard]] format::Seq synced_seq() const noexcept { return synced_seq_.load(std::memory_order_acquire); }
   // OK, or the failed sync that broke the writer.
   [[nodiscard]] Status broken() const;
+  // Asserts how segments, sequence numbers and sizes must stand to each other; for tests. Needs the commit lock.
+  void check() const;
   [[nodiscard]] bool is_broken() const noexcept { return is_broken_.load(std::memory_order_acquire); }
 
   struct Counters {
@@ -154,7 +156,7 @@ class LogWriter {
   SegmentPtr full_;                    // sealed by the rotation under way: it and active_ wait for their syncs
   std::vector<SegmentPtr> retired_;    // sealed and synced; extend() unmaps them off the commit path
 
-  std::mutex next_mutex_;              // one makes or takes it at a time; locked before the other mutexes
+  mutable std::mutex next_mutex_;              // one makes or takes it at a time; locked before the other mutexes
   SegmentPtr next_;                    // made ahead: wal-next.jsonl, blank
 
   base::Buffer line_;                  // kWrite: the line under way; commit lock

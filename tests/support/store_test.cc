@@ -6,6 +6,16 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "kvstore/engine/engine.h"
+
+namespace kvstore::engine {
+
+struct StoreInside {
+  static void check(const Store& store) { store.engine_->check(); }
+};
+
+}  // namespace kvstore::engine
+
 namespace kvstore::testing {
 
 std::map<std::string, std::string> contents_of(const Store& store) {
@@ -83,6 +93,7 @@ Options StoreTest::clocked(Options options) {
 
 void StoreTest::TearDown() {
   if (expects_damage_ || !store_.has_value() || store_->stats().broken) return;
+  engine::StoreInside::check(*store_);
   const std::map<std::string, std::string> before = contents_of(*store_);
   const uint64_t last_seq = store_->last_seq();
   EXPECT_EQ(first_line_that_is_no_json(dir(), /*last_line_may_be_torn=*/false), "");

@@ -1,6 +1,6 @@
 // StoreTest: a fixture with one store in a directory of its own. After every test, unasked, it checks what
 // must hold for any store at any time: every line of every file is JSON, verify() finds nothing, and reopening
-// gives back exactly the state that was there.
+// gives back exactly the state that was there, table, log and counters agree (Engine::check()).
 #pragma once
 
 #include <gtest/gtest.h>

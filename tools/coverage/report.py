@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Line coverage of kvstore/ by the tests: a table by file, then every uncovered line with its text.
+
+    tools/coverage/report.py build/coverage [--at-least 95] [kvstore/wal ...]     paths: only the files below them
+
+Reads what a build with --coverage left behind, by way of `gcov --json-format`, which comes with g++. A line counts as
+covered once any of the programs ran it. Lines that no test can reach stand in unreachable.txt, each with the reason;
+they are taken out of the account, and so that the list stays short and true, an entry whose line is gone or
+runs after all is an error.
+
+Exit status: 0 fine, 1 less than --at-least percent or a stale entry, 2 nothing to read.
+"""
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+UNREACHABLE = pathlib.Path(__file__).with_name("unreachable.txt")
+
+
+def lines_run(notes):
+    """{file: {line: times it ran}} of one object, of the files of kvstore/."""
+    run = subprocess.run(["gcov", "--json-format", "--stdout", str(notes)], capture_output=True, check=True, cwd=notes.parent)
+    counts = collections.defaultdict(collections.Counter)
+    for document in run.stdout.splitlines():
+        report = json.loads(document)
+        for file in report["files"]:
+            path = os.path.relpath(os.path.join(report["current_working_directory"], file["file"]), ROOT)
+            if path.startswith("kvstore/") and (ROOT / path).exists():  # notes of a file since removed stay behind
+                for line in file["lines"]:
+                    counts[path][line["line_number"]] += line["count"]
+    return counts
+
+
+def read_unreachable(problems):
+    """The entries as {(file, text): how many lines}; see the head of unreachable.txt for its form."""
+    entries = collections.Counter()
+    reason = False
+    for number, line in enumerate(UNREACHABLE.read_text().splitlines(), 1):
+        if line.startswith("#") or not line.strip():
+            continue
+        if not line.startswith(" "):
+            reason = True
+            continue
+        file, colon, text = line.strip().partition(": ")
+        if not colon or not reason:
+            problems.append(f"{UNREACHABLE.name}:{number}: not `    file: text` below a reason")
+        entries[file, text] += 1
+    return entries
+
+
+def ranges(numbers):
+    """[3, 4, 5, 9] -> [(3, 5), (9, 9)]"""
+    found = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", type=pathlib.Path, help="the build tree in which the tests ran")
+    parser.add_argument("paths", nargs="*", default=["kvstore"], help="only the files below these")
+    parser.add_argument("--at-least", type=float, default=0, metavar="PERCENT")
+    arguments = parser.parse_args()
+
+    notes = sorted(arguments.build.resolve().rglob("*.gcno"))
+    if not any(note.with_suffix(".gcda").exists() for note in notes):
+        print(f"{arguments.build}: no test ran here that was built with --coverage. try: make coverage", file=sys.stderr)
+        return 2
+    counts = collections.defaultdict(collections.Counter)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for one in pool.map(lines_run, notes):
+            for path, lines in one.items():
+                counts[path].update(lines)
+
+    problems = []
+    unreachable = read_unreachable(problems)
+    uncovered = {}
+    total = total_covered = 0
+    print(f"{'lines':>6} {'uncovered':>9} {'percent':>7}  file")
+    for path in sorted(counts):
+        text = (ROOT / path).read_text().splitlines()
+        missed = []
+        excused = 0
+        for number in sorted(number for number, count in counts[path].items() if count == 0):
+            entry = path, text[number - 1].strip()
+            if unreachable[entry] > 0:
+                unreachable[entry] -= 1
+                excused += 1
+            else:
+                missed.append(number)
+        if not any(path.startswith(below) for below in arguments.paths):
+            continue
+        lines = len(counts[path]) - excused
+        covered = lines - len(missed)
+        total += lines
+        total_covered += covered
+        if missed:
+            uncovered[path] = missed, text
+        print(f"{lines:6} {len(missed):9} {100 * covered / max(lines, 1):7.1f}  {path}")
+    percent = 100 * total_covered / max(total, 1)
+    print(f"{total:6} {total - total_covered:9} {percent:7.2f}  all")
+
+    for path, (missed, text) in uncovered.items():
+        for first, last in ranges(missed):
+            print(f"\n{path}:{first}" + (f"-{last}" if last != first else ""))
+            print("\n".join(text[number - 1] for number in range(first, last + 1)))
+    for (file, line), left in unreachable.items():
+        if left > 0:
+            problems.append(f"{UNREACHABLE.name}: remove `{file}: {line}`: it is gone, or a test runs it")
+    if percent < arguments.at_least:
+        problems.append(f"{percent:.2f} % of the lines are covered, at least {arguments.at_least:g} % are asked for")
+    for problem in problems:
+        print(f"\n{problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
