@@ -5,11 +5,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/support/crash_explorer.h"
 #include "tests/support/seed.h"
@@ -103,6 +105,31 @@ TEST(PowerCutTest, WhatIsCutIsKeptAndBlankOnDiskBeforeItsBlocksAreFree) {
   EXPECT_TRUE(was_cut);
   EXPECT_EQ((*again)->last_seq(), 1U);
   EXPECT_NE(env.live().get_file((*again)->recovery().cuts.at(0).kept_as)->find(R"("seq":3)"), std::string::npos);
+}
+
+// A process that dies between writing a closing line and syncing it leaves it to the kernel. An opening that synced only the
+// last segment vouched for its records, and a power cut could still take the closing line before them.
+TEST(PowerCutTest, AnOpeningSyncsTheSegmentBeforeTheLastToo) {
+  const Options options{.sync_interval = std::chrono::hours(1), .log_io = LogIo::kWrite, .segment_bytes = 4096};
+  auto disk = std::make_unique<env::MemEnv>();
+  {
+    Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(*disk, "db", options);
+    ASSERT_TRUE(engine.ok());
+    for (int i = 0; i < 50; ++i) ASSERT_TRUE((*engine)->put("k", std::string(200, 'v'), false, {}).ok());
+  }
+  std::vector<std::string> segments;
+  for (const std::string& path : disk->files()) {
+    if (path.starts_with("db/wal-0")) segments.push_back(path);
+  }
+  std::sort(segments.begin(), segments.end());
+  ASSERT_GE(segments.size(), 3U);
+  CrashEnv env(std::move(disk));
+  std::atomic<bool> is_synced = false;
+  env.set_hook([&](const CrashEnv::OpInfo& op) {
+    if (op.op == EnvOp::kSync && op.path == segments[segments.size() - 2]) is_synced = true;
+  });
+  ASSERT_TRUE(engine::Engine::open(env, "db", options).ok());
+  EXPECT_TRUE(is_synced);
 }
 
 // Were several removals on their way to the disk at once, a power cut might undo some of them, and a segment in the middle of

@@ -94,6 +94,14 @@ TEST_F(RecoveryTest, AMissingLastSegmentIsNoticedByTheClosingLineBeforeIt) {
 
 // The closing line counted as no voucher for the records before it: a damaged record, with the newest segment gone too,
 // passed for a torn tail, and opening for writing cut promised records.
+TEST_F(RecoveryTest, AMissingLastSegmentIsNoticedAlsoWhenNothingButTheClosingLineTellsOfIt) {
+  make_segments();
+  fs::remove(dir() / "LOCK");
+  fs::remove(files_.back());
+  const std::string text = refusal();
+  EXPECT_NE(text.find("but that file is missing"), std::string::npos) << text;
+}
+
 TEST_F(RecoveryTest, AClosingLineVouchesForTheRecordsBeforeIt) {
   make_segments();
   fs::remove(files_.back());
