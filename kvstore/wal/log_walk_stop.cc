@@ -183,6 +183,13 @@ Result<bool> LogWalk::Impl::rotation_was_under_way() {
   if (index + 2 != segments.size() || segments[index + 1].first_seq != expected) return false;
   if (segments[index + 1].is_next()) return true;
   if (owner.closed_seq >= expected) return false;
+  // One rotation is finished before the next begins: a next segment behind the following one says that this one's is.
+  Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
+  if (next.ok()) {
+    Result<std::optional<Identity>> header = identity_of(**next);
+    if (!header.ok()) return std::move(header).status();
+    if (header->has_value() && (*header)->store == uuid && (*header)->first_seq > segments[index + 1].first_seq) return false;
+  }
   Result<std::unique_ptr<env::File>> following =
       env.open(join_path(dir, segments[index + 1].name), env::OpenMode::kRead);
   if (!following.ok()) return std::move(following).status();
