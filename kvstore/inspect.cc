@@ -88,9 +88,9 @@ Result<const LogRecord*> LogCursor::next() {
 Result<const LogRecord*> LogCursor::Impl::step() {
   Impl& c = *this;
   if (!c.records.has_value() || c.next_line == c.records->lines.size()) {
-    Result<std::optional<wal::Records>> records = c.walk.next();
-    if (!records.ok()) return engine::advise_repair(std::move(records).status(), c.dir);
-    c.records = *std::move(records);
+    Result<std::optional<wal::Records>> read = c.walk.next();
+    if (!read.ok()) return engine::advise_repair(std::move(read).status(), c.dir);
+    c.records = *std::move(read);
     c.next_line = 0;
     c.torn.reset();
     if (!c.records.has_value()) {
@@ -104,26 +104,26 @@ Result<const LogRecord*> LogCursor::Impl::step() {
   c.scratch.clear();
   const format::Line line = format::decode(chunk.text(ref), c.ops, c.scratch);
 
-  LogRecord& record = c.record;
-  record.seq = line.stamp.seq;
-  record.ts_us = line.stamp.ts_us;
-  record.synced = line.stamp.synced;
-  record.by = line.by;
-  record.is_batch = line.is_batch;
-  record.ops.clear();
+  LogRecord& out = c.record;
+  out.seq = line.stamp.seq;
+  out.ts_us = line.stamp.ts_us;
+  out.synced = line.stamp.synced;
+  out.by = line.by;
+  out.is_batch = line.is_batch;
+  out.ops.clear();
   for (const format::Op& op : c.ops) {
-    record.ops.push_back({.kind = kind_of(op),
+    out.ops.push_back({.kind = kind_of(op),
                           .key = op.key,
                           .value = op.value,
                           .is_json = op.is_json,
                           .expires_us = op.expires_us});
   }
-  record.line = chunk.text(ref);
-  record.file = c.records->path;
-  record.line_number = c.number_of(chunk, ref, c.records->first_seq);
-  record.offset = chunk.offset_of(ref);
+  out.line = chunk.text(ref);
+  out.file = c.records->path;
+  out.line_number = c.number_of(chunk, ref, c.records->first_seq);
+  out.offset = chunk.offset_of(ref);
   ++c.next_line;  // only now that nothing throws any more
-  return &record;
+  return &out;
 }
 
 const std::optional<CutReport>& LogCursor::torn_tail() const noexcept { return impl_->torn; }
