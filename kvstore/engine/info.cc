@@ -7,6 +7,7 @@
 
 #include "kvstore/engine/inspect.h"
 #include "kvstore/format/decode.h"
+#include "kvstore/wal/file_header.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/owner_file.h"
 #include "kvstore/wal/snapshot_reader.h"
@@ -16,7 +17,7 @@ namespace kvstore::engine {
 
 namespace {
 
-constexpr size_t kLookBytes = 1024;  // a header and a closing line are shorter
+constexpr size_t kLookBytes = 1024;  // a closing line is shorter
 
 struct Ends {
   uint64_t bytes = 0;
@@ -29,20 +30,18 @@ Result<Ends> look_at_ends(env::Env& env, const std::string& path, bool is_first,
   if (!file.ok()) return std::move(file).status();
   Result<uint64_t> size = (*file)->size();
   if (!size.ok()) return std::move(size).status();
+  if (is_first) {
+    Result<std::optional<wal::FileHeader>> header = wal::read_header(**file);
+    if (!header.ok()) return std::move(header).status();
+    if (header->has_value() && !(*header)->is_snapshot) {
+      out.uuid = (*header)->store;
+      out.format = (*header)->format;
+      out.created_us = (*header)->created_us;
+    }
+  }
   std::vector<format::Op> ops;
   base::Scratch scratch;
   std::string bytes(kLookBytes, '\0');
-  if (is_first) {
-    Result<size_t> got = (*file)->read_at(0, bytes);
-    if (!got.ok()) return std::move(got).status();
-    const std::string_view text = std::string_view(bytes).substr(0, *got);
-    const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
-    if (line.kind == format::LineKind::kSegmentHeader) {
-      out.uuid = line.header.store;
-      out.format = line.header.format;
-      out.created_us = line.header.created_us;
-    }
-  }
   Result<size_t> got = (*file)->read_at(*size - std::min<uint64_t>(*size, kLookBytes), bytes);
   if (!got.ok()) return std::move(got).status();
   std::string_view text = std::string_view(bytes).substr(0, *got);

@@ -161,14 +161,6 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     for (CutReport& cut : recovery_.cuts) {
       if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
     }
-    // Its closing line may be the kernel's alone, written by a process that died before its sync; soon records behind it are
-    // vouched for. Those further back were synced before the next rotation could begin.
-    if (const std::vector<wal::Segment>& segments = walk->segments(); segments.size() > 1) {
-      Result<std::unique_ptr<env::File>> previous =
-          env_.open(wal::join_path(dir_, segments[segments.size() - 2].name), env::OpenMode::kReadWrite);
-      if (!previous.ok()) return std::move(previous).status().with("sync the segment before the last");
-      if (Status s = (*previous)->sync(); !s.ok()) return std::move(s).with("sync the segment before the last");
-    }
     Result<Settled> settled = settle_log(env_, dir_, end);
     if (!settled.ok()) return std::move(settled).status();
     *place = {.segment = settled->segment,

@@ -91,7 +91,7 @@ Status blank_out(env::Env& env, const CutReport& cut) {
 }
 
 // The order is that of a rotation (wal/log_rotation.cc): records, then the next segment, its name, the closing line.
-Status sync_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::Unsettled& previous, bool close) {
+Status trim_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::Unsettled& previous, bool close) {
   Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, previous.segment), env::OpenMode::kReadWrite);
   if (!file.ok()) return std::move(file).status();
   if (Status s = (*file)->truncate(previous.offset); !s.ok()) return s;
@@ -112,7 +112,14 @@ Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::Wal
       if (Status s = blank_out(env, cut); !s.ok()) return s;
     }
     if (end.unsettled.has_value()) {
-      if (Status s = sync_previous(env, dir, *end.unsettled, false); !s.ok()) return s;
+      if (Status s = trim_previous(env, dir, *end.unsettled, false); !s.ok()) return s;
+    } else if (!end.previous_segment.empty()) {
+      // Its closing line may be the kernel's alone, written by a process that died before its sync; soon records behind it
+      // are vouched for. Those further back were synced before the next rotation could begin.
+      Result<std::unique_ptr<env::File>> previous =
+          env.open(wal::join_path(dir, end.previous_segment), env::OpenMode::kReadWrite);
+      if (!previous.ok()) return std::move(previous).status();
+      if (Status s = (*previous)->sync(); !s.ok()) return s;
     }
     Settled settled{.segment = end.segment, .length = end.offset};
     if (!end.segment.empty()) {
@@ -132,7 +139,7 @@ Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::Wal
     }
     if (Status s = env.sync_dir(dir); !s.ok()) return s;
     if (end.unsettled.has_value() && end.unsettled->closing_line_missing) {
-      if (Status s = sync_previous(env, dir, *end.unsettled, true); !s.ok()) return s;
+      if (Status s = trim_previous(env, dir, *end.unsettled, true); !s.ok()) return s;
     }
     return settled;
   };

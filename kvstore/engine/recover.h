@@ -24,8 +24,8 @@ struct Settled {
 };
 
 // Completes a rotation that was under way, blanks out what is cut, trims the active segment to its last record (filler
-// and torn rest go), completes its last newline, gives it its number, syncs files and directory. A stray next segment stays, until
-// wal::LogWriter is opened.
+// and torn rest go), completes its last newline, gives it its number; syncs it, the segment before it, and the directory.
+// A stray next segment stays, until wal::LogWriter is opened.
 Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end);
 
 }  // namespace kvstore::engine

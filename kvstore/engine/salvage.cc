@@ -10,6 +10,7 @@
 #include "kvstore/base/error.h"
 #include "kvstore/engine/random_seed.h"
 #include "kvstore/format/decode.h"
+#include "kvstore/wal/file_header.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk.h"
 #include "kvstore/wal/snapshot_reader.h"
@@ -22,7 +23,6 @@ using format::Seq;
 
 namespace {
 
-constexpr size_t kLookBytes = 1024;  // a header is shorter
 constexpr size_t kStaleSampleMax = 100;
 constexpr uint64_t kProgressBytes = uint64_t{16} << 20;
 
@@ -30,28 +30,13 @@ std::string without_advice(std::string_view sentence) {
   return std::string(sentence.substr(0, sentence.rfind(". try: ")));
 }
 
-struct Header {
-  std::string store{};  // empty: the first line is no intact header
-  Seq number = 0;
-  int64_t created_us = 0;
-};
-
-Result<Header> header_of(env::Env& env, const std::string& path) {
+// With an empty `store` where the file has no intact header.
+Result<wal::FileHeader> header_of(env::Env& env, const std::string& path) {
   Result<std::unique_ptr<env::File>> file = env.open(path, env::OpenMode::kRead);
   if (!file.ok()) return std::move(file).status();
-  std::string bytes(kLookBytes, '\0');
-  Result<size_t> got = (*file)->read_at(0, bytes);
-  if (!got.ok()) return std::move(got).status();
-  std::string_view text = std::string_view(bytes).substr(0, *got);
-  text.remove_prefix(std::min(text.find_first_not_of('\n'), text.size()));
-  std::vector<format::Op> ops;
-  base::Scratch scratch;
-  const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
-  if (line.kind == LineKind::kSegmentHeader)
-    return Header{std::string(line.header.store), line.header.first_seq, line.header.created_us};
-  if (line.kind == LineKind::kSnapshotHeader)
-    return Header{std::string(line.snapshot.store), line.snapshot.last_seq, line.snapshot.created_us};
-  return Header{};
+  Result<std::optional<wal::FileHeader>> header = wal::read_header(**file);
+  if (!header.ok()) return std::move(header).status();
+  return (*std::move(header)).value_or(wal::FileHeader());
 }
 
 }  // namespace
@@ -130,10 +115,10 @@ Status Salvage::identify(const wal::StoreFiles& files) {
   }
   if (files.has_next) sources_.push_back({.path = wal::join_path(dir_, wal::kNextSegmentName), .is_next = true});
   std::map<std::string, size_t> votes;
-  std::vector<Header> headers;
+  std::vector<wal::FileHeader> headers;
   if (!owner_.store.empty()) votes[uuid_ = owner_.store] = 1;
   for (const Source& source : sources_) {
-    Result<Header> header = header_of(env_, source.path);
+    Result<wal::FileHeader> header = header_of(env_, source.path);
     if (!header.ok()) return std::move(header).status();
     if (!header->store.empty() && ++votes[header->store] > votes[uuid_]) uuid_ = header->store;
     headers.push_back(*std::move(header));

@@ -33,15 +33,14 @@ Status write_segment(env::Env& env, const std::string& dir, const std::string& u
   if (last_seq >= format::kIntegerMax) {
     return {Code::kNoSpace, "there is no sequence number left for the segment behind the state. try: kvctl export"};
   }
-  Result<std::unique_ptr<wal::LogWriter>> log = wal::LogWriter::open(env,
-                                                                     {.dir = dir,
-                                                                      .store = uuid,
-                                                                      .io = LogIo::kWrite,
-                                                                      .segment_bytes = Options().segment_bytes,
-                                                                      .now_us = [=] { return created_us; },
-                                                                      .on_low_room = [] {},
-                            .on_rotation = [] {}},
-                                                                     {.last_seq = last_seq});
+  wal::LogWriter::Settings settings{.dir = dir,
+                                    .store = uuid,
+                                    .io = LogIo::kWrite,
+                                    .segment_bytes = Options().segment_bytes,
+                                    .now_us = [=] { return created_us; },
+                                    .on_low_room = [] {},
+                                    .on_rotation = [] {}};
+  Result<std::unique_ptr<wal::LogWriter>> log = wal::LogWriter::open(env, std::move(settings), {.last_seq = last_seq});
   if (!log.ok()) return std::move(log).status();
   return (*log)->close();
 }

@@ -139,7 +139,6 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   ActiveSegment& old = *active_;
   const Seq last = last_seq();
   KV_ASSERT(old.first_seq <= last);
-  if (Status s = finish_rotation(); !s.ok()) return s;  // the last one; long done, unless writing outruns the disk
   // Once the header is written nothing may throw any more, so the memory for the rest is taken here.
   const std::string header = segment_header(last + 1);
   std::string path = join_path(settings_.dir, segment_name(last + 1));
@@ -148,7 +147,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   if (old.mapping != nullptr) {  // only a segment just reopened can lack the room
     if (Status s = extend_to(old, old.tail + kClosingLineBytesMax); !s.ok()) return s;
   }
-  if (Status s = prepare_next(); !s.ok()) return s;
+  if (Status s = prepare_next(); !s.ok()) return s;  // long done, unless writing outruns the disk
   const std::lock_guard lock(next_mutex_);
   KV_ASSERT(next_ != nullptr);  // only we take it, and we have the commit lock
   Result<SegmentPtr> taken =

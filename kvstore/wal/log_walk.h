@@ -30,6 +30,7 @@ struct WalkEnd {
   // What the next opening cuts, since no sync promised it: the rest of the last segment, a whole next segment that does not
   // go on where the log ends. Their kept_as is empty. None: nothing but blank lines stands behind the last record.
   std::vector<CutReport> cuts{};
+  std::string previous_segment{};  // name of the one before the last; empty: there is none
   std::string segment{};         // name of the last segment; empty: the store has none yet
   format::Seq first_seq = 0;     // of that segment
   uint64_t offset = 0;           // in it, behind the last accepted line

@@ -70,6 +70,12 @@ struct LogWalk::Impl {
   bool look_after_promise();
   Result<bool> finish_segment();
   Result<bool> finish_bad_line(const Chunk& chunk, const LineRef& line);
+  // wal-next.jsonl, as it is now.
+  struct Next {
+    std::unique_ptr<env::File> file{};  // null: it is not there
+    format::Seq first_seq = 0;          // as its header says; 0: it does not begin with a header of this store
+  };
+  Result<Next> open_next();
   Result<bool> find_more_segments();
   Result<bool> rotation_was_under_way();
   void move_on();

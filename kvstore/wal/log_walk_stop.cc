@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
 #include "kvstore/base/error.h"
 #include "kvstore/format/decode.h"
+#include "kvstore/wal/file_header.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk_impl.h"
 
@@ -78,25 +78,6 @@ void LogWalk::Impl::leave_unsettled() {
 
 namespace {
 
-// What a segment's header says of it.
-struct Identity {
-  Seq first_seq = 0;
-  std::string store;
-};
-
-// The header, if it is the first line. A writer puts it there, and one look at a file made ahead must be cheap.
-Result<std::optional<Identity>> identity_of(env::File& file) {
-  std::array<char, 1024> bytes;  // a header is shorter
-  Result<size_t> got = file.read_at(0, bytes);
-  if (!got.ok()) return std::move(got).status();
-  const std::string_view text(bytes.data(), *got);
-  std::vector<format::Op> ops;
-  base::Scratch scratch;
-  const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
-  if (line.kind != LineKind::kSegmentHeader) return std::optional<Identity>();
-  return std::optional(Identity{line.header.first_seq, std::string(line.header.store)});
-}
-
 // Where the last byte that is no newline ends.
 Result<uint64_t> end_of_content(env::File& file, uint64_t from) {
   uint64_t content_end = from;
@@ -113,6 +94,18 @@ Result<uint64_t> end_of_content(env::File& file, uint64_t from) {
 
 }  // namespace
 
+Result<LogWalk::Impl::Next> LogWalk::Impl::open_next() {
+  Result<std::unique_ptr<env::File>> opened = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
+  if (opened.status().sys_errno() == ENOENT) return Next();
+  if (!opened.ok()) return std::move(opened).status().with("read the log");
+  Next next{.file = *std::move(opened)};
+  Result<std::optional<FileHeader>> header = read_header(*next.file);
+  if (!header.ok()) return std::move(header).status();
+  const bool is_ours = header->has_value() && !(*header)->is_snapshot && (*header)->offset == 0 && (*header)->store == uuid;
+  if (is_ours) next.first_seq = (*header)->number;
+  return next;
+}
+
 // Adds what came behind the last segment known, wal-next.jsonl too if it goes on from exactly here. False: nothing.
 // Twice, because between listing and opening that file may have got its number, and another one its place.
 Result<bool> LogWalk::Impl::find_more_segments() {
@@ -128,20 +121,14 @@ Result<bool> LogWalk::Impl::find_more_segments() {
     }
     if (segments.size() > known) return true;
     if (!files->has_next || segments.back().is_next()) return false;
-    Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
-    if (!next.ok()) {
-      if (next.status().sys_errno() == ENOENT) continue;
-      return std::move(next).status().with("read the log");
-    }
-    Result<std::optional<Identity>> header = identity_of(**next);
-    if (!header.ok()) return std::move(header).status();
-    if (header->has_value() && (uuid.empty() || (*header)->store == uuid)) {
-      if ((*header)->first_seq == segments.back().first_seq) return false;  // half a rename: another name of that file
-      if ((*header)->first_seq == expected) {
-        next_file = *std::move(next);
-        segments.push_back({std::string(kNextSegmentName), expected});
-        return true;
-      }
+    Result<Next> next = open_next();
+    if (!next.ok()) return std::move(next).status();
+    if (next->file == nullptr) continue;
+    if (next->first_seq == segments.back().first_seq) return false;  // half a rename: another name of that file
+    if (next->first_seq == expected) {
+      next_file = std::move(next->file);
+      segments.push_back({std::string(kNextSegmentName), expected});
+      return true;
     }
     has_stray_next = again;
     if (again) return false;
@@ -184,12 +171,9 @@ Result<bool> LogWalk::Impl::rotation_was_under_way() {
   if (segments[index + 1].is_next()) return true;
   if (owner.closed_seq >= expected) return false;
   // One rotation is finished before the next begins: a next segment behind the following one says that this one's is.
-  Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
-  if (next.ok()) {
-    Result<std::optional<Identity>> header = identity_of(**next);
-    if (!header.ok()) return std::move(header).status();
-    if (header->has_value() && (*header)->store == uuid && (*header)->first_seq > segments[index + 1].first_seq) return false;
-  }
+  Result<Next> next = open_next();
+  if (!next.ok()) return std::move(next).status();
+  if (next->first_seq > segments[index + 1].first_seq) return false;
   Result<std::unique_ptr<env::File>> following =
       env.open(join_path(dir, segments[index + 1].name), env::OpenMode::kRead);
   if (!following.ok()) return std::move(following).status();
@@ -260,13 +244,9 @@ Result<bool> LogWalk::Impl::finish_segment() {
 // The same for a next segment that does not go on from here. Without a header of our store its lines say nothing about it.
 Result<Seq> LogWalk::Impl::highest_voucher_in_next() {
   if (!has_stray_next) return Seq{0};
-  Result<std::unique_ptr<env::File>> next = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
-  if (next.status().sys_errno() == ENOENT) return Seq{0};
-  if (!next.ok()) return std::move(next).status().with("read the log");
-  Result<std::optional<Identity>> header = identity_of(**next);
-  if (!header.ok()) return std::move(header).status();
-  if (!header->has_value() || (*header)->store != uuid) return Seq{0};
-  return highest_voucher_in(**next, 0);
+  Result<Next> next = open_next();
+  if (!next.ok()) return std::move(next).status();
+  return next->first_seq == 0 ? Seq{0} : highest_voucher_in(*next->file, 0);
 }
 
 // The highest sequence number that anything behind byte `from` of this segment, or beyond it, promises.
@@ -283,19 +263,19 @@ Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
 // The log ends at the place; behind it stands nothing, or what end.cuts has already. A next segment that does not go on
 // from here goes as a whole.
 Status LogWalk::Impl::end_here() {
+  end.previous_segment = index > 0 ? segments[index - 1].name : "";
   end.segment = segments[index].name;
   end.first_seq = segments[index].first_seq;
   end.offset = offset;
   end.newline_missing = !newline;
   if (!has_stray_next) return {};
-  const std::string next_path = join_path(dir, kNextSegmentName);
-  Result<std::unique_ptr<env::File>> next = env.open(next_path, env::OpenMode::kRead);
-  if (next.status().sys_errno() == ENOENT) return {};
-  if (!next.ok()) return std::move(next).status().with("read the log");
-  Result<uint64_t> content_end = end_of_content(**next, 0);
+  Result<Next> next = open_next();
+  if (!next.ok()) return std::move(next).status();
+  if (next->file == nullptr) return {};
+  Result<uint64_t> content_end = end_of_content(*next->file, 0);
   if (!content_end.ok()) return std::move(content_end).status();
   if (*content_end == 0) return {};  // made ahead, and not begun
-  end.cuts.push_back({.file = next_path,
+  end.cuts.push_back({.file = join_path(dir, kNextSegmentName),
                       .line = 1,
                       .offset = 0,
                       .bytes = *content_end,
@@ -373,13 +353,6 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
                                 dir));
     case format::Verdict::kCut:
       break;
-  }
-  // Only the end of the log may be cut. Here another segment begins with the very record that was expected.
-  if (!is_last()) {
-    return damage(Code::kCorruption, at,
-                  fmt::format("{}; the closing line should stand here, since {} follows. try: kvctl verify {}, then restore "
-                              "this file from a copy",
-                              cause, segments[index + 1].name, dir));
   }
   Result<uint64_t> content_end = end_of_content(*file, at);
   if (!content_end.ok()) return std::move(content_end).status();

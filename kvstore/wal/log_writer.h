@@ -83,7 +83,8 @@ class LogWriter {
   // Ends the active segment, so that the next record is the first of its file; does nothing when it would be anyway.
   // Fails as make_room() does. Quick if prepare_next() has just been called. Needs the commit lock.
   Status begin_segment();
-  // Makes the next segment ahead, unless it is there or begin_segment() would do nothing. Any thread; without the commit lock, since it waits for the disk.
+  // Makes the next segment ahead, unless it is there or begin_segment() would do nothing. Any thread; better without the
+  // commit lock, since it waits for the disk, and for the rotation under way.
   Status prepare_next();
   // Returns when the segment begun last has its name and survives a power cut, with all before it. Any thread.
   Status finish_rotation() noexcept;
@@ -156,7 +157,7 @@ class LogWriter {
   SegmentPtr full_;                    // sealed by the rotation under way: it and active_ wait for their syncs
   std::vector<SegmentPtr> retired_;    // sealed and synced; extend() unmaps them off the commit path
 
-  mutable std::mutex next_mutex_;              // one makes or takes it at a time; locked before the other mutexes
+  mutable std::mutex next_mutex_;      // one makes or takes it at a time; locked before the other mutexes
   SegmentPtr next_;                    // made ahead: wal-next.jsonl, blank
 
   base::Buffer line_;                  // kWrite: the line under way; commit lock

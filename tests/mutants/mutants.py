@@ -127,9 +127,8 @@ mutant("rotation: a sync leaves it unfinished", "P2", WRITER,
        "full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);", "sync_file(*segment->file);",
        "store_power_cut_test", CRASH)
 mutant("rotation: the next begins before the last is finished", "P1", ROTATION,
-       "  if (Status s = finish_rotation(); !s.ok()) return s;  // the last one;", "  // the last one;",
-       "store_test", CRASH,
-       more=[(ROTATION, "    if (Status s = finish_rotation(); !s.ok()) return s;\n  }\n  Result<SegmentPtr> made", "  }\n  Result<SegmentPtr> made")])
+       "    if (Status s = finish_rotation(); !s.ok()) return s;\n  }\n  Result<SegmentPtr> made", "  }\n  Result<SegmentPtr> made",
+       "store_test", CRASH)
 mutant("first segment: not synced before its name", "P1", ROTATION,
        "    if (Status s = segment->file->sync(); !s.ok()) return s;\n", "",
        "store_power_cut_test", CRASH)
@@ -160,11 +159,11 @@ mutant("recovery: the log is not synced before it is vouched for", "P1", RECOVER
        "store_fault_test", "store_power_cut_test", CRASH)
 mutant("recovery: no directory sync", "P1", RECOVER, "    if (Status s = env.sync_dir(dir); !s.ok()) return s;\n    if (end.unsettled",
        "    if (end.unsettled", "store_power_cut_test", CRASH)
-mutant("recovery: the segment before the last is not synced", "P1", OPEN,
-       "      if (Status s = (*previous)->sync(); !s.ok()) return std::move(s).with(\"sync the segment before the last\");\n", "",
+mutant("recovery: the segment before the last is not synced", "P1", RECOVER,
+       "      if (Status s = (*previous)->sync(); !s.ok()) return s;\n", "",
        "store_power_cut_test", CRASH)
 mutant("recovery: the segment before the next not settled first", "P1", RECOVER,
-       "      if (Status s = sync_previous(env, dir, *end.unsettled, false); !s.ok()) return s;\n", "",
+       "      if (Status s = trim_previous(env, dir, *end.unsettled, false); !s.ok()) return s;\n", "",
        "store_power_cut_test", CRASH)
 mutant("recovery: a missing closing line is not put back", "P1", RECOVER,
        "end.unsettled->closing_line_missing) {", "false) {",
@@ -225,10 +224,10 @@ mutant("a closing line that names a missing segment is believed to be the end", 
        "  if (sealed || promised >= expected) {\n", "  if (promised >= expected) {\n",
        "store_recovery_test")
 mutant("a next segment is accepted although its number does not fit", "P1", STOP,
-       "      if ((*header)->first_seq == expected) {\n", "      if (true) {\n",
+       "    if (next->first_seq == expected) {\n", "    if (next->first_seq != 0) {\n",
        "store_recovery_test", CRASH)
 mutant("a next segment of another store is accepted", "P4", STOP,
-       "    if (header->has_value() && (uuid.empty() || (*header)->store == uuid)) {\n", "    if (header->has_value()) {\n",
+       " && (*header)->offset == 0 && (*header)->store == uuid;\n", " && (*header)->offset == 0;\n",
        "store_recovery_test", ROT)
 mutant("no second look beside a writer", "P6", STOP, "  if (looked_twice == place) return false;\n", "  return false;\n",
        "wal_test", "store_threads_test")
