@@ -8,14 +8,11 @@
 #include <new>
 #include <utility>
 
-#include "kvstore/base/buffer.h"
 #include "kvstore/base/error.h"
 #include "kvstore/engine/salvage.h"
 #include "kvstore/engine/snapshot.h"
 #include "kvstore/engine/store_copy.h"
-#include "kvstore/format/base64.h"
-#include "kvstore/format/escape.h"
-#include "kvstore/format/utf8.h"
+#include "kvstore/json_writer.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk.h"
 #include "kvstore/wal/owner_file.h"
@@ -27,7 +24,7 @@ using base::error;
 
 namespace {
 
-constexpr size_t kBlockBytes = size_t{1} << 20;
+constexpr size_t kPieceBytes = size_t{1} << 20;
 
 std::string without_slash(std::string dir) {
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
@@ -46,76 +43,55 @@ Status locked(env::Env& env, const std::string& dir) {
 // A file of JSON lines, created with the first of them.
 class Keepsake {
  public:
-  Keepsake(env::Env& env, std::string path) : env_(env), path_(std::move(path)) {}
+  Keepsake(env::Env& env, std::string path)
+      : env_(env), path_(std::move(path)), json_(Pools(), [this](std::string_view bytes) { write(bytes); }) {}
+  Keepsake(const Keepsake&) = delete;  // json_ writes here
+  Keepsake& operator=(const Keepsake&) = delete;
 
-  // A line is finished with end_line(); in between there is no limit to what may be added.
-  base::Buffer& line() { return block_; }
-  Status end_line() {
-    block_.append("}\n");
-    return block_.size() >= kBlockBytes ? flush() : Status();
-  }
+  // Its lines: rows. Once it has failed there is no need to go on.
+  JsonWriter& json() { return json_; }
   Status finish() {
-    if (Status s = flush(); !s.ok()) return s;
+    if (Status s = json_.finish(); !s.ok()) return s;
     return file_ == nullptr ? Status() : file_->sync();
   }
   [[nodiscard]] std::string path() const { return file_ == nullptr ? "" : path_; }
 
  private:
-  Status flush() {
-    if (block_.size() == 0) return {};
-    if (file_ == nullptr) {
-      Result<std::unique_ptr<env::File>> file = env_.open(path_, env::OpenMode::kCreate);
-      if (!file.ok()) return std::move(file).status();
-      file_ = *std::move(file);
-    }
-    Status written = file_->write_at(written_, block_.view());
-    written_ += block_.size();
-    block_.clear();
-    return written;
+  void write(std::string_view bytes) {
+    Status written = base::guarded([&]() -> Status {
+      if (file_ == nullptr) {
+        Result<std::unique_ptr<env::File>> file = env_.open(path_, env::OpenMode::kCreate);
+        if (!file.ok()) return std::move(file).status();
+        file_ = *std::move(file);
+      }
+      return file_->write_at(written_, bytes);
+    });
+    written_ += bytes.size();
+    if (!written.ok()) json_.fail(std::move(written));
   }
 
   env::Env& env_;
   const std::string path_;
   std::unique_ptr<env::File> file_;
-  base::Buffer block_;
   uint64_t written_ = 0;
+  JsonWriter json_;
 };
-
-// `"name":"…"` for text, `"name64":"…"` in base64 for other bytes.
-void append_bytes(base::Buffer& out, std::string_view name, std::string_view bytes) {
-  const bool is_text = format::is_utf8(bytes);
-  out.append("\"");
-  out.append(name);
-  out.append(is_text ? "\":\"" : "64\":\"");
-  if (is_text) {
-    char* room = out.reserve(bytes.size() * format::kEscapeBytesMax + format::kEscapeSlack);
-    out.commit(static_cast<size_t>(format::escape(room, bytes).end - room));
-  } else {
-    const size_t size = format::base64_size(bytes.size());
-    char* room = out.reserve(size);
-    [[maybe_unused]] const char* end = format::write_base64(room, bytes);
-    out.commit(size);
-  }
-  out.append("\"");
-}
 
 // A long line is kept in pieces. Of a piece of nothing but NULs, such as a disk shows for blocks that it never wrote, the
 // number is kept: there may be gigabytes of them.
 Status keep_line(Keepsake& out, const RejectedLine& line, std::string_view bytes) {
-  for (size_t begin = 0; begin < bytes.size() || begin == 0; begin += kBlockBytes) {
-    const std::string_view piece = bytes.substr(begin, kBlockBytes);
-    base::Buffer& text = out.line();
-    text.append("{");
-    append_bytes(text, "file", line.file);
-    text.append(fmt::format(",\"line\":{},\"offset\":{},\"bytes\":{},", line.line, line.offset + begin, piece.size()));
-    append_bytes(text, "reason", line.reason);
+  for (size_t begin = 0; begin < bytes.size() || begin == 0; begin += kPieceBytes) {
+    const std::string_view piece = bytes.substr(begin, kPieceBytes);
+    JsonWriter& json = out.json();
+    json.begin_object().bytes("file", line.file).member("line").number(line.line);
+    json.member("offset").number(line.offset + begin).member("bytes").number(piece.size()).bytes("reason", line.reason);
     if (piece.find_first_not_of('\0') == std::string_view::npos) {
-      text.append(fmt::format(",\"nuls\":{}", piece.size()));
+      json.member("nuls").number(piece.size());
     } else {
-      text.append(",");
-      append_bytes(text, "text", piece);
+      json.bytes("text", piece);
     }
-    if (Status s = out.end_line(); !s.ok()) return s;
+    json.end_object().end_row();
+    if (json.failed()) return out.finish();
   }
   return {};
 }
@@ -169,12 +145,10 @@ Status Writer::keep_the_rest() {
 
   Keepsake stale(env_, lost_and_found + "/stale-keys.jsonl");
   for (const table::Entry* entry : salvage_.stale()) {
-    stale.line().append("{");
-    append_bytes(stale.line(), "key", entry->key());
-    stale.line().append(fmt::format(",\"version\":{}", entry->seq()));
-    if (kept = stale.end_line(); !kept.ok()) break;
+    stale.json().begin_object().bytes("key", entry->key()).member("version").number(entry->seq()).end_object().end_row();
+    if (stale.json().failed()) break;
   }
-  if (kept.ok()) kept = stale.finish();
+  kept = stale.finish();
   report_.stale_as = stale.path();
   if (!kept.ok()) return kept;
   return env_.sync_dir(lost_and_found);
