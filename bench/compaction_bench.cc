@@ -28,6 +28,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/check.h"
 #include "kvstore/kvstore.h"
 #include "kvstore/table/entry.h"
 #include "tests/support/process_memory.h"
@@ -48,14 +49,8 @@ struct Arguments {
   unsigned idle_seconds = 3;
 };
 
-[[noreturn]] void fail(std::string_view what) {
-  fmt::print(stderr, "compaction_bench: {}\n", what);
-  std::exit(1);
-}
-
-void require(const Status& status, std::string_view step) {
-  if (!status.ok()) fail(fmt::format("{}: {}", step, status.message()));
-}
+using bench::fail;
+using bench::require;
 
 double mib(std::integral auto bytes) { return static_cast<double>(bytes) / (1 << 20); }
 

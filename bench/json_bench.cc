@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/check.h"
 #include "kvstore/base/pool.h"
 #include "kvstore/json.h"
 #include "kvstore/kvstore.h"
@@ -37,13 +38,8 @@ constexpr std::string_view kUser =
     R"({"active":true,"born":1815,"city":"London","email":"ada.lovelace@example.com","id":12345,)"
     R"("name":"Ada Lovelace, Countess of Lovelace","score":0.75,"tags":["mathematics","computing","poetry"]})";
 
-[[noreturn]] void fail(std::string_view what) {
-  fmt::print(stderr, "json_bench: {}\n", what);
-  std::exit(1);
-}
-void require(bool held, std::string_view what) {
-  if (!held) fail(what);
-}
+using bench::fail;
+using bench::require;
 
 // Keeps the compiler from leaving out what leads to `value`.
 template <typename T>

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <thread>
 
+#include "bench/check.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/wal/log_writer.h"
 
@@ -25,11 +26,7 @@ namespace {
 
 constexpr int64_t kTime = 1'763'800'000'123'456;
 
-void require(const Status& status, std::string_view step) {
-  if (status.ok()) return;
-  fmt::print(stderr, "log_bench: {}: {}\n", step, status.message());
-  std::abort();
-}
+using bench::require;
 
 // A log of its own with the thread that keeps space ahead of it and syncs after a rotation, as a store has.
 class Log {

@@ -14,20 +14,16 @@
 #include <string>
 #include <string_view>
 
+#include "bench/check.h"
 #include "kvstore/kvstore.h"
 
 namespace {
 
 using kvstore::Options;
 using kvstore::Store;
+using kvstore::bench::require;
 
 constexpr uint64_t kEntries = 1'000'000;
-
-void require(bool ok, std::string_view what) {
-  if (ok) return;
-  fmt::print(stderr, "replay_bench: {}\n", what);
-  std::abort();
-}
 
 std::string key_of(uint64_t index) { return fmt::format("{:016x}", index * 0x9e3779b97f4a7c15ULL); }
 

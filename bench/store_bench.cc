@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/check.h"
 #include "kvstore/kvstore.h"
 
 namespace {
@@ -23,14 +24,9 @@ using kvstore::Durability;
 using kvstore::LogIo;
 using kvstore::Options;
 using kvstore::Store;
+using kvstore::bench::require;
 
 constexpr size_t kKeys = 1'000'000;
-
-void require(bool ok, std::string_view what) {
-  if (ok) return;
-  fmt::print(stderr, "store_bench: {}\n", what);
-  std::abort();
-}
 
 const std::vector<std::string>& keys() {
   static const std::vector<std::string> shuffled = [] {

@@ -8,6 +8,7 @@
 
 #include "kvstore/inspect.h"
 #include "tools/kvctl/input.h"
+#include "tools/kvctl/json_object.h"
 #include "tools/kvctl/progress.h"
 #include "tools/kvctl/text.h"
 
@@ -54,6 +55,17 @@ Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Std
                             count_of(cut.bytes, "byte"), cut.reason, cut.kept_as));
   }
   return store;
+}
+
+Outcome finish_write(kvstore::Store& store, Format format, Stdio& io) {
+  if (format == Format::kJson) {  // we own the store, so the newest write is ours
+    print_object(io.out, [&](JsonObject& object) { object.number("version", store.last_seq()); });
+  }
+  return store.close();
+}
+
+std::string look_at(const std::string& dir, const std::string& key) {
+  return fmt::format("kvctl get {} -o json {}", shell_quote(dir), key_argument(key));
 }
 
 }  // namespace kvctl

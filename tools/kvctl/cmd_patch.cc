@@ -24,17 +24,11 @@ struct Args {
 };
 
 Outcome patch(const Args& args, Stdio& io) {
-  std::string patch = args.patch;
-  if (patch == "-") {
-    Result<Input> input = Input::open("-", io.err);
-    if (!input.ok()) return input.status();
-    Result<std::string> bytes = input->read_all(kvstore::kValueBytesMax);
-    if (!bytes.ok()) return bytes.status();
-    patch = *std::move(bytes);
-  }
-  if (const auto error =
-          kvstore::format::check_json(patch)) {  // before a store is opened, and perhaps made, for nothing
-    return usage(fmt::format("the patch is no JSON text: {}", kvstore::format::describe(patch, *error)));
+  const Result<std::string> patch = text_of_argument(args.patch, kvstore::kValueBytesMax, io.err);
+  if (!patch.ok()) return patch.status();
+  // Before a store is opened, and perhaps made, for nothing.
+  if (const auto error = kvstore::format::check_json(*patch)) {
+    return usage(fmt::format("the patch is no JSON text: {}", kvstore::format::describe(*patch, *error)));
   }
   Result<Store> store = open_for_writing(args.dir, IfMissing::kCreate, io);
   if (!store.ok()) return store.status();
@@ -42,16 +36,10 @@ Outcome patch(const Args& args, Stdio& io) {
   kvstore::WriteOptions options;
   options.by = args.by;
   if (args.sync) options.durability = kvstore::Durability::kSync;
-  const kvstore::Status written = store->patch(args.key, patch, options);
-  if (written.code() == kvstore::Code::kInvalidArgument) {
-    return Outcome(written).advise(
-        fmt::format("kvctl get {} -o json {}", shell_quote(args.dir), key_argument(args.key)));
-  }
+  const kvstore::Status written = store->patch(args.key, *patch, options);
+  if (written.code() == kvstore::Code::kInvalidArgument) return Outcome(written).advise(look_at(args.dir, args.key));
   if (!written.ok()) return written;
-  if (args.format == Format::kJson) {  // we own the store, so the newest write is ours
-    print_object(io.out, [&](JsonObject& object) { object.number("version", store->last_seq()); });
-  }
-  return store->close();
+  return finish_write(*store, args.format, io);
 }
 
 }  // namespace

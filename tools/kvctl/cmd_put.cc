@@ -29,15 +29,11 @@ struct Args {
 
 // The value as it is to be stored.
 Outcome read_value(const Args& args, Stdio& io, std::string& value) {
-  value = args.value;
-  if (args.value == "-") {
-    Result<Input> input = Input::open("-", io.err);
-    if (!input.ok()) return input.status();
-    // Base64 spells 3 bytes as 4 characters, and then there are line breaks.
-    Result<std::string> bytes = input->read_all(args.is_base64 ? 2 * kvstore::kValueBytesMax : kvstore::kValueBytesMax);
-    if (!bytes.ok()) return bytes.status();
-    value = *std::move(bytes);
-  }
+  // Base64 spells 3 bytes as 4 characters, and then there are line breaks.
+  const size_t bytes_max = args.is_base64 ? 2 * kvstore::kValueBytesMax : kvstore::kValueBytesMax;
+  Result<std::string> text = text_of_argument(args.value, bytes_max, io.err);
+  if (!text.ok()) return text.status();
+  value = *std::move(text);
   if (args.is_base64) {
     std::erase_if(value, [](char c) { return c == '\n' || c == '\r'; });  // base64(1) breaks its lines
     std::optional<std::string> bytes = from_base64(value);
@@ -64,16 +60,9 @@ Outcome put(const Args& args, Stdio& io) {
   if (args.sync) options.durability = kvstore::Durability::kSync;
   const kvstore::Status written =
       args.is_json ? store->put_json(args.key, value, options) : store->put(args.key, value, options);
-  if (written.code() == kvstore::Code::kConflict) {
-    return Outcome(written).advise(
-        fmt::format("kvctl get {} -o json {}", shell_quote(args.dir), key_argument(args.key)));
-  }
+  if (written.code() == kvstore::Code::kConflict) return Outcome(written).advise(look_at(args.dir, args.key));
   if (!written.ok()) return written;
-  // We own the store, so the newest write is ours.
-  if (args.format == Format::kJson) {
-    print_object(io.out, [&](JsonObject& object) { object.number("version", store->last_seq()); });
-  }
-  return store->close();
+  return finish_write(*store, args.format, io);
 }
 
 }  // namespace

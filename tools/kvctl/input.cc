@@ -85,6 +85,13 @@ Result<std::string> Input::read_all(size_t bytes_max) {
   }
 }
 
+kvstore::Result<std::string> text_of_argument(const std::string& argument, size_t bytes_max, Messages& err) {
+  if (argument != "-") return argument;
+  kvstore::Result<Input> input = Input::open(argument, err);
+  if (!input.ok()) return input.status();
+  return input->read_all(bytes_max);
+}
+
 Result<std::optional<std::string_view>> LineReader::next() {
   size_t searched = begin_;
   for (;;) {
