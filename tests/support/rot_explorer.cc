@@ -7,6 +7,7 @@
 
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/inspect.h"
+#include "kvstore/wal/file_names.h"
 #include "kvstore/wal/owner_file.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/crash_workload.h"
@@ -154,6 +155,20 @@ RotExplorer::Verdict RotExplorer::judge_refusal(const Status& refusal, const Mem
   return {RotOutcome::kRefused, ""};
 }
 
+namespace {
+
+// Whether the last segment with a number names another one.
+bool ends_in_a_closing_line(const MemEnv& disk) {
+  std::string last;
+  for (const std::string& path : disk.files()) {
+    const size_t name = path.rfind('/') + 1;
+    if (path.starts_with("db/") && wal::parse_segment_name(path.substr(name)).has_value()) last = std::max(last, path);
+  }
+  return disk.get_file(last).value_or("").find("{\"kvstore\":\"end\"") != std::string::npos;
+}
+
+}  // namespace
+
 RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t last_seq, const State& found,
                                                const RecoveryReport& report, const MemEnv& before,
                                                const MemEnv& after) const {
@@ -179,7 +194,10 @@ RotExplorer::Verdict RotExplorer::judge_opened(const Damage& damage, uint64_t la
   const bool is_newest = damage.file_kind == FileKind::kActive || damage.file_kind == FileKind::kNext;
   const bool may_be_gone = damage.file_kind == FileKind::kNext &&
                            (damage.kind == DamageKind::kDeleted || damage.kind == DamageKind::kEmptied);
-  const bool is_exception = may_be_gone || (is_newest && can_end_between_lines);
+  // In the moment between a segment's number and the closing line before it, only the name itself tells of the segment.
+  const bool was_not_named_yet =
+      damage.file_kind == FileKind::kActive && damage.kind == DamageKind::kDeleted && !ends_in_a_closing_line(before);
+  const bool is_exception = may_be_gone || was_not_named_yet || (is_newest && can_end_between_lines);
   return {is_exception ? RotOutcome::kShorter : RotOutcome::kSilentLoss, less};
 }
 
