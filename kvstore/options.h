@@ -107,7 +107,8 @@ struct Options {
   RecoveryPolicy recovery = RecoveryPolicy::kCutTornTail;
   bool create_if_missing = true;
   bool read_only = false;                     // no lock, no change on disk; works beside a writer
-  uint64_t segment_bytes = uint64_t{64} << 20;  // a log file is rotated at this size; >= 4096
+  // A log file is rotated at this size, but grows to four times it while the disk is behind. At least 4096.
+  uint64_t segment_bytes = uint64_t{64} << 20;
   unsigned replay_threads = 0;                // 0: as many as there are cores
 
   // Compaction: once snapshot and log together hold more than this share of what the live data needs, and the log at

@@ -152,6 +152,23 @@ TEST_P(EnvPromise, SyncAndWritebackAreAcceptedAtAnyTime) {
   EXPECT_OK(env().sync_dir(ground->root()));
 }
 
+TEST_P(EnvPromise, HintsAboutPagesChangeNoByte) {
+  constexpr size_t kBytes = size_t{64} << 10;
+  auto file = create("a", std::string(kBytes, '\n'));
+  char* const mapping = *file->map(kBytes * 2);
+  file->prepare_pages(0, kBytes);
+  file->prepare_pages(1, 2);  // less than a page
+  std::string expected(kBytes, '\n');
+  for (size_t i = 0; i < kBytes; i += 1000) mapping[i] = expected[i] = 'a';
+  file->let_go_of_pages(0, kBytes);
+  EXPECT_EQ(content(*file), expected);
+  for (size_t i = 500; i < kBytes; i += 1000) mapping[i] = expected[i] = 'b';  // and they can still be stored into
+  file->let_go_of_pages(4096, 8192);
+  EXPECT_EQ(std::string_view(mapping, kBytes), expected);
+  EXPECT_EQ(content(*file), expected);
+  file->unmap();
+}
+
 TEST_P(EnvPromise, AFileOpenForReadingCannotBeChanged) {
   create("a", "x");
   auto file = open("a", OpenMode::kRead);

@@ -56,7 +56,7 @@ using Names = std::vector<std::string>;
 
 TEST_F(CompactionTest, LeavesOneSnapshotAndOneSegmentWithTheSameState) {
   open({.segment_bytes = 4096});
-  for (int i = 0; i < 100; ++i) put("k" + std::to_string(i % 10), std::string(200, 'v') + std::to_string(i));
+  for (int round = 0; round < 10; ++round) fill_segments(10, "k", std::string(200, 'v') + std::to_string(round));
   ASSERT_TRUE(store_->put_json("doc", R"({"a": [1, 2]})").ok());
   ASSERT_TRUE(*store_->del("k3"));
   const auto before = contents_of(*store_);
@@ -202,7 +202,7 @@ TEST_F(CompactionTest, KeepsWholeIntervalsOfHistoryAsFarAsTheyFit) {
 // verify() took the gap for a compaction that was at work, and began again, and again, without end.
 TEST_F(CompactionTest, ASegmentMissingFromTheHistoryIsReportedAndHarmsNothing) {
   open({.segment_bytes = 4096, .keep_history_bytes = 1'000'000});
-  for (int i = 0; i < 60; ++i) put("k" + std::to_string(i), std::string(200, 'v'));
+  fill_segments(60, "k", std::string(200, 'v'));
   compact();
   const auto before = contents_of(*store_);
   close();

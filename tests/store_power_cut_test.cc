@@ -107,6 +107,17 @@ TEST(PowerCutTest, WhatIsCutIsKeptAndBlankOnDiskBeforeItsBlocksAreFree) {
   EXPECT_NE(env.live().get_file((*again)->recovery().cuts.at(0).kept_as)->find(R"("seq":3)"), std::string::npos);
 }
 
+// Each rotation is waited for, since the segment would grow meanwhile.
+void fill_segments(engine::Engine& engine, int count) {
+  uint64_t rotations = engine.stats().rotations;
+  for (int i = 0; i < count; ++i) {
+    ASSERT_TRUE(engine.put(fmt::format("k{}", i), std::string(200, 'v'), false, {}).ok());
+    if (std::exchange(rotations, engine.stats().rotations) != rotations) {
+      ASSERT_TRUE(engine.sync().ok());
+    }
+  }
+}
+
 // A process that dies between writing a closing line and syncing it leaves it to the kernel. An opening that synced only the
 // last segment vouched for its records, and a power cut could still take the closing line before them.
 TEST(PowerCutTest, AnOpeningSyncsTheSegmentBeforeTheLastToo) {
@@ -115,7 +126,7 @@ TEST(PowerCutTest, AnOpeningSyncsTheSegmentBeforeTheLastToo) {
   {
     Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(*disk, "db", options);
     ASSERT_TRUE(engine.ok());
-    for (int i = 0; i < 50; ++i) ASSERT_TRUE((*engine)->put("k", std::string(200, 'v'), false, {}).ok());
+    fill_segments(**engine, 50);
   }
   std::vector<std::string> segments;
   for (const std::string& path : disk->files()) {
@@ -149,7 +160,7 @@ TEST(PowerCutTest, CoveredFilesAreRemovedOneByOneForGood) {
       env, "db",
       {.sync_interval = std::chrono::hours(1), .log_io = LogIo::kWrite, .segment_bytes = 4096, .compact_at_percent = 0});
   ASSERT_TRUE(engine.ok());
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), std::string(200, 'v'), false, {}).ok());
+  fill_segments(**engine, 100);
   ASSERT_TRUE((*engine)->compact().ok());
   EXPECT_GE(removals, 3);
   EXPECT_FALSE(is_pending);

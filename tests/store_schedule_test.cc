@@ -235,11 +235,17 @@ TEST_P(Schedule, NothingInTheNewSegmentIsAcknowledgedBeforeTheOldOneIsClosed) {
   }
 }
 
-TEST_P(Schedule, ASecondRotationWaitsForTheFirst) {
+TEST_P(Schedule, ASegmentGrowsWhileTheDiskIsBehindAndThenCommitsWait) {
   open();
   const auto sync = gates_.shut({.op = EnvOp::kSync, .path_part = std::string(kFirst)});
-  const std::string last = fill_segment();
+  std::string last = fill_segment();
   ASSERT_TRUE(sync->wait_for_arrival());
+  const uint64_t begin = engine_->stats().log_bytes;
+  while (engine_->stats().log_bytes < begin + 3 * options().segment_bytes) {  // of four, wal/active_segment.h
+    last = fmt::format("beside{}", ++filler_);
+    ASSERT_TRUE(put(last).ok());
+  }
+  EXPECT_EQ(engine_->stats().rotations, 1U);
   Answer second = std::async(std::launch::async, [this] {
     fill_segment();
     return Status();

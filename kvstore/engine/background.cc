@@ -70,7 +70,7 @@ void Background::run_syncs() {
     Status synced;
     if (rotated) synced = log_->finish_rotation();
     if (synced.ok() && SteadyClock::now() >= next_sync) synced = group_->wait_for(log_->last_seq());
-    if (rotated && synced.ok()) log_->extend();  // unmaps the segment that is done with, and may be due to make the next
+    if (rotated && synced.ok()) want_room();  // the segment that is done with can go, and the next one be made
     if (!synced.ok() && !reported) {
       reported = true;
       logger_->error("background sync: {}", synced.message());

@@ -1,7 +1,7 @@
 // Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc, update.cc,
 // transaction.h), reads (read.cc, snapshot.h), keeps within its memory (memory.cc), compacts and backs up (compaction.cc,
-// backup.cc), counts (stats.cc), and runs two threads of its own: one syncs and
-// extends the log (background.h), one compacts and clears away what has expired (upkeep.h).
+// backup.cc), counts (stats.cc), and runs three threads of its own: one syncs, one keeps room ahead in the log (both
+// background.h), one compacts and clears away what has expired (upkeep.h).
 //
 // A commit, in order:
 //   check sizes -> hash and prefetch -> encode the body into a pooled buffer -> checksum it

@@ -33,6 +33,12 @@ class File {
   virtual Status sync() = 0;
   // Asks the kernel to begin writing a range out; a hint, never waits, never fails.
   virtual void start_writeback(uint64_t offset, uint64_t count) = 0;
+  // Hints about whole pages of the mapping, for a thread that runs ahead of or behind the one that stores into it: get them
+  // ready, so that no store has to wait for a page fault; let go of them, so that write-back has no mapping to protect
+  // against stores (one interrupt of the storing processor a page). Both keep the content, and either may be followed by
+  // stores, which then cost a fault. Need: within the mapping and the file's size.
+  virtual void prepare_pages(uint64_t offset, uint64_t count) = 0;
+  virtual void let_go_of_pages(uint64_t offset, uint64_t count) = 0;
   // Maps [0, capacity) for reading and writing, shared with the file. Only bytes below the file's size
   // may be touched (beyond: SIGBUS), and size only ever grows while mapped but for the last truncate().
   // At most one mapping a file; it lives until unmap() or destruction.

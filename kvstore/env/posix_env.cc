@@ -149,9 +149,31 @@ class PosixFile final : public File {
     mapping_ = nullptr;
   }
 
+  // Linux 5.14 has MADV_POPULATE_WRITE; on an older one each page is got ready by its first store.
+  void prepare_pages([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t count) override {
+#if defined(MADV_POPULATE_WRITE)
+    advise(offset, count, MADV_POPULATE_WRITE);
+#endif
+  }
+  // The mapping is shared, so what a page holds and that it is dirty goes over to the page cache.
+  void let_go_of_pages([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t count) override {
+#if defined(__linux__)
+    advise(offset, count, MADV_DONTNEED);
+#endif
+  }
+
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
  private:
+  // To the whole pages within the range.
+  void advise([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t count, [[maybe_unused]] int advice) noexcept {
+    KV_ASSERT(mapping_ != nullptr && offset + count <= mapping_bytes_);
+    const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    const uint64_t begin = (offset + page_bytes - 1) / page_bytes * page_bytes;
+    const uint64_t end = (offset + count) / page_bytes * page_bytes;
+    if (begin < end) (void)::madvise(mapping_ + begin, end - begin, advice);
+  }
+
   Descriptor fd_;
   std::string path_;
   char* mapping_ = nullptr;

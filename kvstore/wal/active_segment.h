@@ -20,6 +20,10 @@ inline constexpr uint64_t kLastStepBytes = uint64_t{4} << 20;
 // Every segment keeps room for its closing line, so that sealing never needs a disk that has space.
 inline constexpr size_t kClosingLineBytesMax = 160;
 
+// A segment that is full while the one before it is not on disk yet stays the active one, and grows to so many times
+// segment_bytes at most; then commits wait.
+inline constexpr uint64_t kStretchMax = 4;
+
 struct LogWriter::ActiveSegment {
   std::string path;                 // of one that still is the next segment: that which it is to get
   bool has_name = true;             // sync_mutex_
@@ -27,7 +31,8 @@ struct LogWriter::ActiveSegment {
   format::Seq first_seq = 0;        // of the first record in it, there already or still to come
   std::unique_ptr<env::File> file;
   char* mapping = nullptr;          // commit lock; null under LogIo::kWrite
-  uint64_t capacity = 0;            // of the mapping, or where the segment counts as full; writes: extend_mutex, too
+  std::atomic<uint64_t> capacity{0};       // where the segment counts as full; writes: commit lock, or nobody appends any more
+  uint64_t stretch_end = 0;         // how far capacity may move; the mapping's size. Writes: commit lock and extend_mutex
   uint64_t tail = 0;                // end of the last line; commit lock
   std::atomic<uint64_t> low_water{0};      // when tail passes it, more space is asked for
   std::atomic<uint64_t> filled_end{0};     // the file holds written bytes up to here

@@ -106,7 +106,7 @@ Status LogWriter::prepare_next() {
 void LogWriter::prepare_next_in_time(ActiveSegment& segment) {
   if (settings_.io == LogIo::kMapped) {  // kWrite asks when it is time
     const std::lock_guard lock(segment.extend_mutex);
-    if (segment.filled_end.load(std::memory_order_relaxed) + 2 * kLastStepBytes < segment.capacity) return;
+    if (segment.filled_end.load(std::memory_order_relaxed) + 4 * kLastStepBytes < segment.capacity) return;
   }
   if (full_and_active().first != nullptr) return;  // whoever syncs comes first
   (void)base::guarded([this] { return prepare_next(); }).ok();  // a failure is met again, and reported, by make_room()

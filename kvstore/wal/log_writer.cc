@@ -92,12 +92,13 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
 Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   KV_ASSERT(segment.tail <= capacity);
   segment.capacity = capacity;
+  segment.stretch_end = std::max(capacity, kStretchMax * settings_.segment_bytes);
   segment.filled_end = segment.writeback_end = segment.tail;
   if (settings_.io == LogIo::kWrite) {
     segment.low_water = capacity - std::min(capacity, kLastStepBytes);  // time to make the next segment
     return {};
   }
-  Result<char*> mapping = segment.file->map(capacity);
+  Result<char*> mapping = segment.file->map(segment.stretch_end);
   if (!mapping.ok()) return std::move(mapping).status().with("this file system may want LogIo::kWrite");
   segment.mapping = *mapping;
   return {};
@@ -107,12 +108,12 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
 Status LogWriter::grow(ActiveSegment& segment, uint64_t capacity) {
   const std::lock_guard lock(segment.extend_mutex);
   KV_ASSERT(capacity > segment.capacity);
-  if (segment.mapping != nullptr) {
+  if (segment.mapping != nullptr && capacity > segment.stretch_end) {
     segment.file->unmap();
     segment.mapping = nullptr;
     Result<char*> mapping = segment.file->map(capacity);
     if (!mapping.ok()) {
-      Result<char*> as_before = segment.file->map(segment.capacity);
+      Result<char*> as_before = segment.file->map(segment.stretch_end);
       if (!as_before.ok()) return mark_broken(std::move(as_before).status().with("map the log"));
       segment.mapping = *as_before;
       return std::move(mapping).status().with("make room for a long line");
@@ -120,6 +121,7 @@ Status LogWriter::grow(ActiveSegment& segment, uint64_t capacity) {
     segment.mapping = *mapping;
   }
   segment.capacity = capacity;
+  segment.stretch_end = std::max(segment.stretch_end, capacity);
   return {};
 }
 
@@ -159,8 +161,13 @@ Status LogWriter::make_room(size_t body_bytes) {
   const size_t line = line_bytes_max(body_bytes);
   const uint64_t needed_end = segment.tail + line + kClosingLineBytesMax;
   if (needed_end > segment.capacity) {
-    if (segment.first_seq <= last_seq()) return rotate(line);
-    if (Status s = grow(segment, needed_end); !s.ok()) return s;  // a line larger than a segment, and the first in this one
+    if (segment.first_seq > last_seq()) {  // a line larger than a segment, and the first in this one
+      if (Status s = grow(segment, needed_end); !s.ok()) return s;
+    } else if (needed_end <= segment.stretch_end && full_and_active().first != nullptr) {
+      segment.capacity = std::min(segment.stretch_end, needed_end + settings_.segment_bytes / 8);
+    } else {
+      return rotate(line);
+    }
   }
   if (segment.mapping == nullptr) {
     if (segment.tail > segment.low_water.load(std::memory_order_relaxed)) {
@@ -193,13 +200,14 @@ void LogWriter::extend() {
     (void)extend_to(*segment, end + 1).ok();  // a failure is met again, and reported, by make_room()
   }
   prepare_next_in_time(*segment);
+  start_writeback(*segment);
 }
 
 // Fills the file with newlines to at least `needed_end`, by whole steps.
 Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
   const std::lock_guard lock(segment.extend_mutex);
   uint64_t end = segment.filled_end.load(std::memory_order_relaxed);
-  const uint64_t goal = std::min(std::max(needed_end, end + segment.step), segment.capacity);
+  const uint64_t goal = std::min(std::max(needed_end, end + segment.step), segment.capacity.load(std::memory_order_relaxed));
   if (end >= goal) return {};
   const uint64_t step = goal - end;
   while (end < goal) {
@@ -208,20 +216,31 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
       if (end >= needed_end) break;
       return std::move(s).with("extend the log");
     }
+    segment.file->prepare_pages(end, count);
     end += count;
     segment.filled_end.store(end, std::memory_order_release);
   }
-  KV_ASSERT(end <= segment.capacity);  // beyond the mapping nobody could use it
+  KV_ASSERT(end <= segment.stretch_end);  // beyond the mapping nobody could use it
   segment.step = std::min(segment.step * 2, kLastStepBytes);
   segment.low_water.store(end - std::min(step / 2, end), std::memory_order_relaxed);
-  // What lies a step behind the space just added is complete: start writing it, so that a sync or a rotation
-  // finds little left to do.
-  const uint64_t complete = end - std::min(end, 2 * kLastStepBytes);
-  if (complete > segment.writeback_end) {
-    segment.file->start_writeback(segment.writeback_end, complete - segment.writeback_end);
-    segment.writeback_end = complete;
-  }
   return {};
+}
+
+// What lies two steps behind the space added last is complete: have it written out, so that a sync or a rotation finds little
+// left to do. Without extend_mutex where the disk may be waited for, since a commit that is short of room takes it.
+void LogWriter::start_writeback(ActiveSegment& segment) {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  {
+    const std::lock_guard lock(segment.extend_mutex);
+    const uint64_t filled = segment.filled_end.load(std::memory_order_relaxed);
+    begin = segment.writeback_end;
+    end = filled - std::min(filled, 2 * kLastStepBytes);
+    if (segment.mapping == nullptr || end <= begin) return;
+    segment.writeback_end = end;
+    segment.file->let_go_of_pages(begin, end - begin);
+  }
+  segment.file->start_writeback(begin, end - begin);
 }
 
 void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
@@ -340,6 +359,7 @@ void LogWriter::check() const {
     const std::lock_guard lock(segment->extend_mutex);
     KV_ASSERT(segment->tail > 0);  // its header
     KV_ASSERT(segment->tail + kClosingLineBytesMax <= segment->capacity);
+    KV_ASSERT(segment->capacity <= segment->stretch_end);
     KV_ASSERT((segment->mapping != nullptr) == (settings_.io == LogIo::kMapped && !closed_));
     if (segment->mapping != nullptr) {
       KV_ASSERT(segment->tail <= segment->filled_end);

@@ -6,11 +6,16 @@
 // The space is written before it is mapped, so a full disk shows as an error of that write and never as a
 // SIGBUS. kWrite: one write a record.
 //
-// Rotation never waits for a disk, if the writer is not faster than it (log_rotation.cc). The next segment is made ahead,
-// as wal-next.jsonl, by a background thread. When the active one is full:
+// Rotation never waits for a disk (log_rotation.cc). The next segment is made ahead, as wal-next.jsonl, by a background
+// thread. When the active one is full:
 //   header into the next segment, which becomes the active one        under the commit lock
 //   -> sync both -> give the new one its number -> close the full one    by whoever syncs next
-// Only then is a record of the new segment vouched for, so no name ever points at bytes that may still vanish.
+// Only then is a record of the new segment vouched for, so no name ever points at bytes that may still vanish. One rotation
+// is finished before the next: a segment that is full before grows instead, up to kStretchMax times its size.
+//
+// The mapping is narrow. The background thread that fills space ahead makes its pages ready, so that commits meet no page
+// faults, and lets go of them two steps behind the last, before they are written out: of a page that is mapped, write-back
+// takes the right to store, one interrupt of the committing core a page, which cost more than all the rest of a put.
 //
 // Thread-safety: append(), make_room(), begin_segment() and close() need the store's commit lock. sync(), finish_rotation()
 // and extend() may run beside them on any thread. After a failed sync the writer stays broken and repeats that error,
@@ -130,6 +135,7 @@ class LogWriter {
   Status start_io(ActiveSegment& segment, uint64_t capacity);
   Status grow(ActiveSegment& segment, uint64_t capacity);
   Status extend_to(ActiveSegment& segment, uint64_t needed_end);
+  static void start_writeback(ActiveSegment& segment);
   Status append_text(ActiveSegment& segment, std::string_view text);
   Status sync_file(env::File& file) noexcept;
   Status mark_broken(Status cause) noexcept;

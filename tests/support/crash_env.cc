@@ -74,6 +74,8 @@ class CrashFile final : public File {
   Result<size_t> read_at(uint64_t offset, std::span<char> out) override { return real().read_at(offset, out); }
   Result<uint64_t> size() override { return real().size(); }
   void start_writeback(uint64_t, uint64_t) override {}  // any block may have been written out at any time anyway
+  void prepare_pages(uint64_t, uint64_t) override {}
+  void let_go_of_pages(uint64_t, uint64_t) override {}
 
   Status write_at(uint64_t offset, std::string_view bytes) override {
     CrashEnv::OpInfo info{.op = EnvOp::kWrite, .path = path_, .offset = offset, .bytes = bytes.size()};

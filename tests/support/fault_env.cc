@@ -58,6 +58,8 @@ class FaultFile final : public File {
     return env_.perform(EnvOp::kSync, path_, [&] { return real().sync(); });
   }
   void start_writeback(uint64_t offset, uint64_t count) override { real().start_writeback(offset, count); }
+  void prepare_pages(uint64_t offset, uint64_t count) override { real().prepare_pages(offset, count); }
+  void let_go_of_pages(uint64_t offset, uint64_t count) override { real().let_go_of_pages(offset, count); }
   Result<char*> map(uint64_t capacity) override {
     // A mapping that was made and then not handed out would stay for ever, so here a fault never takes effect.
     const std::optional<FaultEnv::Fault> fault = env_.next_call(EnvOp::kMap, path_);

@@ -86,6 +86,16 @@ void StoreTest::close() {
   store_.reset();
 }
 
+void StoreTest::fill_segments(int count, const std::string& key, const std::string& value) {
+  uint64_t rotations = store_->stats().rotations;
+  for (int i = 0; i < count; ++i) {
+    ASSERT_TRUE(store_->put(key + std::to_string(i), value).ok());
+    if (std::exchange(rotations, store_->stats().rotations) != rotations) {
+      ASSERT_TRUE(store_->sync().ok());
+    }
+  }
+}
+
 Options StoreTest::clocked(Options options) {
   options.now_us = [this] { return now_us.load(); };
   return options;

@@ -37,6 +37,9 @@ class StoreTest : public ::testing::Test {
   // Opens (again) and expects that to work. Earlier handles are closed first.
   Store& open(Options options = {});
   void close();
+  // Puts `count` keys, `key`0 and so on, into segments that end where they are full: each rotation is waited for, since the
+  // next segment would grow meanwhile. Ends with none under way.
+  void fill_segments(int count, const std::string& key, const std::string& value);
   [[nodiscard]] std::filesystem::path dir() const { return temp_ / "db"; }
   // The clock the store sees when its options come from clocked(); starts in 2025. Its threads read it too.
   [[nodiscard]] Options clocked(Options options = {});
