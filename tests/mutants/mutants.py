@@ -29,6 +29,7 @@ SNAPSHOT_OUT = "kvstore/wal/snapshot_writer.cc"
 SNAPSHOT_IN = "kvstore/wal/snapshot_reader.cc"
 TABLE = "kvstore/table/table.cc"
 SWEEP = "kvstore/table/table_sweep.cc"
+VERSIONS = "kvstore/table/versions.cc"
 READ_SET = "kvstore/engine/read_set.cc"
 SALVAGE = "kvstore/engine/salvage.cc"
 REPAIR = "kvstore/engine/repair.cc"
@@ -283,6 +284,9 @@ mutant("opening: the clock's floor is not taken from the log", "P4", OPEN, "  cl
 
 # ---- memory ----------------------------------------------------------------------------------------
 
+mutant("a released pin's version goes although an older pin can see it", "P1", VERSIONS,
+       "if (heir_ != nullptr && heir_->seq >= node->seq) {", "if (heir_ != nullptr && heir_->seq > node->seq) {",
+       "table_release_test", "table_versions_test")
 mutant("an overwritten version is released under a snapshot", "P6", TABLE, "      if (pin != nullptr && pin->seq >= older->seq()) {\n",
        "      if (pin != nullptr && pin->seq > older->seq()) {\n", "table_versions_test")
 mutant("a version passes by the older snapshot that still sees it", "P6", "kvstore/table/versions.cc",
