@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/engine/advice.h"
 #include "kvstore/engine/inspect.h"
 #include "kvstore/wal/file_names.h"
@@ -19,6 +20,7 @@ using Severity = Finding::Severity;
 
 // A refusal of the walk, as a finding. The sentence ends in ". try: ..." where there is advice.
 Finding finding_of(const Status& status, Severity severity, uint64_t line, const std::string& dir) {
+  KV_ASSERT(!status.ok());
   constexpr std::string_view kTry = ". try: ";
   const std::string_view sentence = status.message();
   const size_t end = sentence.rfind(kTry);
@@ -124,6 +126,7 @@ Status Verifier::add_refusal(const Status& refusal) {
 }
 
 void Verifier::count(const wal::Records& records) {
+  KV_ASSERT(!records.lines.empty());
   constexpr uint64_t kProgressBytes = uint64_t{16} << 20;
   if (records.lines.front().kind == format::LineKind::kEntry) {
     report.entries += records.lines.size();

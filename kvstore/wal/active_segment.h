@@ -17,8 +17,10 @@ namespace kvstore::wal {
 inline constexpr uint64_t kFirstStepBytes = uint64_t{64} << 10;
 inline constexpr uint64_t kLastStepBytes = uint64_t{4} << 20;
 
+static_assert(kFirstStepBytes <= kLastStepBytes);
 // Every segment keeps room for its closing line, so that sealing never needs a disk that has space.
 inline constexpr size_t kClosingLineBytesMax = 160;
+static_assert(kClosingLineBytesMax < kFirstStepBytes);
 
 struct LogWriter::ActiveSegment {
   std::string path;                 // of one that still is the next segment: that which it is to get
