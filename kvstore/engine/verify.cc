@@ -8,6 +8,7 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/engine/advice.h"
+#include "kvstore/engine/duplicate_keys.h"
 #include "kvstore/engine/inspect.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk.h"
@@ -90,6 +91,7 @@ class Verifier {
   Status check_state();
   Status check_history(const wal::StoreFiles& files);
   void count(const wal::Records& records);
+  static void add_keys(const wal::Records& records, DuplicateKeys& keys);
   Status add_refusal(const Status& refusal);
 
   env::Env& env_;
@@ -141,6 +143,12 @@ void Verifier::count(const wal::Records& records) {
   }
 }
 
+// Those of a snapshot's entries; records may name a key as often as they like.
+void Verifier::add_keys(const wal::Records& records, DuplicateKeys& keys) {
+  if (records.lines.front().kind != format::LineKind::kEntry) return;
+  for (const wal::LineRef& line : records.lines) keys.add(records.chunk->ops[line.op_begin].key);
+}
+
 // What an opening would read: the newest snapshot and the segments behind it.
 Status Verifier::check_state() {
   Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1);
@@ -150,6 +158,7 @@ Status Verifier::check_state() {
     report.bytes += walk->base()->bytes;
   }
   bool looked_again = false;
+  DuplicateKeys keys;
   for (;;) {
     Result<std::optional<wal::Records>> records = walk->next();
     if (!records.ok()) {
@@ -158,6 +167,7 @@ Status Verifier::check_state() {
     }
     if (records->has_value()) {
       count(**records);
+      add_keys(**records, keys);
       continue;
     }
     if (walk->end().cuts.empty()) break;
@@ -165,6 +175,12 @@ Status Verifier::check_state() {
     if (!is_owned && !std::exchange(looked_again, true)) continue;  // an owner may have finished the record and gone
     for (const CutReport& cut : walk->end().cuts) report.findings.push_back(finding_of(cut, is_owned));
     break;
+  }
+  if (walk->base().has_value()) {
+    const format::Seq base = walk->base()->last_seq;
+    if (Status s = keys.check(env_, dir_, {.name = wal::snapshot_name(base), .last_seq = base}); !s.ok()) {
+      if (Status stop = add_refusal(advise_repair(std::move(s), dir_)); !stop.ok()) return stop;
+    }
   }
   report.segments += walk->segments().size();
   report.bytes += walk->bytes_accepted();
@@ -180,12 +196,15 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
     if (snapshot.last_seq == base) break;
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env_, dir_, snapshot, 1);
     Status refusal = reader.ok() ? Status() : reader.status();
+    DuplicateKeys keys;
     while (refusal.ok()) {
       Result<std::optional<wal::Records>> entries = reader->next();
       refusal = entries.status();
       if (!entries.ok() || !entries->has_value()) break;
       count(**entries);
+      add_keys(**entries, keys);
     }
+    if (refusal.ok()) refusal = keys.check(env_, dir_, snapshot);
     if (refusal.sys_errno() == ENOENT) return {Code::kCompacted, "a snapshot was removed"};
     if (!refusal.ok()) {
       if (Status s = add_refusal(refusal); !s.ok()) return s;
