@@ -56,7 +56,10 @@ class OutOfMemory : public ::testing::TestWithParam<LogIo> {
   };
 
   [[nodiscard]] static Options options() {
-    return {.sync_interval = std::chrono::hours(1), .log_io = GetParam(), .segment_bytes = 4096, .replay_threads = 1,
+    return {.sync_interval = std::chrono::hours(1),
+            .log_io = GetParam(),
+            .segment_bytes = 4096,
+            .replay_threads = 1,
             .compact_at_percent = 0};
   }
 
@@ -105,8 +108,8 @@ class OutOfMemory : public ::testing::TestWithParam<LogIo> {
     // A failure that has no memory for its errno either: that a file to be removed is not there looks like any other then.
     EXPECT_TRUE(is_answer(outcome.opened) || outcome.opened == Code::kIoError) << code_name(outcome.opened);
     for (const Code code : outcome.others) EXPECT_TRUE(is_answer(code) || code == Code::kIoError) << code_name(code);
-    for (const Code code : {outcome.closed, outcome.batch, outcome.transaction, outcome.increment,
-                            outcome.document, outcome.patch}) {
+    for (const Code code :
+         {outcome.closed, outcome.batch, outcome.transaction, outcome.increment, outcome.document, outcome.patch}) {
       EXPECT_TRUE(is_answer(code) || code == Code::kConflict) << code_name(code);
     }
     Result<Store> again = Store::open(dir, options());

@@ -39,20 +39,20 @@ enum class Step : uint8_t {
   kBatch,      // both keys at once
   kPin1,
   kPin2,
-  kCopy2,      // the second reader takes the first one's instant
+  kCopy2,  // the second reader takes the first one's instant
   kUnpin1,
   kUnpin2,
-  kDump1,      // the first reader goes on with its walk over all shards, a third at a time
+  kDump1,  // the first reader goes on with its walk over all shards, a third at a time
   kSweep,
-  kEvict,      // the victim, deleted as the store does it
-  kTidy,       // one step of it
-  kTurn,       // an empty commit: what rides on commits goes on
+  kEvict,  // the victim, deleted as the store does it
+  kTidy,   // one step of it
+  kTurn,   // an empty commit: what rides on commits goes on
 };
 
 std::string_view name_of(Step step) {
-  constexpr std::array<std::string_view, 15> kNames = {"put a", "put b",   "del a",   "put a expiring", "batch",
-                                                       "pin 1", "pin 2",   "copy 2",  "unpin 1",        "unpin 2",
-                                                       "dump",  "sweep",   "evict",   "tidy",           "turn"};
+  constexpr std::array<std::string_view, 15> kNames = {"put a", "put b", "del a",  "put a expiring", "batch",
+                                                       "pin 1", "pin 2", "copy 2", "unpin 1",        "unpin 2",
+                                                       "dump",  "sweep", "evict",  "tidy",           "turn"};
   return kNames[static_cast<size_t>(step)];
 }
 
@@ -331,7 +331,8 @@ TEST(TableRelease, OverwritesBetweenPinsAndTheirReleasesInEveryOrder) {
 
 TEST(TableRelease, TwoSnapshotsReleasedInEitherOrderWhileABatchLinksInBetween) {
   using enum Step;
-  EXPECT_GT(try_all({kBatch, kPin1, kPutA, kPin2}, {kBatch, kPutB, kUnpin1, kUnpin2, kPin1, kTurn}, 5 - kShorter), 1000U);
+  EXPECT_GT(try_all({kBatch, kPin1, kPutA, kPin2}, {kBatch, kPutB, kUnpin1, kUnpin2, kPin1, kTurn}, 5 - kShorter),
+            1000U);
 }
 
 TEST(TableRelease, ASharedInstantGoesWithTheLastPinOfIt) {
@@ -341,12 +342,14 @@ TEST(TableRelease, ASharedInstantGoesWithTheLastPinOfIt) {
 
 TEST(TableRelease, BesideASweepAndAnEviction) {
   using enum Step;
-  EXPECT_GT(try_all({kExpiringA, kPutB}, {kPutA, kExpiringA, kPin1, kUnpin1, kSweep, kEvict, kTidy}, 5 - kShorter), 1000U);
+  EXPECT_GT(try_all({kExpiringA, kPutB}, {kPutA, kExpiringA, kPin1, kUnpin1, kSweep, kEvict, kTidy}, 5 - kShorter),
+            1000U);
 }
 
 TEST(TableRelease, InTheMiddleOfACompactionsWalk) {
   using enum Step;
-  EXPECT_GT(try_all({kBatch, kPin1, kDump1}, {kPutA, kDelA, kPutB, kDump1, kUnpin1, kPin1, kPin2}, 5 - kShorter), 1000U);
+  EXPECT_GT(try_all({kBatch, kPin1, kDump1}, {kPutA, kDelA, kPutB, kDump1, kUnpin1, kPin1, kPin2}, 5 - kShorter),
+            1000U);
 }
 
 // The epoch stands still for as long as a reader is inside, whatever else goes on; what a pin has let go of is freed once

@@ -36,10 +36,11 @@ Status DuplicateKeys::check(env::Env& env, const std::string& dir, const wal::Sn
       if (seen.emplace(key).second) continue;
       const std::string path = wal::join_path(dir, snapshot.name);
       Result<std::unique_ptr<env::File>> file = env.open(path, env::OpenMode::kRead);
-      return wal::damage_at(file.ok() ? file->get() : nullptr, path, chunk.offset_of(line), Code::kCorruption,
-                            fmt::format("the key {} stands here once more, and a snapshot has each key once. try: restore "
-                                        "this file from a copy or a backup",
-                                        quoted(key)));
+      return wal::damage_at(
+          file.ok() ? file->get() : nullptr, path, chunk.offset_of(line), Code::kCorruption,
+          fmt::format("the key {} stands here once more, and a snapshot has each key once. try: restore "
+                      "this file from a copy or a backup",
+                      quoted(key)));
     }
   }
   return {};

@@ -65,8 +65,8 @@ Judgement judge_repair(MemEnv& disk, const CrashRepair& repair, const Options& o
   }
   if ((*engine)->last_seq() == repair.last_seq && contents_of(**engine) == repair.state) return {};
   return {Violation::kLostAcknowledged,
-          fmt::format("{}, repaired {}, opens as less or as something else: it ends with {}, and should with {}", repair.to,
-                      repair.is_done ? "and done" : "in part", (*engine)->last_seq(), repair.last_seq)};
+          fmt::format("{}, repaired {}, opens as less or as something else: it ends with {}, and should with {}",
+                      repair.to, repair.is_done ? "and done" : "in part", (*engine)->last_seq(), repair.last_seq)};
 }
 
 }  // namespace

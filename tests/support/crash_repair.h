@@ -24,7 +24,8 @@ using FileBytes = std::map<std::string, std::string>;  // name in a directory ->
 struct CrashRepair {
   std::string from{};
   std::string to{};
-  FileBytes old{};  // what `from` holds, synced; empty where that is the store of the workload, which has a judge of its own
+  FileBytes
+      old{};  // what `from` holds, synced; empty where that is the store of the workload, which has a judge of its own
   uint64_t last_seq = 0;  // what the plan promises
   State state{};          // ... and what a repair that nobody disturbs makes of the same files
   bool is_prefix = false;
