@@ -218,6 +218,25 @@ TEST_F(RepairTest, AKeyTwiceInASnapshotIsAFindingWithItsPlace) {
   EXPECT_EQ(findings(), "");
 }
 
+// "Nothing to repair", it said, of a store that opens, and left kept history unmentioned that nobody could read any more.
+TEST_F(RepairTest, OfAStoreThatOpensDamageInKeptHistoryIsTold) {
+  const std::string old_segment = header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + put_line(3, "c", "3") + end_line(3);
+  put_files({{kWal1, old_segment},
+             {kSnapshot3, snapshot_of(3, entry_line(1, "a", "1") + entry_line(2, "b", "2") + entry_line(3, "c", "3"))},
+             {kWal4, header_line(4) + put_line(4, "d", "4")}});
+  EXPECT_TRUE(plan_repair(env_, "db", kOneThread)->damaged_history.empty());
+  std::string text = old_segment;
+  text[old_segment.find("\"b\"") + 1] ^= 1;
+  env_.put_file("db/" + kWal1, text);
+  Result<RepairPlan> plan = plan_repair(env_, "db", kOneThread);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_TRUE(plan->opens);
+  ASSERT_EQ(plan->damaged_history.size(), 1U);
+  EXPECT_EQ(plan->damaged_history[0].file, "db/" + kWal1);
+  EXPECT_TRUE(plan->damaged_history[0].reason.starts_with("db/" + kWal1 + ":3 (byte ")) << plan->damaged_history[0].reason;
+  EXPECT_EQ(plan->rejected_lines, 0U);  // of what a repair would use nothing is damaged
+}
+
 // What stands behind a second header, of this store, in a file of another was used, but with a number below its own: it was
 // written to the new store and could not be seen there.
 TEST_F(RepairTest, WhatIsUsedIsNeverNewerThanTheStore) {

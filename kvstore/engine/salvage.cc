@@ -9,6 +9,7 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/engine/inspect.h"
 #include "kvstore/engine/random_seed.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_header.h"
@@ -81,6 +82,16 @@ Status Salvage::read() {
   table_->finish_load(plan_.last_seq);
   if (Status s = confirm_entries(); !s.ok()) return s;
   count_entries();
+  return plan_.opens ? look_at_history() : Status();
+}
+
+// An opening does not read it, so what opens may be damaged there all the same.
+Status Salvage::look_at_history() {
+  Result<std::vector<Finding>> damage = verify_history(env_, dir_);
+  if (!damage.ok()) return std::move(damage).status();
+  for (Finding& finding : *damage) {
+    plan_.damaged_history.push_back({.file = std::move(finding.file), .reason = std::move(finding.message)});
+  }
   return {};
 }
 

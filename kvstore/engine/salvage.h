@@ -90,6 +90,7 @@ class Salvage {
   void find_missing();
   Status confirm_entries();
   void count_entries();
+  Status look_at_history();
 
   env::Env& env_;
   const std::string dir_;

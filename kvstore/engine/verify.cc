@@ -85,11 +85,11 @@ class Verifier {
 
   // kCompacted: a writer's compaction came in between; begin again.
   Status run();
+  Status check_history(const wal::StoreFiles& files);
   VerifyReport report;
 
  private:
   Status check_state();
-  Status check_history(const wal::StoreFiles& files);
   void count(const wal::Records& records);
   static void add_keys(const wal::Records& records, DuplicateKeys& keys);
   Status add_refusal(const Status& refusal);
@@ -248,6 +248,19 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
     if (done.ok()) return std::move(verifier.report);
     if (done.code() != Code::kCompacted) return done;
   }
+}
+
+Result<std::vector<Finding>> verify_history(env::Env& env, const std::string& dir) {
+  const std::function<void(const Progress&)> silent;
+  Verifier verifier(env, dir, silent);
+  Result<wal::StoreFiles> files = wal::list_store_files(env, dir);
+  if (!files.ok()) return std::move(files).status();
+  if (Status s = verifier.check_history(*files); !s.ok()) return s;
+  std::vector<Finding> damage;
+  for (Finding& finding : verifier.report.findings) {
+    if (finding.severity == Severity::kDamage) damage.push_back(std::move(finding));
+  }
+  return damage;
 }
 
 }  // namespace kvstore::engine
