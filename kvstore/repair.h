@@ -51,10 +51,19 @@ struct DamagedSnapshot {
   std::string reason{};                        // why it is not whole
 };
 
+// A place in the kept history of a store that opens: nothing depends on it but looking back.
+struct DamagedHistory {
+  std::string file{};    // path
+  std::string reason{};  // with line and byte
+};
+
 // What a repair would keep, and what it would go without.
 struct RepairPlan {
   bool opens = false;     // nothing to repair: the store opens as it is. The rest tells what is in it
   std::string refusal{};  // else the sentence with which it refuses
+  // Of a store that opens: damage that only those meet who look back. A repair mends none of it, since the new store has
+  // no history; a compaction that keeps none drops the files.
+  std::vector<DamagedHistory> damaged_history{};
 
   // What is used.
   std::string base{};     // path of the snapshot all else is applied to; empty: from the first record on

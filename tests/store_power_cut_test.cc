@@ -59,6 +59,20 @@ TEST_P(PowerCut, WithEvictionAndHistoryLeavesAPrefixToo) {
   EXPECT_EQ(explore(with_both).violations(), 0U);
 }
 
+// The store is repaired as it died, or a damaged copy of it is: whatever a crash makes of the new directory, it never
+// opens as less than was promised, and the old one stays as it was.
+TEST_P(PowerCut, DuringARepairLeavesTheOldStoreAndNoHalfOfANewOne) {
+  CrashExplorer::Settings repairing = settings();
+  repairing.plan->repair_percent = 20;
+  repairing.steps = 20;
+  const CrashTally tally = explore(repairing);
+  EXPECT_EQ(tally.violations(), 0U);
+  for (const CrashModel model : kCrashModels) {
+    const CrashTally::Row& row = tally.rows[static_cast<size_t>(model)];
+    EXPECT_GT(row.repairing, 50U / kEveryNth) << name_of(model);
+  }
+}
+
 // Compactions and backups on one thread, writes on another.
 TEST_P(PowerCut, DuringCompactionBesideWritersLeavesAPrefixToo) {
   CrashExplorer::Settings beside = settings();

@@ -193,6 +193,62 @@ TEST_F(RepairTest, AMissingSegmentIsAHole) {
   EXPECT_EQ(repaired(), "2 records, missing 2-3, last 4, no prefix, stale a | a=1@1 d=4@4");
 }
 
+// verify() compared counts and checksums only, which are right here; an opening refused what it had no complaint about.
+TEST_F(RepairTest, AKeyTwiceInASnapshotIsAFindingWithItsPlace) {
+  const std::string entries = entry_line(1, "a", "1") + entry_line(2, "b", "2") + entry_line(3, "a", "3");
+  put_files({{kSnapshot3, snapshot_of(3, entries)}, {kWal4, header_line(4) + put_line(4, "d", "4")}});
+  const auto findings = [&] {
+    Result<VerifyReport> report = engine::verify(env_, "db");
+    EXPECT_TRUE(report.ok());
+    std::string text;
+    for (const Finding& finding : report->findings) {
+      if (finding.severity == Finding::Severity::kDamage) text += fmt::format("{}:{} {}", finding.file, finding.line, finding.message);
+    }
+    return text;
+  };
+  EXPECT_EQ(findings(), fmt::format("db/{0}:4 db/{0}:4 (byte {1}): the key \"a\" stands here once more, and a snapshot has each "
+                                    "key once",
+                                    kSnapshot3, (snapshot_header_line(3) + entry_line(1, "a", "1") + entry_line(2, "b", "2")).size()));
+  EXPECT_EQ(Engine::open(env_, "db", {.read_only = true, .replay_threads = 1}).status().code(), Code::kCorruption);
+  // Kept for looking back, it is looked at too.
+  env_.put_file("db/snapshot-00000000000000000004.jsonl", snapshot_of(4, entry_line(4, "d", "4")));
+  env_.put_file("db/wal-00000000000000000005.jsonl", header_line(5));
+  EXPECT_NE(findings().find("once more"), std::string::npos) << findings();
+  env_.put_file("db/" + kSnapshot3, snapshot_of(3, entry_line(1, "a", "1") + entry_line(2, "b", "2")));
+  EXPECT_EQ(findings(), "");
+}
+
+// "Nothing to repair", it said, of a store that opens, and left kept history unmentioned that nobody could read any more.
+TEST_F(RepairTest, OfAStoreThatOpensDamageInKeptHistoryIsTold) {
+  const std::string old_segment = header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + put_line(3, "c", "3") + end_line(3);
+  put_files({{kWal1, old_segment},
+             {kSnapshot3, snapshot_of(3, entry_line(1, "a", "1") + entry_line(2, "b", "2") + entry_line(3, "c", "3"))},
+             {kWal4, header_line(4) + put_line(4, "d", "4")}});
+  EXPECT_TRUE(plan_repair(env_, "db", kOneThread)->damaged_history.empty());
+  std::string text = old_segment;
+  text[old_segment.find("\"b\"") + 1] ^= 1;
+  env_.put_file("db/" + kWal1, text);
+  Result<RepairPlan> plan = plan_repair(env_, "db", kOneThread);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_TRUE(plan->opens);
+  ASSERT_EQ(plan->damaged_history.size(), 1U);
+  EXPECT_EQ(plan->damaged_history[0].file, "db/" + kWal1);
+  EXPECT_TRUE(plan->damaged_history[0].reason.starts_with("db/" + kWal1 + ":3 (byte ")) << plan->damaged_history[0].reason;
+  EXPECT_EQ(plan->rejected_lines, 0U);  // of what a repair would use nothing is damaged
+}
+
+// What stands behind a second header, of this store, in a file of another was used, but with a number below its own: it was
+// written to the new store and could not be seen there.
+TEST_F(RepairTest, WhatIsUsedIsNeverNewerThanTheStore) {
+  put_files({{"LOCK", lock_line(3)},
+             {kWal1, header_line(1) + put_line(1, "a", "1") + end_line(1)},
+             {"snapshot-00000000000000000009.jsonl",
+              snapshot_header_line(9, kOtherUuid) + snapshot_header_line(5) + entry_line(8, "h", "8")}});
+  const std::string text = repaired();
+  EXPECT_NE(text.find("last 8"), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with("a=1@1 h=8@8")) << text;
+}
+
 TEST_F(RepairTest, TheNextSegmentIsReadToo) {
   put_files({{kWal1, header_line(1) + damaged(put_line(1, "a", "1")) + put_line(2, "b", "2", 1)},
              {"wal-next.jsonl", header_line(3) + put_line(3, "c", "3")}});

@@ -9,6 +9,11 @@ namespace kvstore::engine {
 
 using base::error;
 
+// Every key and value that a call may bring has a line, whatever escapes it needs.
+static_assert(kKeyBytesMax == format::kKeyBytesMax);
+static_assert(kValueBytesMax == format::kValueBytesMax);
+static_assert(6 * (kValueBytesMax + kKeyBytesMax + kByBytesMax) + 1024 < kLineBytesMax);  // six bytes: \u00XX
+
 namespace {
 
 Status check_expiry(int64_t expires_us) {

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "kvstore/base/assert.h"
+
 namespace kvstore::engine {
 
 Background::~Background() { stop(); }
 
 void Background::start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::milliseconds sync_interval,
                        std::function<void(const Status&)> on_error, Logger logger) {
+  KV_ASSERT(!syncs_.joinable() && !extensions_.joinable());
   log_ = &log;
   group_ = &group;
   sync_interval_ = std::max(sync_interval, std::chrono::milliseconds(1));

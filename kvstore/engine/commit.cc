@@ -64,6 +64,7 @@ Result<Engine::Request> Engine::request_for(const WriteOptions& options, std::st
 Status Engine::prepare(const Request& request, Prepared& out) {
   KV_ASSERT(!request.ops.empty());
   KV_ASSERT(request.as_batch || request.ops.size() == 1);
+  KV_ASSERT(out.slots.size() == request.ops.size());
   size_t size_hint = kEntryOverheadBytes;
   for (size_t i = 0; i < request.ops.size(); ++i) {
     const Op& op = request.ops[i];
@@ -73,6 +74,7 @@ Status Engine::prepare(const Request& request, Prepared& out) {
   }
   out.buffer = base::PoolAccess::of(pools_)->buffers.lease(size_hint);
   format::encode_body(*out.buffer, request.ops, request.as_batch, request.by);
+  KV_ASSERT(!out.buffer->empty());
   // The body alone: the stamp, which only the commit lock knows, is taken at its longest.
   const size_t line_bytes = format::kStampBytesMax + out.buffer->size() + format::kSealBytes + 1;
   if (line_bytes > kLineBytesMax) {
@@ -86,9 +88,11 @@ Status Engine::prepare(const Request& request, Prepared& out) {
 
 Status Engine::check_condition(const Request& request, const Prepared& prepared) const {
   if (request.condition.kind == Condition::Kind::kNone) return {};
+  KV_ASSERT(!request.as_batch);  // a condition is about one key
   const table::Entry* current = table_.newest(request.ops.front().key, prepared.slots.front().hash);
   if (current != nullptr && current->is_expired(request.now_us)) current = nullptr;
   const Seq version = current != nullptr ? current->seq() : 0;
+  KV_ASSERT(version <= table_.published());  // under the commit lock nothing is half done
   if (request.condition.kind == Condition::Kind::kPresent) {
     return version != 0 ? Status() : Status(Code::kConflict, "the key is absent");
   }
@@ -103,6 +107,7 @@ Status Engine::check_condition(const Request& request, const Prepared& prepared)
 // Throws std::bad_alloc; what is staged by then stays staged.
 void Engine::stage(const Request& request, Prepared& prepared) {
   for (size_t i = 0; i < request.ops.size(); ++i) {
+    KV_ASSERT(prepared.slots[i].staged == nullptr);  // it would leak
     prepared.slots[i].staged = table_.stage(request.ops[i], prepared.slots[i].hash);
   }
 }
@@ -111,6 +116,7 @@ void Engine::stage(const Request& request, Prepared& prepared) {
 Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   if (closed_) return Status(Code::kClosed, "the store is closed");
   int64_t ts = 0;
+  KV_ASSERT(writer_ != nullptr);  // request_for() lets nobody write to what was opened read-only
   Seq seq = 0;
   Seq synced = 0;
   const auto append = [&]() -> Status {
@@ -145,6 +151,7 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   KV_ASSERT(writer_->last_seq() == seq);
   KV_ASSERT(synced < seq);
   KV_ASSERT(ts >= last_ts_us_);
+  KV_ASSERT(synced >= vouched_);  // what is on disk stays there
   vouched_ = std::max(vouched_, synced);
   last_ts_us_ = ts;
   for (Prepared::Slot& slot : prepared.slots) {
@@ -152,6 +159,7 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);
   }
   table_.publish(seq);
+  KV_ASSERT(table_.published() == writer_->last_seq());
   if (recent_writes_.watched()) recent_writes_.add(request.ops);
   return seq;
 }
@@ -283,6 +291,7 @@ Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOption
     {
       const std::lock_guard lock(commit_lock_);
       const table::Table::Pin pin(table_);
+      KV_ASSERT(pin.seq() == writer_->last_seq());
       std::vector<const table::Entry*> doomed;
       // The clock after the pin: see Table::sweep_expired().
       table_.collect(pin, {.prefix = prefix, .now_us = now_us()}, doomed);

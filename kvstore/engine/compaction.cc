@@ -56,6 +56,7 @@ void Engine::learn_spelling() noexcept {
 }
 
 bool Engine::wants_compaction() const noexcept {
+  KV_ASSERT(writer_ != nullptr);
   if (options_.compact_at_percent == 0 || writer_->is_broken()) return false;
   const uint64_t log_bytes = writer_->counters().log_bytes;
   if (log_bytes < std::max(options_.compact_min_bytes, compaction_.retry_log_bytes.load())) return false;
@@ -69,10 +70,11 @@ Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t
   if (Status s = writer_->prepare_next(); !s.ok()) return s;  // so that the commits do not wait while a file is made
   const std::lock_guard lock(commit_lock_);
   if (closed_) return Status(Code::kClosed, "the store is closed");
-  const wal::LogWriter::Counters& log = writer_->counters();
-  const uint64_t bytes_before = log.log_bytes;
   if (Status s = writer_->begin_segment(); !s.ok()) return s;
-  *covered_bytes = std::min<uint64_t>(bytes_before, log.log_bytes);
+  const wal::LogWriter::Counters& log = writer_->counters();
+  *covered_bytes = writer_->full_bytes();
+  KV_ASSERT(*covered_bytes < log.log_bytes);  // the active segment has a header at least
+  KV_ASSERT(log.segments > 0);
   *covered_segments = log.segments - 1;
   table::Table::Pin pin(table_);
   KV_ASSERT(pin.seq() == writer_->last_seq());  // the state behind the last record of a segment, and no other
@@ -95,6 +97,7 @@ Status Engine::write_entries(const Instant& instant, std::string_view step, wal:
     for (const table::Entry* entry : entries) {
       KV_ASSERT(entry->seq() <= instant.seq());
       KV_ASSERT(!entry->is_tombstone());
+      KV_ASSERT(!entry->is_expired(instant.taken_us));
       if (Status s = out.add(put_of(*entry), entry->seq()); !s.ok()) return s;
     }
     if (compaction_.running) compaction_.done_bytes = out.bytes();
@@ -112,6 +115,7 @@ Result<CompactionReport> Engine::compact() {
   if (options_.read_only) return Status(Code::kReadOnly, "compact: the store was opened read-only");
   const std::lock_guard one(compaction_.one_at_a_time);
   compaction_.cancelled = false;
+  KV_ASSERT(!compaction_.running);
   compaction_.running = true;
   const SteadyClock::time_point begin = SteadyClock::now();
   CompactionReport report;
@@ -127,6 +131,8 @@ Result<CompactionReport> Engine::compact() {
     Result<Instant> instant = begin_interval(&report.log_bytes, &covered_segments);
     if (!instant.ok()) return std::move(instant).status();
     report.seq = instant->seq();
+    KV_ASSERT(report.seq >= compaction_.snapshot_seq);
+    KV_ASSERT(instant->taken_us <= clock_floor_us_);
     if (report.seq == compaction_.snapshot_seq) {  // nothing was written since
       report.log_bytes = 0;
       report.entries = compaction_.snapshot_entries;
@@ -211,6 +217,8 @@ Result<uint64_t> Engine::remove_covered() {
   for (size_t i = files->snapshots.size(); keeps_history && i-- > 0;) {
     const wal::SnapshotFile& upper = files->snapshots[i];
     Interval interval{.base = i > 0 ? files->snapshots[i - 1].last_seq : 0};
+    KV_ASSERT(interval.base < upper.last_seq);
+    KV_ASSERT(upper.last_seq <= keep_from);  // from the newest interval back, without a gap
     for (const wal::Segment& segment : files->segments) {
       if (segment.first_seq <= interval.base || segment.first_seq > upper.last_seq) continue;
       interval.complete |= segment.first_seq == interval.base + 1;
@@ -292,8 +300,10 @@ void Engine::clear_away() {
   for (bool more = true; more && !closing_ && SteadyClock::now() < end;) {
     const std::lock_guard lock(commit_lock_);
     const int64_t now = now_us();
+    KV_ASSERT(now >= clock_floor_us_);  // what is swept stays swept
     clock_floor_us_ = now;  // before the sweep: its contract
     const table::Sweep sweep = table_.sweep_expired(now, kBucketsMax);
+    KV_ASSERT(sweep.visited <= kBucketsMax);
     compaction_.expired += sweep.dropped;
     more = !sweep.round_done;
     if (silent) more |= table_.tidy(kVersionsMax);

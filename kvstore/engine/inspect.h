@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "kvstore/env/env.h"
 #include "kvstore/inspect.h"
@@ -12,6 +13,8 @@ namespace kvstore::engine {
 
 Result<VerifyReport> verify(env::Env& env, const std::string& dir,
                             const std::function<void(const Progress&)>& on_progress = {});
+// The damage that verify() finds in what is kept for looking back alone. kCompacted: a compaction was faster.
+Result<std::vector<Finding>> verify_history(env::Env& env, const std::string& dir);
 Result<StoreInfo> info(env::Env& env, const std::string& dir);
 
 }  // namespace kvstore::engine

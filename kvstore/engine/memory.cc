@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/prepared.h"
@@ -33,6 +34,7 @@ constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that n
 // Needs: commit_lock_ held. OK: the operations are staged. On failure some may be; commit_locked() discards them.
 Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
   constexpr size_t kTidySteps = 1024;
+  KV_ASSERT(has_limits_);
   if (Status s = make_memory(request, prepared); !s.ok()) return s;
   for (int round = 1;; ++round) {
     try {
@@ -107,6 +109,8 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
 // Evicts until that much has been unlinked, in one commit. Needs: commit_lock_ held.
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
   std::vector<Op> ops;  // the keys point into the table: good until the commit is published
+  KV_ASSERT(options_.when_full == WhenFull::kEvict);
+  KV_ASSERT(!closed_);
   uint64_t evicted_bytes = 0;
   int empty_handed = 0;
   const uint64_t entries_max = table_.stats().entries;  // then the victims would begin to repeat
@@ -128,6 +132,8 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
   if (Status s = prepare(request, prepared); !s.ok()) return s;
   Result<Seq> seq = commit_locked(request, prepared);
   if (!seq.ok()) return std::move(seq).status();
+  KV_ASSERT(*seq == table_.published());
+  KV_ASSERT(ops.size() <= entries_max);
   compaction_.evicted += ops.size();
   return {};
 }

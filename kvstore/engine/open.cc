@@ -93,6 +93,7 @@ Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::strin
 }
 
 Status Engine::take_lock() {
+  KV_ASSERT(lock_ == nullptr);
   Result<std::vector<std::string>> names = env_.list(dir_);
   if (!names.ok()) {
     if (!options_.create_if_missing) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
@@ -138,6 +139,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   }
   const wal::WalkEnd& end = walk->end();
 
+  KV_ASSERT(end.cuts.size() <= 2);  // the rest of the last segment, and a stray next one
   KV_ASSERT(table_.published() == walk->last_seq());
   last_ts_us_ = walk->last_ts_us();  // the snapshot's `created` included
   clock_floor_us_ = last_ts_us_;     // what had expired for the last owner's writes has expired for us
@@ -163,6 +165,8 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     }
     Result<Settled> settled = settle_log(env_, dir_, end);
     if (!settled.ok()) return std::move(settled).status();
+    KV_ASSERT(settled->length >= end.offset);  // nothing that was accepted is cut
+    KV_ASSERT(settled->segment.empty() == walk->segments().empty());
     *place = {.segment = settled->segment,
               .offset = settled->length,
               .last_seq = walk->last_seq(),
@@ -197,10 +201,13 @@ Status Engine::start() {
     return s;
   }
   opened_us_ = now_us();
+  KV_ASSERT((lock_ == nullptr) == options_.read_only);
+  KV_ASSERT(opened_us_ >= last_ts_us_);
   if (options_.read_only) {
     count_history();
   } else {
     background_ = std::make_unique<Background>();
+    KV_ASSERT(!owner_.store.empty());
     upkeep_ = std::make_unique<Upkeep>();
     Result<std::unique_ptr<wal::LogWriter>> writer =
         wal::LogWriter::open(env_,
@@ -218,6 +225,8 @@ Status Engine::start() {
                              place);
     if (!writer.ok()) return std::move(writer).status();
     writer_ = *std::move(writer);
+    KV_ASSERT(writer_->last_seq() == table_.published());
+    KV_ASSERT(writer_->synced_seq() == writer_->last_seq());  // settle_log() has synced all that was replayed
     // Only now: a LOCK with a uuid says that there is a log.
     if (previous_owner_.store.empty()) {
       if (Status s = wal::write_owner(lock_->file(), owner_); !s.ok()) return s;
@@ -245,9 +254,11 @@ Status Engine::close() {
   {
     const std::lock_guard lock(commit_lock_);
     closed_ = true;
+    KV_ASSERT(writer_ == nullptr || writer_->last_seq() == table_.published());
     if (writer_ != nullptr) result = writer_->is_broken() ? writer_->broken() : writer_->close();
   }
   if (writer_ != nullptr && result.ok()) {
+    KV_ASSERT(lock_ != nullptr);
     owner_.pid = 0;
     owner_.host.clear();
     owner_.started_us = 0;

@@ -19,6 +19,7 @@ struct Engine::Prepared {
   };
 
   Prepared(table::Table& t, size_t op_count) : table(t) {
+    KV_ASSERT(op_count > 0);
     if (op_count > 1) many.resize(op_count);
     slots = op_count > 1 ? std::span(many) : std::span(&one, op_count);
   }

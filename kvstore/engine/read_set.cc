@@ -57,6 +57,8 @@ void ReadSet::add_range(const table::Filter& filter, Seq pin_seq, Seq highest,
   Range range{.prefix = std::string(filter.prefix), .from = std::string(filter.from), .to = std::string(filter.to)};
   range.changed = highest > pin_seq;
   for (const table::Entry* entry : found) {
+    KV_ASSERT(entry->seq() <= pin_seq);
+    KV_DASSERT(filter.matches(entry->key()));
     if (entry->expires_us() == 0) continue;
     if (range.first_to_expire == nullptr || entry->expires_us() < range.first_to_expire->expires_us()) {
       range.first_to_expire = entry;

@@ -16,6 +16,7 @@
 #include <span>
 #include <string_view>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/format/record.h"
 
 namespace kvstore::engine {
@@ -57,10 +58,12 @@ class RecentWrites {
         ++place.chunk_;
         place.offset_ = 0;
       }
+      KV_ASSERT(place.chunk_ - first_ < chunks_.size());
       const char* at = chunks_[place.chunk_ - first_].bytes.get() + place.offset_;
       uint32_t size = 0;
       std::memcpy(&size, at, sizeof size);
       place.offset_ += sizeof size + size;
+      KV_ASSERT(place.offset_ <= chunks_[place.chunk_ - first_].used);
       ++place.passed_;
       wanted = fn(std::string_view(at + sizeof size, size));
     }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/wal/file_names.h"
@@ -23,6 +24,7 @@ Status copy_range(env::File& from, uint64_t begin, uint64_t count, env::File& to
     const size_t want = std::min<uint64_t>(block.size(), count - done);
     Result<size_t> got = from.read_at(begin + done, {block.data(), want});
     if (!got.ok()) return std::move(got).status();
+    KV_ASSERT(*got <= want);
     if (*got == 0) break;
     if (Status s = to.write_at(done, {block.data(), *got}); !s.ok()) return s;
     done += *got;
@@ -54,6 +56,7 @@ Result<size_t> remove_leftovers(env::Env& env, const std::string& dir) {
 }
 
 Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
+  KV_ASSERT(torn.kept_as.empty());
   const std::string lost_and_found = wal::join_path(dir, wal::kLostAndFoundName);
   const auto keep = [&]() -> Status {
     if (Status s = env.create_dir(lost_and_found); !s.ok()) return s;
@@ -92,6 +95,8 @@ Status blank_out(env::Env& env, const CutReport& cut) {
 
 // The order is that of a rotation (wal/log_rotation.cc): records, then the next segment, its name, the closing line.
 Status trim_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::Unsettled& previous, bool close) {
+  KV_ASSERT(previous.offset > 0);  // its header
+  KV_ASSERT(!close || previous.closing_line_missing);
   Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, previous.segment), env::OpenMode::kReadWrite);
   if (!file.ok()) return std::move(file).status();
   if (Status s = (*file)->truncate(previous.offset); !s.ok()) return s;
@@ -107,6 +112,11 @@ Status trim_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::
 }  // namespace
 
 Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end) {
+  KV_ASSERT(end.segment.empty() || end.offset > 0);
+  KV_ASSERT(end.segment.empty() || end.first_seq > 0);
+  KV_ASSERT(!end.segment.empty() || end.cuts.empty());
+  KV_ASSERT(!end.unsettled.has_value() || end.unsettled->segment == end.previous_segment);
+  KV_ASSERT(!end.unsettled.has_value() || end.unsettled->last_seq + 1 == end.first_seq);
   const auto settle = [&]() -> Result<Settled> {
     for (const CutReport& cut : end.cuts) {
       if (Status s = blank_out(env, cut); !s.ok()) return s;
@@ -137,6 +147,7 @@ Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::Wal
         if (Status s = env.rename(path, wal::join_path(dir, settled.segment)); !s.ok()) return s;
       }
     }
+    KV_ASSERT(settled.segment != wal::kNextSegmentName);  // nothing is appended to what has no number
     if (Status s = env.sync_dir(dir); !s.ok()) return s;
     if (end.unsettled.has_value() && end.unsettled->closing_line_missing) {
       if (Status s = trim_previous(env, dir, *end.unsettled, true); !s.ok()) return s;

@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/engine/salvage.h"
 #include "kvstore/engine/snapshot.h"
@@ -132,6 +133,7 @@ class Writer {
 };
 
 Status Writer::keep_the_rest() {
+  KV_ASSERT(salvage_.stale().size() == report_.plan.stale_keys);
   const std::string lost_and_found = wal::join_path(report_.dir, wal::kLostAndFoundName);
   const bool has_rest = report_.plan.rejected_lines != 0 || report_.plan.stale_keys != 0;
   if (!has_rest) return {};
@@ -165,6 +167,7 @@ Status Writer::write_state() {
   Status added =
       for_each_entry(salvage_, [&](const table::Entry& entry) { return (*out)->add(put_of(entry), entry.seq()); });
   if (!added.ok()) return added;
+  KV_ASSERT((*out)->entries() == report_.plan.entries);  // the plan has counted the same
   if (Status s = (*out)->finish(); !s.ok()) return s;
   report_.bytes = (*out)->bytes();
   return {};
@@ -195,6 +198,8 @@ Status Writer::read_back() {
 }
 
 Status Writer::run() {
+  KV_ASSERT(report_.plan.has_anything);
+  KV_ASSERT(report_.plan.last_seq < format::kIntegerMax);
   if (Status s = claim_directory(env_, report_.dir); !s.ok()) return s;
   if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with("keep the rejected lines");
   if (Status s = write_state(); !s.ok()) return s;
@@ -227,6 +232,7 @@ Status check_writable(const RepairPlan& plan, const std::string& dir) {
 }
 
 bool lies_in(const std::string& inner, const std::string& outer) {
+  KV_ASSERT(outer == "/" || !outer.ends_with('/'));  // without_slash() has gone over it
   return inner == outer || (inner.starts_with(outer) && inner[outer.size()] == '/');
 }
 

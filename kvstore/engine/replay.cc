@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/wal/file_names.h"
 
@@ -17,6 +18,8 @@ class WindowedLoader {
   explicit WindowedLoader(table::Table& table) : table_(table) {}
 
   void add(const format::Op& op, format::Seq seq) {
+    KV_ASSERT(count_ < window_.size());
+    KV_ASSERT(seq > 0);
     Slot& slot = window_[count_++];
     slot = {&op, seq, table_.hash(op.key)};
     table_.prefetch_bucket(slot.hash);
@@ -75,6 +78,7 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
   for (;;) {
     Result<std::optional<wal::Records>> records = walk.next();
     if (!records.ok()) return std::move(records).status();
+    KV_ASSERT(!records->has_value() || !(*records)->lines.empty());
     const bool is_entry = records->has_value() && (*records)->lines.front().kind == format::LineKind::kEntry;
     if (in_snapshot && !is_entry) {
       if (table.stats().entries != walk.base()->entries) {
@@ -87,6 +91,7 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
       in_snapshot = false;
     }
     if (!records->has_value()) break;
+    KV_ASSERT(is_entry == in_snapshot);  // the entries come first, and no record between them
     const wal::Chunk& chunk = *(*records)->chunk;
     for (const wal::LineRef& line : (*records)->lines) {
       for (uint32_t i = 0; i < line.op_count; ++i) loader.add(chunk.ops[line.op_begin + i], line.stamp.seq);
@@ -100,6 +105,8 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
     }
   }
   if (on_progress) on_progress({.step = "replay", .done_bytes = total_bytes, .total_bytes = total_bytes});
+  KV_ASSERT(!in_snapshot);
+  KV_ASSERT(table.stats().versions_held == 0);  // nobody has a pin yet
   table.finish_load(walk.last_seq());
   report.bytes = walk.bytes_accepted();
   report.segments = walk.segments().size();

@@ -7,7 +7,9 @@
 #include <map>
 #include <thread>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/engine/inspect.h"
 #include "kvstore/engine/random_seed.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_header.h"
@@ -54,6 +56,7 @@ Salvage::Salvage(env::Env& env, std::string dir, const RepairOptions& options)
       threads_(options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency())) {}
 
 Status Salvage::read() {
+  KV_ASSERT(table_ == nullptr);  // once
   Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
   if (!files.ok()) return std::move(files).status();
   if (Status s = try_opening(); !s.ok()) return s;
@@ -79,6 +82,16 @@ Status Salvage::read() {
   table_->finish_load(plan_.last_seq);
   if (Status s = confirm_entries(); !s.ok()) return s;
   count_entries();
+  return plan_.opens ? look_at_history() : Status();
+}
+
+// An opening does not read it, so what opens may be damaged there all the same.
+Status Salvage::look_at_history() {
+  Result<std::vector<Finding>> damage = verify_history(env_, dir_);
+  if (!damage.ok()) return std::move(damage).status();
+  for (Finding& finding : *damage) {
+    plan_.damaged_history.push_back({.file = std::move(finding.file), .reason = std::move(finding.message)});
+  }
   return {};
 }
 
@@ -123,6 +136,7 @@ Status Salvage::identify(const wal::StoreFiles& files) {
     if (!header->store.empty() && ++votes[header->store] > votes[uuid_]) uuid_ = header->store;
     headers.push_back(*std::move(header));
   }
+  KV_ASSERT(headers.size() == sources_.size());
   for (size_t i = 0; i < sources_.size(); ++i) {
     Source& source = sources_[i];
     if (headers[i].store.empty()) continue;
@@ -147,6 +161,7 @@ Status Salvage::choose_base() {
     if (snapshot->is_foreign) continue;
     Status refusal = load_base(*snapshot);
     if (refusal.ok()) {
+      KV_ASSERT(snapshot->number == *wal::parse_snapshot_name(snapshot->path.substr(dir_.size() + 1)));
       plan_.base = snapshot->path;
       plan_.base_seq = snapshot->number;
       plan_.base_entries = table_->stats().entries;
@@ -159,6 +174,7 @@ Status Salvage::choose_base() {
     plan_.damaged_snapshots.push_back(
         {.file = snapshot->path, .last_seq = snapshot->number, .reason = without_advice(refusal.message())});
   }
+  KV_ASSERT(plan_.base_seq == 0 || !plan_.base.empty());
   if (plan_.opens &&
       !plan_.damaged_snapshots.empty()) {  // a key twice in it: the walk does not notice, an opening does
     plan_.opens = false;
@@ -276,6 +292,9 @@ Status Salvage::visit_file(const Source& source, const Visitor& visitor,
     const wal::Chunk& chunk = **read;
     const std::string_view bytes = chunk.bytes.view();
     const auto count_to = [&](uint64_t end) {  // end: an offset in the file, inside this chunk
+      KV_ASSERT(place.counted >= chunk.offset);
+      KV_ASSERT(place.counted <= end);
+      KV_ASSERT(end <= chunk.offset + bytes.size());
       const auto from = bytes.begin() + static_cast<ptrdiff_t>(place.counted - chunk.offset);
       place.newlines +=
           static_cast<uint64_t>(std::count(from, bytes.begin() + static_cast<ptrdiff_t>(end - chunk.offset), '\n'));
@@ -335,6 +354,7 @@ Status Salvage::for_each_rejected(const OnRejected& on_rejected) {
 
 void Salvage::note(const Source& source, const wal::LineRef& line) {
   if (source.is_snapshot) {
+    highest_entry_ = std::max(highest_entry_, line.stamp.seq);
     if (source.damaged != kNone) ++plan_.damaged_snapshots[source.damaged].entries;
     return;
   }
@@ -344,6 +364,7 @@ void Salvage::note(const Source& source, const wal::LineRef& line) {
     ++plan_.covered_records;
     return;
   }
+  KV_ASSERT(line.stamp.seq <= seen_.highest());  // use() has added it
   ++plan_.records;
   out_of_order_ = out_of_order_ || line.stamp.seq < seen_.highest();
 }
@@ -352,7 +373,7 @@ void Salvage::find_missing() {
   plan_.segments = static_cast<uint64_t>(
       std::count_if(sources_.begin(), sources_.end(), [](const Source& s) { return !s.is_snapshot; }));
   Seq damaged_seq = 0;                                       // the newest damaged snapshot's
-  Seq evidence = std::max(plan_.base_seq, seen_.highest());  // the newest that is known of any key
+  Seq evidence = std::max({plan_.base_seq, seen_.highest(), highest_entry_});  // the newest that is known of any key
   for (const DamagedSnapshot& snapshot : plan_.damaged_snapshots) {
     damaged_seq = std::max(damaged_seq, snapshot.last_seq);
     if (snapshot.entries != 0) evidence = std::max(evidence, snapshot.last_seq);
@@ -360,6 +381,9 @@ void Salvage::find_missing() {
   plan_.last_seq = std::max(evidence, promised_);
   plan_.is_prefix = true;
   const auto add = [&](Seq first, Seq last, bool in_snapshot) {
+    KV_ASSERT(first <= last);
+    KV_ASSERT(first > last_missing_);  // in order, and none twice
+    KV_ASSERT(last <= plan_.last_seq);
     ++plan_.missing_ranges;
     plan_.missing_records += last - first + 1;
     if (plan_.missing.size() < kRepairListMax)
@@ -372,9 +396,13 @@ void Salvage::find_missing() {
     if (first <= split) add(first, split, true);
     if (split < last) add(std::max(first, split + 1), last, false);
   });
+  KV_ASSERT(plan_.missing_records + plan_.records == plan_.last_seq - plan_.base_seq);
+  KV_ASSERT(plan_.missing_ranges >= plan_.missing.size());
 }
 
 void Salvage::apply(const format::Op& op, Seq seq) {
+  KV_ASSERT(seq > plan_.base_seq);
+  KV_ASSERT(seq <= plan_.last_seq);
   const uint64_t hash = table_->hash(op.key);
   const table::Entry* known = table_->newest(op.key, hash);
   if (known != nullptr && known->seq() > seq) return;
@@ -390,6 +418,8 @@ void Salvage::apply(const format::Op& op, Seq seq) {
 Status Salvage::confirm_entries() {
   for (const Source& source : sources_) {
     if (source.damaged == kNone || last_missing_ == 0 || source.number < last_missing_) continue;
+    KV_ASSERT(source.is_snapshot);
+    KV_ASSERT(source.damaged < plan_.damaged_snapshots.size());
     const Visitor confirming{.on_used = [this](const Source&, const wal::Chunk& chunk, const wal::LineRef& line) {
       const std::string_view key = chunk.ops[line.op_begin].key;
       const table::Entry* entry = table_->newest(key, table_->hash(key));
@@ -412,6 +442,7 @@ void Salvage::count_entries() {
     });
   }
   std::sort(stale_.begin(), stale_.end(), [](const auto* a, const auto* b) { return a->key() < b->key(); });
+  KV_ASSERT(stale_.size() <= plan_.entries);
   plan_.stale_keys = stale_.size();
   plan_.has_anything = plan_.opens || !plan_.base.empty() || plan_.records != 0 ||
                        std::any_of(plan_.damaged_snapshots.begin(), plan_.damaged_snapshots.end(),

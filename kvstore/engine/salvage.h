@@ -90,6 +90,7 @@ class Salvage {
   void find_missing();
   Status confirm_entries();
   void count_entries();
+  Status look_at_history();
 
   env::Env& env_;
   const std::string dir_;
@@ -106,6 +107,7 @@ class Salvage {
   std::vector<CutReport> cuts_;     // a store that opens: what the opening cuts
   SeqRanges seen_;                                        // numbers of intact records, the pass at hand
   format::Seq promised_ = 0;                              // the highest voucher
+  format::Seq highest_entry_ = 0;                         // of the intact entries of snapshots that are no base
   format::Seq last_missing_ = 0;
   bool out_of_order_ = false;                             // some record stands behind one with a higher number
   std::unordered_map<std::string, format::Seq> deleted_;  // only where out_of_order_: when a key was deleted

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <map>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/format/record.h"
 
 namespace kvstore::engine {
@@ -12,10 +13,13 @@ class SeqRanges {
  public:
   // False when it is there already. Throws std::bad_alloc.
   bool add(format::Seq seq) {
+    KV_ASSERT(seq > 0);  // 0 says that there is none
     const auto next = last_of_.upper_bound(seq);
     const bool touches_next = next != last_of_.end() && next->first == seq + 1;
     if (next != last_of_.begin()) {
       const auto before = std::prev(next);
+      KV_ASSERT(before->first <= before->second);
+      KV_ASSERT(next == last_of_.end() || before->second + 1 < next->first);  // runs never touch
       if (before->second >= seq) return false;
       if (before->second + 1 == seq) {
         before->second = touches_next ? next->second : seq;
@@ -34,6 +38,7 @@ class SeqRanges {
   // visit(first, last) for each gap between `first` and `last`, both included, in order. Needs: first > 0.
   template <typename Visit>
   void for_each_gap(format::Seq first, format::Seq last, Visit visit) const {
+    KV_ASSERT(first > 0);
     auto range = last_of_.upper_bound(first);
     if (range != last_of_.begin()) --range;
     for (; range != last_of_.end() && range->first <= last && first <= last; ++range) {

@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/format/json_text.h"
 
 namespace kvstore::engine {
@@ -55,6 +56,9 @@ std::vector<const table::Entry*> SnapshotState::collect(const table::Filter& fil
   if (highest != nullptr) *highest = seq;
   std::sort(entries.begin(), entries.end(),
             [](const table::Entry* a, const table::Entry* b) { return a->key() < b->key(); });
+  KV_DASSERT(std::adjacent_find(entries.begin(), entries.end(), [](const table::Entry* a, const table::Entry* b) {
+               return a->key() == b->key();
+             }) == entries.end());  // of each key one version
   return entries;
 }
 
@@ -83,7 +87,10 @@ Scan& Scan::operator=(Scan&&) noexcept = default;
 Scan::~Scan() = default;
 size_t Scan::size() const noexcept { return state_->entries.size(); }
 uint64_t Scan::seq() const noexcept { return state_->pin.seq(); }
-EntryView Scan::operator[](size_t index) const noexcept { return engine::view_of(*state_->entries[index]); }
+EntryView Scan::operator[](size_t index) const noexcept {
+  KV_ASSERT(index < state_->entries.size());
+  return engine::view_of(*state_->entries[index]);
+}
 
 Snapshot::Snapshot(std::unique_ptr<engine::SnapshotState> state) noexcept : state_(std::move(state)) {}
 Snapshot::Snapshot(Snapshot&&) noexcept = default;

@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/engine/engine.h"
 
 namespace kvstore::engine {
@@ -72,6 +73,9 @@ Stats Engine::stats() const {
     const wal::LogWriter::Counters& log = writer_->counters();
     out.log_bytes = log.log_bytes;
     out.log_segments = log.segments;
+    KV_ASSERT(out.last_seq >= recovery_.last_seq);
+    KV_ASSERT(out.last_seq <= out.written_seq);
+    KV_ASSERT(out.synced_seq <= out.written_seq);
     out.commits = out.last_seq - recovery_.last_seq;
     out.syncs = log.syncs;
     out.sync_waits = group_->shared();

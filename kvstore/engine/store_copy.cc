@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_writer.h"
@@ -33,6 +34,7 @@ Status write_segment(env::Env& env, const std::string& dir, const std::string& u
   if (last_seq >= format::kIntegerMax) {
     return {Code::kNoSpace, "there is no sequence number left for the segment behind the state. try: kvctl export"};
   }
+  KV_ASSERT(!uuid.empty());
   wal::LogWriter::Settings settings{.dir = dir,
                                     .store = uuid,
                                     .io = LogIo::kWrite,

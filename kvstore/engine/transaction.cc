@@ -171,6 +171,8 @@ Status TransactionState::commit_writes(const WriteOptions& options) {
     return {Code::kInvalidArgument, "its options take durability and `by` only; an expiry belongs to put()"};
   }
   if (!refused_.ok()) return refused_;
+  KV_ASSERT(instant_.has_value());
+  KV_ASSERT(!reads_.has_ranges() || watching_);  // or nobody could tell what has changed since
   if (writes_.empty()) return {};
   Result<Engine::Request> request = engine_.request_for(options, "any");
   if (!request.ok()) return std::move(request).status();
@@ -187,6 +189,7 @@ Status TransactionState::commit_writes(const WriteOptions& options) {
     ops.push_back(
         {.kind = write.kind, .is_json = write.is_json, .key = key, .value = write.value, .expires_us = *expires});
   }
+  KV_ASSERT(request->condition.kind == Engine::Condition::Kind::kNone);
   request->ops = ops;
   request->as_batch = ops.size() > 1;
   request->reads = &reads_;
@@ -195,6 +198,7 @@ Status TransactionState::commit_writes(const WriteOptions& options) {
     if (Status s = catch_up(); !s.ok()) return s;
   }
   Result<Seq> seq = engine_.commit(*request, Engine::Acknowledge::kLater);
+  KV_ASSERT(!seq.ok() || *seq > seq_);
   rollback();  // the instant is not held for as long as a sync may take
   if (seq.ok()) seq = engine_.acknowledge(*seq, *request);
   return std::move(seq).status();

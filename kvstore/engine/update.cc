@@ -47,6 +47,8 @@ Result<bool> Engine::update(std::string_view key, const WriteOptions& options, c
       Result<std::optional<Op>> op = change(current, request->now_us);
       if (!op.ok()) return std::move(op).status().with(what);
       if (!op->has_value()) return false;
+      KV_ASSERT((*op)->key == key);  // the condition is about this one
+      KV_ASSERT(current == nullptr || !current->is_tombstone());
       request->ops = {&**op, 1};
       request->condition = {Condition::Kind::kVersion, current != nullptr ? current->seq() : 0};
       seq = commit(*request, Acknowledge::kLater);

@@ -2,9 +2,13 @@
 
 #include <utility>
 
+#include "kvstore/base/assert.h"
+
 namespace kvstore::engine {
 
 void Upkeep::start(std::function<std::chrono::milliseconds()> work) {
+  KV_ASSERT(!thread_.joinable());
+  KV_ASSERT(work != nullptr);
   work_ = std::move(work);
   thread_ = std::thread([this] { run(); });
 }
@@ -35,6 +39,7 @@ void Upkeep::run() {
     awake_ = false;
     lock.unlock();
     pause = work_();
+    KV_ASSERT(pause.count() >= 0);
     lock.lock();
   }
 }

@@ -6,7 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/engine/advice.h"
+#include "kvstore/engine/duplicate_keys.h"
 #include "kvstore/engine/inspect.h"
 #include "kvstore/wal/file_names.h"
 #include "kvstore/wal/log_walk.h"
@@ -19,6 +21,7 @@ using Severity = Finding::Severity;
 
 // A refusal of the walk, as a finding. The sentence ends in ". try: ..." where there is advice.
 Finding finding_of(const Status& status, Severity severity, uint64_t line, const std::string& dir) {
+  KV_ASSERT(!status.ok());
   constexpr std::string_view kTry = ". try: ";
   const std::string_view sentence = status.message();
   const size_t end = sentence.rfind(kTry);
@@ -82,12 +85,13 @@ class Verifier {
 
   // kCompacted: a writer's compaction came in between; begin again.
   Status run();
+  Status check_history(const wal::StoreFiles& files);
   VerifyReport report;
 
  private:
   Status check_state();
-  Status check_history(const wal::StoreFiles& files);
   void count(const wal::Records& records);
+  static void add_keys(const wal::Records& records, DuplicateKeys& keys);
   Status add_refusal(const Status& refusal);
 
   env::Env& env_;
@@ -124,6 +128,7 @@ Status Verifier::add_refusal(const Status& refusal) {
 }
 
 void Verifier::count(const wal::Records& records) {
+  KV_ASSERT(!records.lines.empty());
   constexpr uint64_t kProgressBytes = uint64_t{16} << 20;
   if (records.lines.front().kind == format::LineKind::kEntry) {
     report.entries += records.lines.size();
@@ -138,6 +143,12 @@ void Verifier::count(const wal::Records& records) {
   }
 }
 
+// Those of a snapshot's entries; records may name a key as often as they like.
+void Verifier::add_keys(const wal::Records& records, DuplicateKeys& keys) {
+  if (records.lines.front().kind != format::LineKind::kEntry) return;
+  for (const wal::LineRef& line : records.lines) keys.add(records.chunk->ops[line.op_begin].key);
+}
+
 // What an opening would read: the newest snapshot and the segments behind it.
 Status Verifier::check_state() {
   Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1);
@@ -147,6 +158,7 @@ Status Verifier::check_state() {
     report.bytes += walk->base()->bytes;
   }
   bool looked_again = false;
+  DuplicateKeys keys;
   for (;;) {
     Result<std::optional<wal::Records>> records = walk->next();
     if (!records.ok()) {
@@ -155,6 +167,7 @@ Status Verifier::check_state() {
     }
     if (records->has_value()) {
       count(**records);
+      add_keys(**records, keys);
       continue;
     }
     if (walk->end().cuts.empty()) break;
@@ -162,6 +175,12 @@ Status Verifier::check_state() {
     if (!is_owned && !std::exchange(looked_again, true)) continue;  // an owner may have finished the record and gone
     for (const CutReport& cut : walk->end().cuts) report.findings.push_back(finding_of(cut, is_owned));
     break;
+  }
+  if (walk->base().has_value()) {
+    const format::Seq base = walk->base()->last_seq;
+    if (Status s = keys.check(env_, dir_, {.name = wal::snapshot_name(base), .last_seq = base}); !s.ok()) {
+      if (Status stop = add_refusal(advise_repair(std::move(s), dir_)); !stop.ok()) return stop;
+    }
   }
   report.segments += walk->segments().size();
   report.bytes += walk->bytes_accepted();
@@ -177,12 +196,15 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
     if (snapshot.last_seq == base) break;
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env_, dir_, snapshot, 1);
     Status refusal = reader.ok() ? Status() : reader.status();
+    DuplicateKeys keys;
     while (refusal.ok()) {
       Result<std::optional<wal::Records>> entries = reader->next();
       refusal = entries.status();
       if (!entries.ok() || !entries->has_value()) break;
       count(**entries);
+      add_keys(**entries, keys);
     }
+    if (refusal.ok()) refusal = keys.check(env_, dir_, snapshot);
     if (refusal.sys_errno() == ENOENT) return {Code::kCompacted, "a snapshot was removed"};
     if (!refusal.ok()) {
       if (Status s = add_refusal(refusal); !s.ok()) return s;
@@ -226,6 +248,19 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
     if (done.ok()) return std::move(verifier.report);
     if (done.code() != Code::kCompacted) return done;
   }
+}
+
+Result<std::vector<Finding>> verify_history(env::Env& env, const std::string& dir) {
+  const std::function<void(const Progress&)> silent;
+  Verifier verifier(env, dir, silent);
+  Result<wal::StoreFiles> files = wal::list_store_files(env, dir);
+  if (!files.ok()) return std::move(files).status();
+  if (Status s = verifier.check_history(*files); !s.ok()) return s;
+  std::vector<Finding> damage;
+  for (Finding& finding : verifier.report.findings) {
+    if (finding.severity == Severity::kDamage) damage.push_back(std::move(finding));
+  }
+  return damage;
 }
 
 }  // namespace kvstore::engine

@@ -18,6 +18,8 @@ constexpr size_t slab_units(size_t block_bytes) noexcept {
 constexpr uint32_t slab_capacity(size_t block_bytes) noexcept {
   return static_cast<uint32_t>(slab_units(block_bytes) * kUnitBytes / block_bytes);
 }
+static_assert(slab_capacity(8) <= UINT16_MAX);  // Slab::used and fresh
+static_assert(slab_capacity(size_t{32} << 10) >= 2);
 
 // How many freed blocks a class keeps at hand. Enough for what one step of the epoch sets free, so that an
 // overwrite finds a warm block and leaves the slabs alone; few of the larger ones, each of which keeps a slab.
@@ -33,6 +35,7 @@ char* slab_begin(Slab* slab) noexcept {
 
 Slab* slab_of(const void* block) noexcept {
   Chunk* chunk = Chunk::of(block);
+  KV_DASSERT(chunk->unit_index(block) > 0);  // the first unit is the chunk's own
   Slab* unit = &chunk->slabs[chunk->unit_index(block)];
   return unit - unit->units_back;
 }
@@ -54,6 +57,7 @@ void* Arena::allocate(size_t bytes) noexcept {
   SizeClass& size_class = classes_[class_index];
   void* block = nullptr;
   if (size_class.cache != nullptr) {
+    KV_ASSERT(size_class.cache_count > 0);
     block = size_class.cache;
     size_class.cache = size_class.cache->next;
     --size_class.cache_count;
@@ -61,6 +65,8 @@ void* Arena::allocate(size_t bytes) noexcept {
     block = take_from_slab(class_index);
     if (block == nullptr) return nullptr;
   }
+  KV_DASSERT(class_bytes(class_index) >= bytes);
+  KV_DASSERT(reinterpret_cast<uintptr_t>(block) % 8 == 0);
   note_taken(class_bytes(class_index));
   unpoison(block, bytes);
   return block;
@@ -86,6 +92,7 @@ void* Arena::allocate_array(size_t bytes) noexcept {
   if (bytes <= kSmallBytesMax) return allocate(bytes);
   const size_t units = (bytes + kUnitBytes - 1) / kUnitBytes;
   void* array = units <= kUnitRunMax ? chunks_.take(units) : chunks_.map(units * kUnitBytes);
+  KV_ASSERT(reinterpret_cast<uintptr_t>(array) % 64 == 0);
   if (array != nullptr) note_taken(units * kUnitBytes);
   return array;
 }
@@ -120,6 +127,8 @@ void Arena::note_taken(size_t bytes) noexcept {
 }
 
 void Arena::note_back(size_t bytes) noexcept {
+  KV_ASSERT(live_count_ > 0);
+  KV_ASSERT(used_bytes() >= bytes);
   --live_count_;
   used_bytes_.store(used_bytes_.load(std::memory_order_relaxed) - bytes, std::memory_order_relaxed);
 }
@@ -148,12 +157,14 @@ void* Arena::take_from_slab(size_t class_index) noexcept {
     push_roomy(slab);
   }
   Slab* slab = size_class.roomy;
-  KV_DASSERT(slab != nullptr);
+  KV_ASSERT(slab->class_index == class_index);
+  KV_ASSERT(slab->used < slab_capacity(block_bytes));
   void* block = nullptr;
   if (slab->free != nullptr) {
     block = slab->free;
     slab->free = slab->free->next;
   } else {
+    KV_ASSERT(slab->used == slab->fresh);  // none has come back, so all that were ever handed out are out
     block = slab_begin(slab) + slab->fresh++ * block_bytes;
   }
   if (++slab->used == slab_capacity(block_bytes)) remove_roomy(slab);
@@ -163,6 +174,8 @@ void* Arena::take_from_slab(size_t class_index) noexcept {
 void Arena::return_to_slab(FreeBlock* block) noexcept {
   Slab* slab = slab_of(block);
   const size_t block_bytes = class_bytes(slab->class_index);
+  KV_ASSERT(slab->used > 0);
+  KV_ASSERT(slab->used <= slab->fresh);
   if (slab->used == slab_capacity(block_bytes)) push_roomy(slab);
   block->next = slab->free;
   slab->free = block;
@@ -177,6 +190,7 @@ void Arena::return_to_slab(FreeBlock* block) noexcept {
 void Arena::shrink_cache(SizeClass& size_class, uint32_t keep) noexcept {
   while (size_class.cache_count > keep) {
     FreeBlock* surplus = size_class.cache;
+    KV_ASSERT(surplus != nullptr);  // the list is as long as its count
     size_class.cache = surplus->next;
     --size_class.cache_count;
     return_to_slab(surplus);
@@ -185,6 +199,8 @@ void Arena::shrink_cache(SizeClass& size_class, uint32_t keep) noexcept {
 
 void Arena::push_roomy(Slab* slab) noexcept {
   Slab*& first = classes_[slab->class_index].roomy;
+  KV_ASSERT(slab->units_back == 0);
+  KV_ASSERT(first == nullptr || first->previous == nullptr);
   slab->previous = nullptr;
   slab->next = first;
   if (first != nullptr) first->previous = slab;
@@ -192,11 +208,13 @@ void Arena::push_roomy(Slab* slab) noexcept {
 }
 
 void Arena::remove_roomy(Slab* slab) noexcept {
+  KV_ASSERT(slab->previous != nullptr || classes_[slab->class_index].roomy == slab);
   (slab->previous != nullptr ? slab->previous->next : classes_[slab->class_index].roomy) = slab->next;
   if (slab->next != nullptr) slab->next->previous = slab->previous;
 }
 
 void* Arena::allocate_big(size_t bytes) noexcept {
+  KV_ASSERT(bytes > kSmallBytesMax);
   if (held_bytes() + sizeof(Big) + bytes > limit_bytes_) return nullptr;
   auto* big = static_cast<Big*>(std::malloc(sizeof(Big) + bytes));
   if (big == nullptr) return nullptr;
@@ -212,6 +230,8 @@ void* Arena::allocate_big(size_t bytes) noexcept {
 
 void Arena::free_big(void* block, size_t bytes) noexcept {
   Big* big = static_cast<Big*>(block) - 1;
+  KV_ASSERT(big->previous != nullptr || bigs_ == big);
+  KV_ASSERT(big_bytes_.load(std::memory_order_relaxed) >= sizeof(Big) + bytes);
   (big->previous != nullptr ? big->previous->next : bigs_) = big->next;
   if (big->next != nullptr) big->next->previous = big->previous;
   big_bytes_.store(big_bytes_.load(std::memory_order_relaxed) - sizeof(Big) - bytes, std::memory_order_relaxed);

@@ -64,6 +64,7 @@ class Arena {
   static constexpr size_t kDoublings = 5;
   static constexpr size_t kSmallBytesMax = kFineBytesMax << kDoublings;
   static constexpr size_t kClasses = kFineClasses + kDoublings * kSteps;
+  static_assert(kClasses <= size_t{UINT8_MAX} + 1);  // Slab::class_index
 
   struct SizeClass {
     FreeBlock* cache = nullptr;  // the blocks freed last, reused first, while they are warm
@@ -75,6 +76,7 @@ class Arena {
     Big* previous;
     Big* next;
   };
+  static_assert(sizeof(Big) % 8 == 0);  // what stands behind it is aligned as malloc's block is
 
   static size_t class_of(size_t bytes) noexcept;
   static size_t class_bytes(size_t class_index) noexcept;

@@ -19,6 +19,7 @@ inline constexpr unsigned kTagBits = 19;  // 16 above a 48-bit address, and its 
 inline constexpr unsigned kStepBits = kPlaceBits - kTagBits;
 inline constexpr uint64_t kTagMask = (uint64_t{1} << kTagBits) - 1;
 inline constexpr uint64_t kPlaceMask = (uint64_t{1} << kPlaceBits) - 1;
+static_assert(kTagBits == 16 + 3 && alignof(Entry) == 8);
 
 // What a slot holds: 0 when empty, else an entry's address and its key's tag. A tag can be 0, so only the
 // whole word tells whether a slot is empty.
@@ -64,7 +65,10 @@ struct BucketArray {
   size_t count = 0;
 
   // Needs: place <= kPlaceMask.
-  [[nodiscard]] size_t index_of(uint64_t place) const noexcept { return place * count >> kPlaceBits; }
+  [[nodiscard]] size_t index_of(uint64_t place) const noexcept {
+    KV_DASSERT(place <= kPlaceMask);
+    return place * count >> kPlaceBits;
+  }
   [[nodiscard]] Bucket* home(uint64_t hash) const noexcept { return buckets + index_of(hash & kPlaceMask); }
   // The lowest place in the bucket after this one, kPlaceMask + 1 behind the last.
   [[nodiscard]] uint64_t first_place_behind(size_t index) const noexcept {
@@ -73,6 +77,8 @@ struct BucketArray {
   // What home() looked at in the hash of an entry in this slot. The tag lacks the place's upper kStepBits; since
   // count is a multiple of kCountMin, they are the eighth of the array that the bucket lies in.
   [[nodiscard]] uint64_t place_of(size_t bucket_index, SlotWord word) const noexcept {
+    KV_DASSERT(bucket_index < count);
+    KV_DASSERT(!word.empty());
     return bucket_index / (count / kCountMin) << kTagBits | word.tag();
   }
 };

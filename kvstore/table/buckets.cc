@@ -23,6 +23,8 @@ constexpr size_t smaller(size_t count) noexcept {
   return std::has_single_bit(count) ? count / 4 * 3 : count / 3 * 2;
 }
 static_assert(larger(16) == 24 && larger(24) == 32 && smaller(32) == 24 && smaller(24) == 16);
+static_assert(shrink_limit(larger(64)) < grow_limit(64));    // what has just grown does not shrink at once
+static_assert(shrink_limit(64) < grow_limit(smaller(64)));  // ... nor what has just shrunk grow
 
 // Spare overflow buckets kept when none is needed.
 constexpr size_t kReserveIdle = 16;
@@ -89,11 +91,15 @@ void Buckets::trim_reserve(size_t inserts) noexcept {
 
 void Buckets::insert(Entry* entry, uint64_t hash) noexcept {
   const size_t shard = hash >> (64 - kShardBits);
+  KV_ASSERT(array(shard).buckets != nullptr);              // reserve() has seen to it
+  KV_DASSERT(find(entry->key(), hash).entry == nullptr);  // else one of the two would be found by chance
   Shard& state = states_[shard];
   Bucket* last = nullptr;
   Slot* slot = first_empty(home(hash), &last);
   if (slot == nullptr) {
     KV_ASSERT(reserve_ != nullptr);
+    KV_ASSERT(reserve_count_ > 0);
+    KV_ASSERT(last != nullptr);
     Bucket* bucket = reserve_;
     reserve_ = bucket->overflow.load(std::memory_order_relaxed);
     --reserve_count_;
@@ -106,6 +112,7 @@ void Buckets::insert(Entry* entry, uint64_t hash) noexcept {
   }
   ++state.entries;
   const size_t count = array(shard).count;
+  KV_ASSERT(state.entries <= std::tuple_size_v<decltype(Bucket::slots)> * (count + state.overflow));
   if (state.entries > state.grow_at) {
     // Without memory to grow, the next attempt comes after an eighth more entries.
     if (count == BucketArray::kCountMax || !resize(shard, larger(count))) state.grow_at += state.entries / 8;
@@ -144,12 +151,15 @@ BucketArray Buckets::make_array(size_t count) noexcept {
 
 // False: memory has run out, and all is as it was.
 bool Buckets::resize(size_t shard, size_t count) noexcept {
+  KV_ASSERT(count % BucketArray::kCountMin == 0);
+  KV_ASSERT(count >= BucketArray::kCountMin && count <= BucketArray::kCountMax);
   const BucketArray old = array(shard);
   Limbo::ArrayNote* note = nullptr;
   if (old.buckets != nullptr && (note = limbo_.make_note()) == nullptr) return false;
   const BucketArray fresh = make_array(count);
   bool complete = fresh.buckets != nullptr;
   uint64_t overflow = 0;
+  uint64_t moved = 0;
   for (size_t index = 0; complete && index < old.count; ++index) {
     for (const Bucket* bucket = &old.buckets[index]; complete && bucket != nullptr;
          bucket = bucket->overflow.load(std::memory_order_relaxed)) {
@@ -164,10 +174,12 @@ bool Buckets::resize(size_t shard, size_t count) noexcept {
           if (!complete) break;
           ++overflow;
           Bucket* added = new (memory) Bucket;
+          KV_ASSERT(last != nullptr);
           last->overflow.store(added, std::memory_order_relaxed);
           to = added->slots.data();
         }
         to->store(word);
+        ++moved;
       }
     }
   }
@@ -176,6 +188,7 @@ bool Buckets::resize(size_t shard, size_t count) noexcept {
     if (note != nullptr) limbo_.drop_note(note);
     return false;
   }
+  KV_ASSERT(moved <= states_[shard].entries);  // fewer: a sweep has emptied slots that it has not removed yet
   publish(shard, fresh, overflow);
   if (note != nullptr) limbo_.retire(note, old);
   return true;

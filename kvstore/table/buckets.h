@@ -113,6 +113,8 @@ class Buckets {
   // BucketArray::kCountMin.
   static constexpr unsigned kCountBits = 22;
   static constexpr uint64_t kCountMask = (uint64_t{1} << kCountBits) - 1;
+  static_assert(BucketArray::kCountMax / BucketArray::kCountMin <= kCountMask);
+  static_assert(kShardBits + kPlaceBits <= 64);  // shard and place are different bits of a hash
 
   struct Shard {  // the writer's own
     uint64_t entries = 0;

@@ -34,6 +34,7 @@ size_t find_run(const UnitMap& map, size_t count) noexcept {
 
 // Sets or clears `count` bits from `begin` on.
 void fill_run(UnitMap& map, size_t begin, size_t count, bool value) noexcept {
+  KV_ASSERT(begin + count <= kUnitCount);
   for (size_t word = begin / 64; count > 0; ++word) {
     const size_t from = begin % 64;
     const size_t here = count < 64 - from ? count : 64 - from;
@@ -121,8 +122,14 @@ char* ChunkPool::take(size_t count) noexcept {
     chunk = add_chunk();
     if (chunk == nullptr) return nullptr;
     begin = find_run(chunk->free_map, count);
+    KV_ASSERT(begin + count <= kUnitCount);  // a new chunk has any run that may be asked for
   }
-  if (chunk->free_count == kUnitCount - 1) --empty_count_;
+  KV_ASSERT(begin > 0);  // the first unit is the chunk's own
+  KV_ASSERT(chunk->free_count >= count);
+  if (chunk->free_count == kUnitCount - 1) {
+    KV_ASSERT(empty_count_ > 0);
+    --empty_count_;
+  }
   fill_run(chunk->free_map, begin, count, false);
   chunk->free_count -= static_cast<uint32_t>(count);
   note_touched(chunk, begin, count);
@@ -139,12 +146,15 @@ char* ChunkPool::take(size_t count) noexcept {
 
 void ChunkPool::give_back(char* begin, size_t count) noexcept {
   Chunk* chunk = Chunk::of(begin);
+  KV_ASSERT(chunk->unit(chunk->unit_index(begin)) == begin);
+  KV_ASSERT(empty_count_ <= 1);
   if (chunk->free_count == 0) {
     full_.remove(chunk);
     open_.push_back(chunk);
   }
   fill_run(chunk->free_map, chunk->unit_index(begin), count, true);
   chunk->free_count += static_cast<uint32_t>(count);
+  KV_ASSERT(chunk->free_count < kUnitCount);  // never the first one
   if (chunk->free_count < kUnitCount - 1) return;
   // One empty chunk is kept, so that a store that breathes does not map and unmap all day.
   if (empty_count_ == 0) {
@@ -154,6 +164,7 @@ void ChunkPool::give_back(char* begin, size_t count) noexcept {
   open_.remove(chunk);
   add_held(-static_cast<int64_t>(occupied_bytes(chunk)));
   chunk_count_.store(chunk_count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  KV_ASSERT(mapped_bytes_ >= kChunkBytes);
   mapped_bytes_ -= kChunkBytes;
   unmap_chunk(chunk);
 }
@@ -184,6 +195,7 @@ void ChunkPool::release_idle() noexcept {
 }
 
 char* ChunkPool::map(size_t bytes) noexcept {
+  KV_ASSERT(bytes % kUnitBytes == 0);
   if (!may_map(bytes)) return nullptr;
   char* begin = map_aligned(bytes);
   if (begin == nullptr) return nullptr;
@@ -194,6 +206,7 @@ char* ChunkPool::map(size_t bytes) noexcept {
 }
 
 void ChunkPool::unmap(char* begin, size_t bytes) noexcept {
+  KV_ASSERT(mapped_bytes_ >= bytes);
   ::munmap(begin, bytes);
   add_held(-static_cast<int64_t>(bytes));
   mapped_bytes_ -= bytes;
@@ -256,6 +269,7 @@ Chunk* ChunkPool::add_chunk() noexcept {
   mapped_bytes_ += kChunkBytes;
   in_demand_.store(true, std::memory_order_relaxed);
   chunk_count_.store(count + 1, std::memory_order_relaxed);
+  KV_ASSERT(reinterpret_cast<uintptr_t>(memory) % kChunkBytes == 0);  // Chunk::of() masks
   Chunk* chunk = new (memory) Chunk;
   chunk->huge = huge;
   chunk->free_count = kUnitCount - 1;
@@ -278,6 +292,7 @@ void ChunkPool::note_touched(Chunk* chunk, size_t begin, size_t count) noexcept 
 
 // Written by one thread at a time, hence no read-modify-write.
 void ChunkPool::add_held(int64_t bytes) noexcept {
+  KV_ASSERT(bytes >= 0 || held_bytes_.load(std::memory_order_relaxed) >= static_cast<uint64_t>(-bytes));
   held_bytes_.store(held_bytes_.load(std::memory_order_relaxed) + static_cast<uint64_t>(bytes),
                     std::memory_order_relaxed);
 }
@@ -290,6 +305,8 @@ void ChunkPool::ChunkList::push_back(Chunk* chunk) noexcept {
 }
 
 void ChunkPool::ChunkList::remove(Chunk* chunk) noexcept {
+  KV_ASSERT(chunk->previous != nullptr || first == chunk);
+  KV_ASSERT(chunk->next != nullptr || last == chunk);
   (chunk->previous != nullptr ? chunk->previous->next : first) = chunk->next;
   (chunk->next != nullptr ? chunk->next->previous : last) = chunk->previous;
 }

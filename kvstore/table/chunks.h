@@ -24,6 +24,7 @@ inline constexpr size_t kChunkBytes = size_t{2} << 20;
 inline constexpr size_t kUnitBytes = size_t{16} << 10;
 inline constexpr size_t kUnitCount = kChunkBytes / kUnitBytes;
 inline constexpr size_t kUnitRunMax = kUnitCount / 4 * 3;  // 1.5 MiB: what is larger gets a mapping of its own
+static_assert(kUnitRunMax < kUnitCount);  // a run fits into a chunk beside its bookkeeping
 
 // A free block of a slab.
 struct FreeBlock {

@@ -54,7 +54,9 @@ class Entry {
   }
   // Needs: footprint(op) bytes at `memory`, aligned to 8.
   [[nodiscard]] static Entry* make(void* memory, const format::Op& op) noexcept {
-    KV_DASSERT(!op.key.empty() && op.key.size() <= format::kKeyBytesMax && op.value.size() <= format::kValueBytesMax);
+    KV_ASSERT(!op.key.empty());  // its size minus one is kept
+    KV_ASSERT(op.key.size() <= format::kKeyBytesMax);
+    KV_ASSERT(op.value.size() <= format::kValueBytesMax);
     return new (memory) Entry(op);
   }
   [[nodiscard]] size_t footprint() const noexcept { return kHeaderBytes + expires_size() + key_size() + value_size_; }
@@ -105,6 +107,9 @@ class Entry {
   static constexpr uint64_t kFlagMask = (uint64_t{1} << kFlagBits) - 1;
   static constexpr uint64_t kJson = 1, kTombstone = 2, kExpires = 4;
   static constexpr unsigned kGenerationShift = 3;  // the 8 bits that are left
+  static_assert(kGenerationShift + 8 == kFlagBits);
+  static_assert((kJson | kTombstone | kExpires) < uint64_t{1} << kGenerationShift);
+  static_assert(format::kIntegerMax <= UINT64_MAX >> kFlagBits);
   static constexpr unsigned kPointerBits = 48;
   static constexpr uint64_t kPointerMask = (uint64_t{1} << kPointerBits) - 1;
   static constexpr uint64_t kUnlinked = 1, kVisited = 2;  // entries are aligned to 8: a pointer's low bits are free
@@ -129,6 +134,8 @@ class Entry {
     return static_cast<size_t>(link_.load(std::memory_order_relaxed) >> kPointerBits) + 1;
   }
   void store_link(const Entry* entry, uint64_t mark) noexcept {
+    KV_DASSERT((reinterpret_cast<uint64_t>(entry) & ~kPointerMask) == 0);
+    KV_DASSERT((reinterpret_cast<uint64_t>(entry) & (kUnlinked | kVisited)) == 0);
     const uint64_t kept_bits = link_.load(std::memory_order_relaxed) & (~kPointerMask | kVisited);
     link_.store(kept_bits | reinterpret_cast<uint64_t>(entry) | mark, std::memory_order_release);
   }

@@ -30,6 +30,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kvstore/base/assert.h"
+
 namespace kvstore::table {
 
 class Epoch {
@@ -51,7 +53,9 @@ class Epoch {
     }
   }
   void leave(Ticket ticket) noexcept {
-    slots_[ticket.slot].readers[ticket.phase].fetch_sub(1, std::memory_order_seq_cst);
+    [[maybe_unused]] const uint32_t before =
+        slots_[ticket.slot].readers[ticket.phase].fetch_sub(1, std::memory_order_seq_cst);
+    KV_DASSERT(before > 0);  // nobody leaves who has not entered
   }
 
   // For the writer.

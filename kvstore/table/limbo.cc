@@ -25,6 +25,7 @@ Limbo::ArrayNote* Limbo::make_note() noexcept {
 void Limbo::drop_note(ArrayNote* note) noexcept { arena_.free(note, sizeof(ArrayNote)); }
 
 void Limbo::retire(Entry* entry) noexcept {
+  KV_ASSERT(!entry->link().is_unlinked());  // not twice
   List& list = retired_[epoch_.current() % 3];
   if (list.first == nullptr) list.last = entry;
   entry->unlink(list.first);
@@ -72,6 +73,7 @@ void Limbo::advance() noexcept {
   for (int step = 0; step < 3 && epoch_.try_advance(); ++step) {
     List& list = retired_[(epoch_.current() + 1) % 3];  // the phase of two epochs ago
     if (list.first != nullptr) {
+      KV_ASSERT(list.last->link().next_retired() == nullptr);
       if (free_.first == nullptr) free_.last = list.last;
       list.last->unlink(free_.first);
       free_.first = list.first;
@@ -88,6 +90,7 @@ void Limbo::advance() noexcept {
 
 void Limbo::free_one_entry() noexcept {
   Entry* entry = free_.first;
+  KV_ASSERT(entry->link().is_unlinked());
   free_.first = entry->link().next_retired();
   arena_.free(entry, entry->footprint());
 }

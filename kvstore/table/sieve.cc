@@ -56,6 +56,7 @@ void Sieve::trim_reserve(size_t inserts) noexcept {
 void Sieve::append(const Entry* entry, uint64_t hash, uint64_t live) noexcept {
   if (newest_ == nullptr || newest_->count == kItems) {
     KV_ASSERT(reserve_ != nullptr);
+    KV_ASSERT(reserve_count_ > 0);
     Block* block = reserve_;
     reserve_ = block->newer;
     --reserve_count_;
@@ -64,10 +65,13 @@ void Sieve::append(const Entry* entry, uint64_t hash, uint64_t live) noexcept {
     (newest_ != nullptr ? newest_->newer : oldest_) = block;
     newest_ = block;
   }
+  KV_ASSERT(newest_->count < kItems);
+  KV_ASSERT(newest_->newer == nullptr);
   newest_->places[newest_->count] = place_of(hash);
   newest_->generations[newest_->count] = entry->generation();
   ++newest_->count;
   ++items_;
+  KV_ASSERT(items_ >= live);  // each key that lives stands in the queue
   if (!is_littered(live)) return;
   cleaning_due_ += kCleanedEach;
   if (cleaning_due_ < kItems) return;
@@ -80,9 +84,11 @@ const Entry* Sieve::victim() noexcept {
   for (size_t step = 0; step < kStepsMax; ++step) {
     if (hand_.block == nullptr) {
       if (items_ == 0) return nullptr;
+      KV_ASSERT(oldest_ != nullptr);
       hand_ = {oldest_, 0};
       clean(oldest_);
     }
+    KV_ASSERT(hand_.index <= hand_.block->count);
     if (hand_.index == hand_.block->count) {
       hand_ = {hand_.block->newer, 0};
       if (hand_.block != nullptr) clean(hand_.block);
@@ -122,6 +128,7 @@ void Sieve::clean_next() noexcept {
 // room is what reserve() has counted on, and its last item may not be linked yet.
 void Sieve::clean(Block* block) noexcept {
   if (block == newest_) return;
+  KV_ASSERT(block->count <= kItems);
   for (size_t i = 0; i < block->count; ++i) buckets_.prefetch_home(hash_of(block->places[i]));
   for (size_t i = 0; i < block->count; ++i) buckets_.prefetch_entry(hash_of(block->places[i]));
   Block* into = block;
@@ -143,6 +150,8 @@ void Sieve::clean(Block* block) noexcept {
     into->generations[kept] = block->generations[i];
     ++kept;
   }
+  KV_ASSERT(kept <= kItems);
+  KV_ASSERT(items_ >= is_stale.count());
   into->count = static_cast<uint8_t>(kept);
   items_ -= is_stale.count();
   if (into != block) {

@@ -61,6 +61,7 @@ class Sieve {
 
  private:
   static constexpr size_t kItems = 60;
+  static_assert(Buckets::kShardBits + kPlaceBits <= 32);  // both go into a word of `places`
   struct Block {
     Block* older = nullptr;
     Block* newer = nullptr;

@@ -48,12 +48,16 @@ void Table::discard(Entry* staged) noexcept {
 }
 
 void Table::link(Entry* staged, uint64_t hash, Seq seq) noexcept {
+  KV_ASSERT(seq <= format::kIntegerMax);
   Impl& my = *impl_;
   KV_ASSERT(seq > my.published.load(std::memory_order_relaxed));
   const Buckets::Found found = my.buckets.find(staged->key(), hash);
   if (found.entry == nullptr && staged->is_tombstone()) return discard(staged);
   KV_ASSERT(my.staged > 0);
   --my.staged;
+  KV_ASSERT(found.entry == nullptr || found.entry->seq() <= seq);
+  KV_ASSERT(my.linked.empty() || my.linked.back().entry->seq() == seq);  // one commit at a time
+  KV_ASSERT(my.linked.size() < my.linked.capacity());                    // stage() has seen to it: nothing throws here
   staged->set_seq(seq);
   my.count_in(staged);
   my.linked.push_back({staged, hash});
@@ -86,6 +90,7 @@ void Table::publish(Seq seq) noexcept {
     if (entry->link().is_unlinked()) continue;  // replaced within the commit
     KV_ASSERT(entry->seq() == seq);
     if (Entry* older = entry->older(); older != nullptr) {
+      KV_ASSERT(older->seq() < seq);
       if (pin != nullptr && pin->seq >= older->seq()) {
         my.versions.hold(pin, older, linked.hash);
       } else {
@@ -119,7 +124,9 @@ bool Table::tidy(size_t versions_max) noexcept {
 
 void Table::load(const format::Op& op, uint64_t hash, Seq seq) {
   Impl& my = *impl_;
+  KV_ASSERT(my.staged == 0 && my.linked.empty());
   const Buckets::Found found = my.buckets.find(op.key, hash);
+  KV_ASSERT(found.entry == nullptr || found.entry->older() == nullptr);  // loading keeps no versions
   if (op.removes()) {
     if (found.entry == nullptr) return;
     my.count_out(found.entry);
@@ -147,6 +154,8 @@ void Table::load(const format::Op& op, uint64_t hash, Seq seq) {
 }
 
 void Table::finish_load(Seq seq) noexcept {
+  KV_ASSERT(impl_->staged == 0 && impl_->linked.empty());
+  KV_ASSERT(seq >= published());
   impl_->published.store(seq, std::memory_order_seq_cst);
   impl_->buckets.trim_reserve(0);
   impl_->sieve.trim_reserve(0);
@@ -162,7 +171,10 @@ void Table::track_use() noexcept {
 
 const Entry* Table::victim() noexcept {
   KV_ASSERT(impl_->tracks_use && impl_->linked.empty());
-  return impl_->sieve.victim();
+  const Entry* entry = impl_->sieve.victim();
+  KV_ASSERT(entry == nullptr || !entry->is_tombstone());
+  KV_ASSERT(entry == nullptr || entry->seq() <= published());
+  return entry;
 }
 
 bool Table::prepare_memory() noexcept { return impl_->arena.prepare(); }
@@ -214,7 +226,11 @@ void Table::Impl::give_up(Entry* version, uint64_t version_hash) noexcept {
   Entry* head = buckets.find(version->key(), version_hash).entry;
   KV_ASSERT(head != nullptr && head != version);
   Entry* newer = head;
-  while (newer->older() != version) newer = newer->older();
+  while (newer->older() != version) {
+    newer = newer->older();
+    KV_ASSERT(newer != nullptr);  // it is in its key's chain
+  }
+  KV_ASSERT(newer->seq() > version->seq());
   newer->set_older(version->older());
   limbo.retire(version);
   drop_if_idle_tombstone(head, version_hash);

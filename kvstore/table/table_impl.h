@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/table/arena.h"
 #include "kvstore/table/buckets.h"
 #include "kvstore/table/epoch.h"
@@ -22,7 +23,10 @@ static_assert(Table::kShards == Buckets::kShards);
 class Gauge {
  public:
   void add(uint64_t change) noexcept { value_.store(get() + change, std::memory_order_relaxed); }
-  void subtract(uint64_t change) noexcept { add(~change + 1); }
+  void subtract(uint64_t change) noexcept {
+    KV_ASSERT(change <= get());
+    add(~change + 1);
+  }
   [[nodiscard]] uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -80,9 +80,12 @@ void Table::find_many(std::span<const std::string_view> keys, std::span<const En
 }
 
 Table::Pin::Pin(const Table& table)
-    : table_(&table), record_(table.impl_->versions.pin(table.impl_->published)), seq_(record_->seq) {}
+    : table_(&table), record_(table.impl_->versions.pin(table.impl_->published)), seq_(record_->seq) {
+  KV_ASSERT(seq_ <= table.published());
+}
 
 Table::Pin::Pin(const Pin& other) noexcept : table_(other.table_), record_(other.record_), seq_(other.seq_) {
+  KV_ASSERT(table_ == nullptr || record_->seq == seq_);
   if (table_ != nullptr) table_->impl_->versions.pin_again(record_);
 }
 
@@ -160,6 +163,7 @@ Seq Table::Impl::collect_shard(size_t shard, Seq seq, const Filter& filter, std:
           entry = find_at(seq, word.entry()->key(), Buckets::hash_of(shard, walked, index, word));
         }
         if (present(entry) == nullptr || (filter.now_us != 0 && entry->is_expired(filter.now_us))) continue;
+        KV_ASSERT(entry->seq() <= seq);  // nobody is shown what came after
         out.push_back(entry);
       }
     }

@@ -32,6 +32,8 @@ namespace kvstore::table {
 Sweep Table::sweep_expired(int64_t now_us, size_t buckets_max) noexcept {
   Impl& my = *impl_;
   KV_ASSERT(my.staged == 0 && my.linked.empty());
+  KV_ASSERT(my.sweep_shard < kShards);
+  KV_ASSERT(my.sweep_place <= kPlaceMask);
   Sweep sweep;
   if (my.expiring.get() == 0) return {.visited = 0, .dropped = 0, .round_done = true};
   std::optional<Seq> pinned = my.versions.newest_pinned();
@@ -39,6 +41,7 @@ Sweep Table::sweep_expired(int64_t now_us, size_t buckets_max) noexcept {
     const BucketArray array = my.buckets.array(my.sweep_shard);
     if (array.buckets != nullptr) {
       const size_t index = array.index_of(my.sweep_place);
+      KV_ASSERT(index < array.count);
       const Impl::SweptBucket swept = my.sweep_bucket(my.sweep_shard, array, index, now_us, pinned);
       sweep.dropped += swept.dropped;
       if (swept.is_done) my.sweep_place = array.first_place_behind(index);
@@ -50,6 +53,7 @@ Sweep Table::sweep_expired(int64_t now_us, size_t buckets_max) noexcept {
       sweep.round_done = my.sweep_shard == 0;
     }
   }
+  KV_ASSERT(sweep.visited <= buckets_max);
   my.limbo.turn(sweep.dropped, 1);
   return sweep;
 }
@@ -88,6 +92,8 @@ Table::Impl::SweptBucket Table::Impl::sweep_bucket(size_t shard, BucketArray arr
   for (const Candidate& candidate : std::span(candidates).first(count)) {
     if (candidate.slot == nullptr) continue;
     Entry* entry = candidate.word.entry();
+    KV_ASSERT(!entry->is_tombstone());  // those carry no expiry
+    KV_ASSERT(entry->older() == nullptr);
     count_out(entry);
     // May put a smaller array in the place of this one, which stays readable until limbo turns.
     buckets.remove(candidate.slot, Buckets::hash_of(shard, array, index, candidate.word));

@@ -30,6 +30,7 @@ PinRecord* Versions::pin(const std::atomic<format::Seq>& published) {
   if (newest_ != nullptr && newest_->seq == record->seq) {
     records_.fetch_sub(1, std::memory_order_seq_cst);  // newest_ is counted already
     if (newest_->pins++ == 0) {
+      KV_ASSERT(gone_.load(std::memory_order_relaxed) > 0);  // it was counted when its last pin went
       gone_.fetch_sub(1, std::memory_order_relaxed);
       newest_->since = record->since;
     }
@@ -103,6 +104,9 @@ std::optional<format::Seq> Versions::newest_pinned() noexcept {
 
 void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
   KV_ASSERT(reserve_ != nullptr);
+  KV_ASSERT(reserve_count_ > 0);
+  KV_ASSERT(pin->seq >= version->seq());  // it can be seen there
+  KV_ASSERT(!version->link().is_unlinked());
   HeldVersion* node = reserve_;
   reserve_ = node->next;
   --reserve_count_;
@@ -118,16 +122,20 @@ Versions::Step Versions::drain_step() noexcept {
     if (draining_ == nullptr) return {};
   }
   HeldVersion* node = draining_->held;
+  KV_ASSERT(heir_ == nullptr || heir_->seq < draining_->seq);
   if (node == nullptr) {
     end_drain();
     return {.worked = true};
   }
+  KV_ASSERT(node->seq <= draining_->seq);
   draining_->held = node->next;
   if (heir_ != nullptr && heir_->seq >= node->seq) {
     node->next = heir_->held;
     heir_->held = node;
     return {.worked = true};
   }
+  KV_ASSERT(node->version->seq() == node->seq);
+  KV_ASSERT(!node->version->link().is_unlinked());  // it was held, so nobody has let go of it
   const Step step{.worked = true, .version = node->version, .hash = node->hash};
   arena_.free(node, sizeof(HeldVersion));
   count_held(-1, -static_cast<int64_t>(step.version->footprint()));
@@ -142,6 +150,8 @@ void Versions::begin_drain() noexcept {
   while (record != nullptr && record->pins > 0) record = record->older;
   if (record == nullptr) return;
   draining_ = record;
+  KV_ASSERT(record->older == nullptr || record->older->seq < record->seq);
+  KV_ASSERT(record->newer == nullptr || record->newer->seq > record->seq);
   heir_ = record->older;
   while (heir_ != nullptr && heir_->pins == 0) heir_ = heir_->older;
 }
@@ -152,6 +162,9 @@ void Versions::end_drain() noexcept {
   heir_ = nullptr;
   const std::lock_guard lock(mutex_);
   if (record->pins > 0) return;  // pinned again: its instant is still the newest
+  KV_ASSERT(record->held == nullptr);
+  KV_ASSERT(gone_.load(std::memory_order_relaxed) > 0);
+  KV_ASSERT(records_.load(std::memory_order_relaxed) > 0);
   (record->newer != nullptr ? record->newer->older : newest_) = record->older;
   if (record->older != nullptr) record->older->newer = record->newer;
   records_.fetch_sub(1, std::memory_order_seq_cst);
@@ -161,6 +174,8 @@ void Versions::end_drain() noexcept {
 
 // Written by one thread at a time, hence no read-modify-write.
 void Versions::count_held(int64_t change, int64_t bytes) noexcept {
+  KV_ASSERT(change > 0 || held_count() > 0);
+  KV_ASSERT(bytes > 0 || held_bytes() >= static_cast<uint64_t>(-bytes));
   held_count_.store(held_count() + static_cast<uint64_t>(change), std::memory_order_relaxed);
   held_bytes_.store(held_bytes() + static_cast<uint64_t>(bytes), std::memory_order_relaxed);
 }

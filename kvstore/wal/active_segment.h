@@ -17,8 +17,10 @@ namespace kvstore::wal {
 inline constexpr uint64_t kFirstStepBytes = uint64_t{64} << 10;
 inline constexpr uint64_t kLastStepBytes = uint64_t{4} << 20;
 
+static_assert(kFirstStepBytes <= kLastStepBytes);
 // Every segment keeps room for its closing line, so that sealing never needs a disk that has space.
 inline constexpr size_t kClosingLineBytesMax = 160;
+static_assert(kClosingLineBytesMax < kFirstStepBytes);
 
 // A segment that is full while the one before it is not on disk yet stays the active one, and grows to so many times
 // segment_bytes at most; then commits wait.

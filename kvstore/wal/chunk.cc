@@ -7,6 +7,8 @@
 #include <new>
 #include <thread>
 
+#include "kvstore/base/assert.h"
+
 namespace kvstore::wal {
 
 namespace {
@@ -19,6 +21,7 @@ constexpr size_t kChunkBytes = size_t{256} << 10;
 // they are that long, and none keeps the memory of a long one.
 constexpr size_t kUnderWayBytesMax = size_t{64} << 20;
 constexpr size_t kKeptBytesMax = size_t{8} << 20;
+static_assert(kLineBytesMax + 2 * kChunkBytes < UINT32_MAX);  // LineRef::begin and size, in a chunk of one long line and a rest
 
 const char* skip_newlines(const char* at, const char* end) noexcept {
   constexpr uint64_t kEightNewlines = 0x0a0a0a0a0a0a0a0aULL;
@@ -38,11 +41,13 @@ void decode_chunk(Chunk& chunk) {
   chunk.scratch.clear();
   const char* const begin = chunk.bytes.data();
   const char* const end = begin + chunk.bytes.size();
+  KV_ASSERT(chunk.bytes.size() <= UINT32_MAX);  // LineRef counts in 32 bits
   for (const char* at = skip_newlines(begin, end); at != end; at = skip_newlines(at, end)) {
     const auto* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
     const char* const line_end = newline != nullptr ? newline : end;
     const auto size = static_cast<size_t>(line_end - at);
     const format::Line line = format::decode({at, size}, chunk.ops, chunk.scratch);
+    KV_ASSERT(line.op_begin + line.op_count <= chunk.ops.size());
     if (line.kind != format::LineKind::kBlank) {
       chunk.lines.push_back({.kind = line.kind,
                              .newline = newline != nullptr,
@@ -67,6 +72,7 @@ Result<bool> ChunkReader::next(Chunk& chunk) {
     char* room = chunk.bytes.reserve(kChunkBytes);
     Result<size_t> got = file_.read_at(offset_ + begin, {room, kChunkBytes});
     if (!got.ok()) return std::move(got).status();
+    KV_ASSERT(*got <= kChunkBytes);
     chunk.bytes.commit(*got);
     at_end_ = *got < kChunkBytes;
     if (at_end_) break;
@@ -76,6 +82,7 @@ Result<bool> ChunkReader::next(Chunk& chunk) {
     const std::string_view fresh = chunk.bytes.view().substr(begin);
     const size_t last_newline = fresh.rfind('\n');
     if (last_newline != std::string_view::npos) {
+      KV_ASSERT(carry_.empty());  // its former content stands at the front of the chunk
       carry_.append(fresh.substr(last_newline + 1));
       chunk.bytes.truncate(begin + last_newline + 1);
       break;
@@ -83,6 +90,7 @@ Result<bool> ChunkReader::next(Chunk& chunk) {
     if (chunk.bytes.size() > line_bytes_max_) break;  // nothing of ours: hand it out as it is, in bounded memory
   }
   offset_ += chunk.bytes.size();
+  KV_ASSERT(!chunk.bytes.empty() || at_end_);
   return !chunk.bytes.empty();
 }
 
@@ -146,6 +154,7 @@ struct ChunkPipeline::Impl {
       Slot* slot = nullptr;
       changed.wait(lock, [&] { return stopping || exhausted || (has_room() && (slot = free_slot()) != nullptr); });
       if (stopping || exhausted || !read_into(*slot)) break;
+      KV_ASSERT(slot->state == Slot::State::kFree);
       slot->state = Slot::State::kBusy;
       lock.unlock();
       Status decoded;
@@ -155,6 +164,8 @@ struct ChunkPipeline::Impl {
         decoded = out_of_memory();
       }
       lock.lock();
+      KV_ASSERT(slot->state == Slot::State::kBusy);
+      KV_ASSERT(slot->ticket >= consumed);  // nobody has gone past it
       slot->state = Slot::State::kReady;
       if (!decoded.ok()) failure = std::move(decoded), exhausted = true;
       changed.notify_all();
@@ -198,10 +209,13 @@ Result<const Chunk*> ChunkPipeline::next() {
 
   std::unique_lock lock(p.mutex);
   if (p.lent != nullptr) {
+    KV_ASSERT(p.lent->state == Impl::Slot::State::kReady);
+    KV_ASSERT(p.lent->ticket == p.consumed);
     p.lent->state = Impl::Slot::State::kFree;
     Impl::clear(*p.lent);
     p.lent = nullptr;
     ++p.consumed;
+    KV_ASSERT(p.consumed <= p.next_ticket);
     p.changed.notify_all();
   }
   Impl::Slot* found = nullptr;

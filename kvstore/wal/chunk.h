@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/buffer.h"
 #include "kvstore/base/scratch.h"
 #include "kvstore/env/env.h"
@@ -41,6 +42,7 @@ struct Chunk {
   base::Scratch scratch{};
 
   [[nodiscard]] std::string_view text(const LineRef& line) const noexcept {
+    KV_DASSERT(size_t{line.begin} + line.size <= bytes.size());
     return bytes.view().substr(line.begin, line.size);
   }
   [[nodiscard]] uint64_t offset_of(const LineRef& line) const noexcept { return offset + line.begin; }

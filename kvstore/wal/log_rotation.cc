@@ -37,6 +37,7 @@ std::string LogWriter::segment_header(Seq first_seq) const {
 Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
   auto segment = std::make_shared<ActiveSegment>();
   segment->first_seq = first_seq;
+  KV_ASSERT(first_seq > 0);
   segment->path = join_path(settings_.dir, segment_name(first_seq));
   const std::string temporary = segment->path + std::string(kTemporarySuffix);
   const std::string header = segment_header(first_seq);
@@ -115,6 +116,7 @@ void LogWriter::prepare_next_in_time(ActiveSegment& segment) {
 // The next segment, with room for a line that needs `capacity`. Needs: next_mutex_ held until it is the active one, or
 // somebody would make another of its name.
 Result<LogWriter::SegmentPtr> LogWriter::take_next(uint64_t capacity) {
+  KV_ASSERT(next_->first_seq == 0);
   KV_ASSERT(!next_->has_name);
   KV_ASSERT(next_->tail == 0);  // blank
   if (capacity > next_->capacity) {
@@ -157,6 +159,7 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   if (next->mapping != nullptr) {
     KV_ASSERT(header.size() <= next->filled_end.load(std::memory_order_relaxed));
   }
+  KV_ASSERT(next->capacity >= header.size() + line_bytes_max + kClosingLineBytesMax);
   next->first_seq = last + 1;
   next->path = std::move(path);
   if (Status s = append_text(*next, header); !s.ok()) {  // kWrite on a full disk: the old segment goes on
@@ -165,6 +168,8 @@ Status LogWriter::rotate(size_t line_bytes_max) {
     s = std::move(s).with("begin a new log segment");
     return removed.ok() ? s : mark_broken(std::move(s));
   }
+  KV_ASSERT(next->tail == header.size());
+  KV_ASSERT(last_seq() == last);  // the commit lock is ours
   counters_.log_bytes += old.closing_line.size();
   {
     const std::lock_guard segments_lock(segments_mutex_);
@@ -237,6 +242,7 @@ Status LogWriter::seal(ActiveSegment& full) {
   } else if (Status s = full.file->write_at(full.tail, full.closing_line); !s.ok()) {
     return s;
   }
+  KV_ASSERT(end <= full.capacity || full.mapping == nullptr);
   full.capacity = end;                // nobody extends it any more
   (void)full.file->truncate(end).ok();  // else the filler stays: blank lines are legal
   return {};

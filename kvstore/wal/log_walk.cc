@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_names.h"
@@ -28,6 +29,8 @@ Status LogWalk::Impl::begin_with_snapshot(const SnapshotFile& newest) {
                      fmt::format("this is a snapshot of store {}, expected one of store {}. try: put the right file back",
                                  base->store, uuid));
   }
+  KV_ASSERT(base->last_seq == newest.last_seq);  // the reader has compared them
+  KV_ASSERT(newest.last_seq == covered);
   uuid = base->store;
   expected = newest.last_seq + 1;
   last_ts_us = base->created_us;
@@ -103,6 +106,7 @@ Status LogWalk::Impl::open_segment() {
     }
     file = *std::move(opened);
   }
+  KV_ASSERT(pipeline == nullptr);
   pipeline = std::make_unique<ChunkPipeline>(*file, offset, threads);
   return {};
 }
@@ -110,11 +114,13 @@ Status LogWalk::Impl::open_segment() {
 bool LogWalk::Impl::accept_header(std::string_view text) {
   std::vector<format::Op> ops;
   base::Scratch scratch;
+  KV_ASSERT(index < segments.size());
   const format::SegmentHeader header = format::decode(text, ops, scratch).header;
   if (header.first_seq != segments[index].first_seq || header.first_seq != expected) return false;
   if (!uuid.empty() && header.store != uuid) return false;
   uuid = header.store;
   in_segment = true;
+  KV_ASSERT(expected > 0);
   if (!segments[index].is_next()) synced = std::max(synced, header.first_seq - 1);
   return true;
 }
@@ -128,6 +134,7 @@ bool LogWalk::Impl::accept(const Chunk& chunk, const LineRef& line) {
   } else if (line.kind == LineKind::kRecord) {
     if (line.stamp.seq != expected) return false;
     ++expected;
+    KV_ASSERT(line.stamp.synced < line.stamp.seq);  // the decoder takes no line that vouches for itself
     last_ts_us = std::max(last_ts_us, line.stamp.ts_us);
     synced = std::max(synced, line.stamp.synced);
   } else if (line.kind == LineKind::kSegmentEnd) {
@@ -139,6 +146,7 @@ bool LogWalk::Impl::accept(const Chunk& chunk, const LineRef& line) {
   } else {
     return false;
   }
+  KV_ASSERT(chunk.offset_of(line) >= offset);  // a walk goes forward
   offset = chunk.end_of(line);
   newline = line.newline;
   bytes_accepted += line.size + 1;
@@ -149,6 +157,7 @@ bool LogWalk::Impl::accept(const Chunk& chunk, const LineRef& line) {
 Result<std::optional<Records>> LogWalk::Impl::next_entries() {
   Result<std::optional<Records>> entries = snapshot->next();
   if (!entries.ok()) return refuse(std::move(entries).status());
+  KV_ASSERT(base.has_value());
   if (entries->has_value()) {
     const Chunk& chunk = *(*entries)->chunk;
     snapshot_bytes = chunk.offset + chunk.bytes.size();
@@ -161,6 +170,8 @@ Result<std::optional<Records>> LogWalk::Impl::next_entries() {
 
 Result<std::optional<Records>> LogWalk::Impl::next() {
   lent.reset();
+  KV_ASSERT(expected > 0);
+  KV_ASSERT(segments.empty() || index < segments.size());
   if (!failure.ok()) return failure;
   if (snapshot.has_value()) {
     Result<std::optional<Records>> entries = next_entries();
@@ -189,6 +200,8 @@ Result<std::optional<Records>> LogWalk::Impl::next() {
         ++i;
       }
       if (first < chunk.lines.size()) {
+        KV_ASSERT(in_segment);  // no record comes before the header
+        KV_ASSERT(first < last && last <= i);
         // A bad line behind good ones waits: the next call meets it again, from here, as its second look.
         if (i < chunk.lines.size()) {
           lent = std::exchange(pipeline, nullptr);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_header.h"
@@ -17,6 +18,7 @@ using format::LineKind;
 using format::Seq;
 
 Status LogWalk::Impl::refuse(Status status) {
+  KV_ASSERT(!status.ok());
   failure = status;
   pipeline.reset();
   return status;
@@ -62,6 +64,9 @@ bool LogWalk::Impl::look_after_promise() {
 }
 
 void LogWalk::Impl::move_on() {
+  KV_ASSERT(!is_last());
+  KV_ASSERT(in_segment);
+  KV_ASSERT(segments[index].first_seq <= expected);
   ++index;
   offset = 0;
   newline = true;
@@ -72,6 +77,8 @@ void LogWalk::Impl::move_on() {
 
 // Goes on to the next segment; the next opening for writing puts the end of this one right.
 void LogWalk::Impl::leave_unsettled() {
+  KV_ASSERT(index + 2 == segments.size());  // only of the newest segment a rotation can be under way
+  KV_ASSERT(segments[index + 1].first_seq == expected);
   end.unsettled = {.segment = segments[index].name, .offset = offset, .last_seq = expected - 1, .closing_line_missing = !sealed};
   move_on();
 }
@@ -126,6 +133,7 @@ Result<bool> LogWalk::Impl::find_more_segments() {
     if (next->file == nullptr) continue;
     if (next->first_seq == segments.back().first_seq) return false;  // half a rename: another name of that file
     if (next->first_seq == expected) {
+      KV_ASSERT(expected > last);
       next_file = std::move(next->file);
       segments.push_back({std::string(kNextSegmentName), expected});
       return true;
@@ -263,6 +271,10 @@ Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
 // The log ends at the place; behind it stands nothing, or what end.cuts has already. A next segment that does not go on
 // from here goes as a whole.
 Status LogWalk::Impl::end_here() {
+  KV_ASSERT(is_last());
+  KV_ASSERT(in_segment);
+  KV_ASSERT(!sealed);  // what it names would have to follow
+  KV_ASSERT(end.cuts.size() <= 1);
   end.previous_segment = index > 0 ? segments[index - 1].name : "";
   end.segment = segments[index].name;
   end.first_seq = segments[index].first_seq;
@@ -290,6 +302,7 @@ Status LogWalk::Impl::end_here() {
 Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& line) {
   if (second_look()) return true;
   const uint64_t at = chunk.offset_of(line);
+  KV_ASSERT(at >= offset);
   const std::string_view text = chunk.text(line);
   std::vector<format::Op> ops;
   base::Scratch scratch;
@@ -354,10 +367,13 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
     case format::Verdict::kCut:
       break;
   }
+  KV_ASSERT(is_last());          // only the end of the log is ever cut
+  KV_ASSERT(*promised < expected);  // ... and nothing that was promised
   Result<uint64_t> content_end = end_of_content(*file, at);
   if (!content_end.ok()) return std::move(content_end).status();
   Result<uint64_t> number = line_number_at(*file, at);
   if (!number.ok()) return std::move(number).status();
+  KV_ASSERT(*content_end >= at);
   end.cuts = {{.file = path,
                .line = *number,
                .offset = at,

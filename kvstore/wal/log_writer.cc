@@ -27,6 +27,7 @@ constexpr size_t kFillBytes = size_t{256} << 10;
 
 // LogIo::kWrite puts a line together in one buffer, kept between calls unless it has become large.
 constexpr size_t kLineBufferBytesMax = size_t{1} << 20;
+static_assert(kFillBytes <= kLastStepBytes);
 
 std::string_view filler() {
   static const std::string newlines(kFillBytes, '\n');  // immutable once made
@@ -60,6 +61,7 @@ std::pair<LogWriter::SegmentPtr, LogWriter::SegmentPtr> LogWriter::full_and_acti
 
 Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings settings, const Place& place) {
   std::unique_ptr<LogWriter> writer(new LogWriter(env, std::move(settings)));
+  KV_ASSERT(!writer->settings_.store.empty());
   writer->last_seq_ = writer->synced_seq_ = place.last_seq;
   writer->counters_.log_bytes = place.sealed_bytes + place.offset;
   writer->counters_.segments = place.segments;
@@ -90,6 +92,7 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
 
 // Needs: the file ends at segment.tail.
 Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
+  KV_ASSERT(segment.mapping == nullptr);
   KV_ASSERT(segment.tail <= capacity);
   segment.capacity = capacity;
   segment.stretch_end = std::max(capacity, kStretchMax * settings_.segment_bytes);
@@ -160,6 +163,7 @@ Status LogWriter::make_room(size_t body_bytes) {
   ActiveSegment& segment = *active_;  // only the commit lock, which we have, replaces it
   const size_t line = line_bytes_max(body_bytes);
   const uint64_t needed_end = segment.tail + line + kClosingLineBytesMax;
+  KV_ASSERT(segment.first_seq <= last_seq() + 1);
   if (needed_end > segment.capacity) {
     if (segment.first_seq > last_seq()) {  // a line larger than a segment, and the first in this one
       if (Status s = grow(segment, needed_end); !s.ok()) return s;
@@ -218,6 +222,7 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
     }
     segment.file->prepare_pages(end, count);
     end += count;
+    KV_ASSERT(end <= goal);
     segment.filled_end.store(end, std::memory_order_release);
   }
   KV_ASSERT(end <= segment.stretch_end);  // beyond the mapping nobody could use it
@@ -241,6 +246,11 @@ void LogWriter::start_writeback(ActiveSegment& segment) {
     segment.file->let_go_of_pages(begin, end - begin);
   }
   segment.file->start_writeback(begin, end - begin);
+}
+
+uint64_t LogWriter::full_bytes() const noexcept {
+  KV_ASSERT(active_->tail <= counters_.log_bytes);
+  return counters_.log_bytes - active_->tail;
 }
 
 void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
@@ -327,6 +337,7 @@ Status LogWriter::sync_file(env::File& file) noexcept {
 }
 
 Status LogWriter::mark_broken(Status cause) noexcept {
+  KV_ASSERT(!cause.ok());
   const std::lock_guard lock(broken_mutex_);
   if (broken_.ok()) {
     broken_ = base::error(Code::kBroken,

@@ -93,6 +93,8 @@ class LogWriter {
   Status prepare_next();
   // Returns when the segment begun last has its name and survives a power cut, with all before it. Any thread.
   Status finish_rotation() noexcept;
+  // Bytes of lines in the segments before the active one. Needs the commit lock.
+  [[nodiscard]] uint64_t full_bytes() const noexcept;
   // Takes `bytes` and `segments` out of the counters: a snapshot covers them now. Needs the commit lock.
   void forget(uint64_t bytes, uint64_t segments) noexcept;
 

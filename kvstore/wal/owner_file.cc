@@ -9,6 +9,7 @@
 #include <chrono>
 #include <vector>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/base/scratch.h"
 #include "kvstore/format/decode.h"
@@ -50,6 +51,7 @@ Result<std::optional<Owner>> read_owner(env::Env& env, const std::string& dir) {
 }
 
 Status write_owner(env::File& file, const Owner& owner) {
+  KV_ASSERT(owner.closed_seq <= format::kIntegerMax);
   Result<uint64_t> old_size = file.size();
   if (!old_size.ok()) return std::move(old_size).status();
   std::string text = format::encode_owner({.format = kFormatVersion,
@@ -58,6 +60,7 @@ Status write_owner(env::File& file, const Owner& owner) {
                                            .host = owner.host,
                                            .started_us = owner.started_us,
                                            .closed_seq = owner.closed_seq});
+  KV_ASSERT(text.ends_with('\n'));
   text.resize(std::max<size_t>(text.size(), std::min<uint64_t>(*old_size, 4096)), '\n');
   if (Status s = file.write_at(0, text); !s.ok()) return std::move(s).with("note the owner");
   if (Status s = file.sync(); !s.ok()) return std::move(s).with("note the owner");

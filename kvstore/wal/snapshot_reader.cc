@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/crc32c.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_names.h"
@@ -69,6 +70,7 @@ Status SnapshotReader::Impl::look_at_ends(unsigned threads) {
   summary.last_seq = head.snapshot.last_seq;
   summary.created_us = head.snapshot.created_us;
 
+  KV_ASSERT(bytes.size() <= *size);
   const uint64_t tail_begin = *size - bytes.size();
   got = file->read_at(tail_begin, bytes);
   if (!got.ok()) return std::move(got).status();
@@ -82,6 +84,7 @@ Status SnapshotReader::Impl::look_at_ends(unsigned threads) {
   if (foot.snapshot_end.last_seq != name.last_seq || foot.snapshot_end.next != segment_name(name.last_seq + 1)) {
     return damage(footer_at, fmt::format("the footer is that of the snapshot of record {}", foot.snapshot_end.last_seq));
   }
+  KV_ASSERT(footer_at < *size);
   summary.entries = foot.snapshot_end.entries;
   pipeline = std::make_unique<ChunkPipeline>(*file, 0, threads);
   return {};
@@ -100,6 +103,7 @@ Status SnapshotReader::Impl::check_line(const Chunk& chunk, const LineRef& line)
     header_seen = true;
     return {};
   }
+  KV_ASSERT(decoded.kind == line.kind);  // the same bytes
   if (decoded.kind != LineKind::kSnapshotEnd) return bad_line(at, text, decoded, "an entry");
   footer_seen = true;
   if (decoded.snapshot_end.entries != entries) {
@@ -136,6 +140,7 @@ Result<std::optional<Records>> SnapshotReader::next() {
     Result<const Chunk*> read = my.pipeline->next();
     if (!read.ok()) return std::move(read).status().with("read the snapshot");
     if (*read == nullptr) {
+      KV_ASSERT(!my.footer_seen || my.header_seen);
       if (my.footer_seen) return std::optional<Records>();
       return my.damage(my.summary.bytes, "the file has become shorter while it was read");
     }
@@ -157,6 +162,8 @@ Result<std::optional<Records>> SnapshotReader::next() {
     }
     if (!my.footer_seen) my.crc = base::crc32c(chunk.bytes.view(), my.crc);
     if (first < chunk.lines.size()) {
+      KV_ASSERT(first < last && last <= chunk.lines.size());
+      KV_ASSERT(my.entries >= last - first);
       return std::optional<Records>(Records{&chunk, std::span(chunk.lines).subspan(first, last - first), my.path});
     }
   }

@@ -19,6 +19,8 @@ constexpr uint64_t kUnsyncedBytesMax = uint64_t{8} << 20;  // what a log sync ma
 
 Result<std::unique_ptr<SnapshotWriter>> SnapshotWriter::create(env::Env& env, Settings settings) {
   KV_ASSERT(settings.last_seq > 0);
+  KV_ASSERT(settings.last_seq < format::kIntegerMax);  // the segment behind it has a name
+  KV_ASSERT(!settings.store.empty());
   std::unique_ptr<SnapshotWriter> writer(new SnapshotWriter(env, std::move(settings)));
   const Settings& my = writer->settings_;
   writer->path_ = join_path(my.dir, snapshot_name(my.last_seq));
@@ -36,13 +38,17 @@ SnapshotWriter::~SnapshotWriter() {
 }
 
 Status SnapshotWriter::add(const format::Op& op, format::Seq seq) {
-  KV_ASSERT(op.kind == format::Op::Kind::kPut && seq <= settings_.last_seq);
+  KV_ASSERT(file_ != nullptr);
+  KV_ASSERT(op.kind == format::Op::Kind::kPut);  // a snapshot has no deletions
+  KV_ASSERT(seq > 0 && seq <= settings_.last_seq);
   format::encode_entry(block_, op, seq);
   ++entries_;
   return block_.size() >= kBlockBytes ? flush() : Status();
 }
 
 Status SnapshotWriter::flush() {
+  KV_ASSERT(synced_ <= written_);
+  KV_ASSERT(block_.empty() || block_.view().ends_with('\n'));
   if (Status s = file_->write_at(written_, block_.view()); !s.ok()) return std::move(s).with("write the snapshot");
   whole_crc_ = base::crc32c(block_.view(), whole_crc_);
   file_->start_writeback(written_, block_.size());
@@ -55,12 +61,14 @@ Status SnapshotWriter::flush() {
 }
 
 Status SnapshotWriter::finish() {
+  KV_ASSERT(file_ != nullptr);  // once
   if (Status s = flush(); !s.ok()) return s;
   block_.append(format::encode_snapshot_end({.entries = entries_,
                                              .last_seq = settings_.last_seq,
                                              .next = segment_name(settings_.last_seq + 1),
                                              .whole = whole_crc_}));
   if (Status s = flush(); !s.ok()) return s;
+  KV_ASSERT(block_.empty());  // all of it is in the file before it has its name
   if (Status s = file_->sync(); !s.ok()) return std::move(s).with("write the snapshot");
   if (Status s = env_.rename(temporary_, path_); !s.ok()) return std::move(s).with("name the snapshot");
   file_.reset();

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/wal/file_names.h"
 
@@ -34,8 +35,10 @@ Result<StoreFiles> list_store_files(env::Env& env, const std::string& dir) {
   StoreFiles files;
   for (std::string& name : *names) {  // sorted, and so are the numbers in names of one kind
     if (const std::optional<Seq> first = parse_segment_name(name)) {
+      KV_ASSERT(files.segments.empty() || files.segments.back().first_seq < *first);
       files.segments.push_back({std::move(name), *first});
     } else if (const std::optional<Seq> last = parse_snapshot_name(name)) {
+      KV_ASSERT(files.snapshots.empty() || files.snapshots.back().last_seq < *last);
       files.snapshots.push_back({std::move(name), *last});
     } else if (name == kNextSegmentName) {
       files.has_next = true;
@@ -52,6 +55,7 @@ Result<uint64_t> line_number_at(env::File& file, uint64_t offset) {
     Result<size_t> got = file.read_at(at, {block.data(), want});
     if (!got.ok()) return std::move(got).status();
     line += static_cast<uint64_t>(std::count(block.data(), block.data() + *got, '\n'));
+    KV_ASSERT(*got <= want);
     if (*got < want) break;
     at += *got;
   }
@@ -59,6 +63,7 @@ Result<uint64_t> line_number_at(env::File& file, uint64_t offset) {
 }
 
 Status damage_at(env::File* file, const std::string& path, uint64_t at, Code code, std::string_view what) {
+  KV_ASSERT(code == Code::kCorruption || code == Code::kUnsupported);
   uint64_t number = 0;
   if (file != nullptr) {
     if (Result<uint64_t> counted = line_number_at(*file, at); counted.ok()) number = *counted;

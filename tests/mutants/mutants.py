@@ -29,8 +29,10 @@ SNAPSHOT_OUT = "kvstore/wal/snapshot_writer.cc"
 SNAPSHOT_IN = "kvstore/wal/snapshot_reader.cc"
 TABLE = "kvstore/table/table.cc"
 SWEEP = "kvstore/table/table_sweep.cc"
+VERSIONS = "kvstore/table/versions.cc"
 READ_SET = "kvstore/engine/read_set.cc"
 SALVAGE = "kvstore/engine/salvage.cc"
+REPAIR = "kvstore/engine/repair.cc"
 POSIX = "kvstore/env/posix_env.cc"
 
 MUTANTS = []
@@ -282,6 +284,9 @@ mutant("opening: the clock's floor is not taken from the log", "P4", OPEN, "  cl
 
 # ---- memory ----------------------------------------------------------------------------------------
 
+mutant("a released pin's version goes although an older pin can see it", "P1", VERSIONS,
+       "if (heir_ != nullptr && heir_->seq >= node->seq) {", "if (heir_ != nullptr && heir_->seq > node->seq) {",
+       "table_release_test", "table_versions_test")
 mutant("an overwritten version is released under a snapshot", "P6", TABLE, "      if (pin != nullptr && pin->seq >= older->seq()) {\n",
        "      if (pin != nullptr && pin->seq > older->seq()) {\n", "table_versions_test")
 mutant("a version passes by the older snapshot that still sees it", "P6", "kvstore/table/versions.cc",
@@ -339,6 +344,8 @@ mutant("repair: an older record brings back a deleted key", "P4", SALVAGE,
        "store_repair_test", "store_repair_trouble_test")
 mutant("repair: lines of another store are used", "P4", SALVAGE, "      if (place.is_foreign) {\n", "      if (false) {\n",
        "store_repair_test", "store_repair_trouble_test")
+mutant("repair: done before the new directory's name is on disk", "P1", REPAIR,
+       "  if (Status s = env_.sync_dir(wal::parent_path(report_.dir)); !s.ok()) return s;\n", "", "store_power_cut_test")
 mutant("repair: what an opening cuts comes back", "P1", SALVAGE, "      } else if (is_behind_tear(source, at)) {\n", "      } else if (false) {\n",
        "store_repair_test", "store_repair_trouble_test", ROT)
 mutant("files can be read by everybody", "P9", POSIX, "S_IRUSR | S_IWUSR", "S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH",

@@ -132,7 +132,9 @@ void CrashExplorer::pull(CrashEnv& env, const CrashWorkload& work, const std::st
   if (has_enough()) return;
   const auto crash = [&](CrashModel model, const CrashChoice& choice) {
     if (!wants(model)) return;
-    Moment moment{.model = model, .promised = ledger_.promised(model != CrashModel::kKill), .backups = work.backups()};
+    Moment moment{.model = model, .promised = ledger_.promised(model != CrashModel::kKill)};
+    moment.backups = work.backups();
+    moment.repairs = work.repairs();
     std::string story;
     Disk disk = env.crash_clone(choice, &story);
     moment.now_us = work.now_us();
@@ -170,6 +172,7 @@ void CrashExplorer::tear_last_line(CrashEnv& env, const CrashWorkload& work, con
             {.model = CrashModel::kKill,
              .promised = seq - 1,
              .backups = {},
+             .repairs = {},
              .now_us = work.now_us(),
              .where = fmt::format("{}, {} bytes of its line copied", where, copied)});
   }
@@ -199,6 +202,7 @@ void CrashExplorer::examine(Disk disk, const CrashWorkload& work, Moment moment)
     CrashTally::Row& row = tally_.row(moment.model);
     ++row.states;
     row.recovering += moment.depth > 0 ? 1 : 0;
+    row.repairing += moment.depth == 0 && !moment.repairs.empty() && !moment.repairs.back().is_done ? 1 : 0;
     if (!seen_.insert(fingerprint).second) return;
     ++row.distinct;
   }
@@ -227,6 +231,7 @@ Judgement CrashExplorer::open_and_judge(MemEnv& disk, const CrashWorkload& work,
     return j;
   if (Judgement j = check_cuts(*before, disk, report); j.violation != Violation::kNone) return j;
   if (Judgement j = check_backups(disk, work, moment); j.violation != Violation::kNone) return j;
+  if (Judgement j = judge_repairs(disk, moment.repairs, options); j.violation != Violation::kNone) return j;
   if (fingerprint % 4 == 0) {
     if (Judgement j = check_outside_view(*before, options, last_seq, found, !report.cuts.empty());
         j.violation != Violation::kNone)

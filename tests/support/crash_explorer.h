@@ -47,6 +47,7 @@ class CrashExplorer {
     CrashModel model = CrashModel::kKill;
     uint64_t promised = 0;
     std::vector<CrashWorkload::Backup> backups{};
+    std::vector<CrashRepair> repairs{};
     int64_t now_us = 0;   // not before anything that is on the disk
     std::string where{};  // for people
     unsigned depth = 0;   // how many recoveries were crashed before

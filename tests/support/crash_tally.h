@@ -35,6 +35,7 @@ struct CrashTally {
     uint64_t intact = 0;      // ... of these, without anything to cut
     uint64_t cut = 0;         // ... with a torn end, reported and kept
     uint64_t recovering = 0;  // crashes of a recovery, and of the recovery from that
+    uint64_t repairing = 0;   // crashes of a repair
     std::array<uint64_t, kViolationCount> violations{};
   };
   std::array<Row, kCrashModels.size()> rows{};

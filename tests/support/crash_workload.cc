@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "kvstore/engine/repair.h"
+
 namespace kvstore::testing {
 
 using engine::Engine;
@@ -14,6 +16,7 @@ constexpr uint64_t kKeys = 16;
 constexpr uint64_t kEntriesMax = 8;
 constexpr uint64_t kSegmentBytes = 4096;
 constexpr uint64_t kBackupsMax = 2;  // they make every crash dearer
+constexpr uint64_t kRepairsMax = 1;  // they do, too
 constexpr int64_t kSecondUs = 1'000'000;
 
 }  // namespace
@@ -73,10 +76,18 @@ std::string CrashWorkload::reopen() {
 
 // kill -9, and the next process finds what the kernel has, on disk or not.
 std::string CrashWorkload::die_and_reopen() {
+  die();
+  return open_dead();
+}
+
+void CrashWorkload::die() {
   tell("die");
   stop_compactor();
   process_->fail({.from_then_on = true});
   engine_.reset();
+}
+
+std::string CrashWorkload::open_dead() {
   if (std::string wrong = open_engine(); !wrong.empty()) return wrong;
   if (engine_->last_seq() != ledger_.last_seq()) {
     return fmt::format("after a death the store ends with commit {}, not {}", engine_->last_seq(), ledger_.last_seq());
@@ -100,6 +111,66 @@ std::string CrashWorkload::backup() {
   const std::lock_guard lock(mutex_);
   backups_.push_back({dir, report->seq});
   return "";
+}
+
+// A copy of the store as it lies there, open, with one damage done to it; beside it the store lives on.
+std::string CrashWorkload::repair_damaged_copy() {
+  FileBytes files = files_in(*process_, "db");
+  std::optional<CrashRepair> wanted = repair_in_peace(files, /*damaged=*/true, options(), dice_);
+  if (!wanted.has_value()) return "";  // nothing is left of it; that a repair says so is tested elsewhere
+  if (std::string wrong = ledger_.judge_salvage(wanted->state); !wrong.empty()) return wrong;
+  wanted->from = "hurt";
+  const auto copy = [&]() -> Status {
+    if (Status s = process_->create_dir(wanted->from); !s.ok()) return s;
+    for (const auto& [name, bytes] : files) {
+      Result<std::unique_ptr<env::File>> file = process_->open(wanted->from + "/" + name, env::OpenMode::kCreate);
+      if (!file.ok()) return std::move(file).status();
+      if (Status s = (*file)->write_at(0, bytes); !s.ok()) return s;
+      if (Status s = (*file)->sync(); !s.ok()) return s;
+    }
+    if (Status s = process_->sync_dir(wanted->from); !s.ok()) return s;
+    return process_->sync_dir(".");
+  };
+  if (Status s = copy(); !s.ok()) return fmt::format("copy: {}", s.message());
+  wanted->old = std::move(files);
+  return repair(*std::move(wanted), *process_);
+}
+
+// The store itself, as its death has left it.
+std::string CrashWorkload::die_and_repair() {
+  die();
+  FileBytes files = files_in(*env_, "db");
+  const FileBytes before = files;
+  std::optional<CrashRepair> wanted = repair_in_peace(files, /*damaged=*/false, options(), dice_);
+  if (!wanted.has_value()) return "a store that died cannot be repaired";
+  const Judgement judgement = ledger_.judge(wanted->last_seq, wanted->state, ledger_.promised(false), now_us());
+  if (judgement.violation != Violation::kNone) return "repaired: " + judgement.sentence;
+  wanted->from = "db";
+  if (std::string wrong = repair(*std::move(wanted), *env_); !wrong.empty()) return wrong;
+  if (files_in(*env_, "db") != before) return "repairing the store has changed it";
+  return open_dead();
+}
+
+std::string CrashWorkload::repair(CrashRepair wanted, env::Env& env) {
+  tell(fmt::format("repair {}", wanted.from));
+  wanted.to = "mended";
+  const std::string from = wanted.from;
+  const uint64_t last_seq = wanted.last_seq;
+  {
+    const std::lock_guard lock(mutex_);
+    repairs_.push_back(std::move(wanted));
+  }
+  const Result<RepairReport> report = engine::repair(env, from, "mended");
+  if (!report.ok()) return fmt::format("{}", report.status().message());
+  if (report->plan.last_seq != last_seq) return "two repairs of the same files have two plans";
+  const std::lock_guard lock(mutex_);
+  repairs_.back().is_done = true;
+  return "";
+}
+
+std::vector<CrashRepair> CrashWorkload::repairs() const {
+  const std::lock_guard lock(mutex_);
+  return repairs_;
 }
 
 std::vector<CrashWorkload::Backup> CrashWorkload::backups() const {
@@ -152,6 +223,10 @@ std::string CrashWorkload::step() {
   {
     const std::lock_guard lock(mutex_);
     if (!compactor_failure_.empty()) return compactor_failure_;
+  }
+  const bool repairs_now = dice_.percent(plan_.repair_percent) && !plan_.compacts_beside;
+  if (repairs_now && repairs().size() < kRepairsMax) {
+    return dice_.percent(50) ? repair_damaged_copy() : die_and_repair();
   }
   const uint64_t choice = dice_.below(100);
   if (choice < 87) return write();

@@ -1,7 +1,7 @@
 // CrashWorkload: seeded random work on a store with everything that can be asked of one, written down in a Ledger
 // step by step: puts, JSON documents, batches, transactions, deletions, counters, expiry, eviction, each synced or not;
-// syncs, compactions, backups, clean closings, deaths and reopenings. The same seed does the same, but for when the store's own
-// threads do their part.
+// syncs, compactions, backups, repairs, clean closings, deaths and reopenings. The same seed does the same, but for when the
+// store's own threads do their part.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,7 @@
 
 #include "kvstore/engine/engine.h"
 #include "tests/support/crash_model.h"
+#include "tests/support/crash_repair.h"
 #include "tests/support/fault_env.h"
 #include "tests/support/ledger.h"
 
@@ -28,6 +29,7 @@ class CrashWorkload {
     bool keeps_history = false;
     bool is_sync = false;          // every commit
     bool is_uniform = false;       // all lines are alike in length, so that an old line in a new place may fit
+    unsigned repair_percent = 1;   // of the steps, until one has come; never beside a compactor
     bool compacts_beside = false;  // again and again on a thread of its own; what comes first is chance then
   };
   static Plan plan_of(uint64_t seed);
@@ -61,6 +63,8 @@ class CrashWorkload {
   [[nodiscard]] engine::Engine& engine() noexcept { return *engine_; }
   // Those of this life: a crash may take them as long as it may take anything else.
   [[nodiscard]] std::vector<Backup> backups() const;
+  // Likewise, also one under way.
+  [[nodiscard]] std::vector<CrashRepair> repairs() const;
   // What the last steps were, for the person who reads a failure.
   [[nodiscard]] std::string story() const;
 
@@ -72,6 +76,11 @@ class CrashWorkload {
   std::string backup();
   std::string reopen();
   std::string die_and_reopen();
+  std::string repair_damaged_copy();
+  std::string die_and_repair();
+  std::string repair(CrashRepair wanted, env::Env& env);
+  void die();
+  std::string open_dead();
   std::string open_engine();
   void start_compactor();
   void stop_compactor();
@@ -90,9 +99,10 @@ class CrashWorkload {
   std::unique_ptr<engine::Engine> engine_;
   uint64_t counter_ = 0;  // of values, so that no two are alike
 
-  mutable std::mutex mutex_;  // guards these three
+  mutable std::mutex mutex_;  // guards these four
   std::string story_;
   std::vector<Backup> backups_;
+  std::vector<CrashRepair> repairs_;
   std::string compactor_failure_;
 
   uint64_t backup_count_ = 0;  // used by one thread: the compactor, or without one the caller's

@@ -164,6 +164,24 @@ Judgement Ledger::judge(uint64_t last_seq, const State& found, uint64_t promised
   return fits_what_is_under_way(found, now_us) ? Judgement() : classify(last_seq, found, now_us);
 }
 
+std::string Ledger::judge_salvage(const State& found) const {
+  const std::lock_guard lock(mutex_);
+  return never_written(found);
+}
+
+std::string Ledger::never_written(const State& found) const {
+  for (const auto& [key, value] : found) {
+    const auto holds = [&](const State& state) {
+      const auto at = state.find(key);
+      return at != state.end() && at->second == value;
+    };
+    if (holds(next_)) continue;
+    if (std::any_of(commits_.begin(), commits_.end(), [&](const Commit& c) { return holds(c.state); })) continue;
+    return fmt::format("key {} has a value (version {}) that was never committed", key, value.version);
+  }
+  return "";
+}
+
 // Which name the wrong state deserves.
 Judgement Ledger::classify(uint64_t last_seq, const State& found, int64_t now_us) const {
   for (size_t seq = 0; seq < commits_.size(); ++seq) {
@@ -171,20 +189,7 @@ Judgement Ledger::classify(uint64_t last_seq, const State& found, int64_t now_us
       return {Violation::kStale, fmt::format("the state is that after commit {}, the store says {}", seq, last_seq)};
     }
   }
-  const auto was_written = [&](const std::string& key, const Value& value) {
-    const auto holds = [&](const State& state) {
-      const auto at = state.find(key);
-      return at != state.end() && at->second == value;
-    };
-    return holds(next_) ||
-           std::any_of(commits_.begin(), commits_.end(), [&](const Commit& c) { return holds(c.state); });
-  };
-  for (const auto& [key, value] : found) {
-    if (!was_written(key, value)) {
-      return {Violation::kWrongValue,
-              fmt::format("key {} has a value (version {}) that was never committed", key, value.version)};
-    }
-  }
+  if (std::string wrong = never_written(found); !wrong.empty()) return {Violation::kWrongValue, std::move(wrong)};
   const State& after = last_seq < commits_.size() ? commits_[last_seq].state : next_;
   const State& before =
       last_seq == 0 ? commits_[0].state : commits_[std::min<size_t>(last_seq, commits_.size()) - 1].state;

@@ -94,6 +94,9 @@ class Ledger {
   // `found` is what a store that ends with commit `last_seq` holds at `now_us`.
   [[nodiscard]] Judgement judge(uint64_t last_seq, const State& found, uint64_t promised, int64_t now_us) const;
 
+  // What a repair has found: every entry of it was written at some time, as it is. "" or what is wrong.
+  [[nodiscard]] std::string judge_salvage(const State& found) const;
+
  private:
   // The state after one commit. With `loose` any key of `may_miss` may be gone from it.
   struct Commit {
@@ -102,6 +105,7 @@ class Ledger {
   };
   [[nodiscard]] bool fits(const Commit& commit, const State& found, int64_t now_us) const;
   [[nodiscard]] bool fits_what_is_under_way(const State& found, int64_t now_us) const;
+  [[nodiscard]] std::string never_written(const State& found) const;
   [[nodiscard]] Judgement classify(uint64_t last_seq, const State& found, int64_t now_us) const;
 
   mutable std::mutex mutex_;

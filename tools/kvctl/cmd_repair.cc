@@ -13,6 +13,7 @@
 namespace kvctl {
 namespace {
 
+using kvstore::DamagedHistory;
 using kvstore::DamagedSnapshot;
 using kvstore::MissingRecords;
 using kvstore::RejectedLine;
@@ -38,6 +39,9 @@ std::string without_slash(std::string dir) {
 
 void fill(JsonObject& out, const RepairPlan& plan, const RepairReport* report) {
   out.boolean("opens", plan.opens).bytes("refusal", plan.refusal).bytes("base", plan.base);
+  out.objects("damaged_history", plan.damaged_history, [](JsonObject& object, const DamagedHistory& damage) {
+    object.bytes("file", damage.file).bytes("reason", damage.reason);
+  });
   out.number("base_seq", plan.base_seq).number("base_entries", plan.base_entries);
   out.objects("damaged_snapshots", plan.damaged_snapshots, [](JsonObject& object, const DamagedSnapshot& snapshot) {
     object.bytes("file", snapshot.file).number("last_seq", snapshot.last_seq).number("entries", snapshot.entries);
@@ -153,6 +157,14 @@ void print_plan(const Args& args, const RepairPlan& plan, Stdio& io) {
   if (plan.opens) {
     io.out.line(fmt::format("{}: nothing to repair: the store opens as it is{}", escape_message(args.dir),
                             plan.rejected_lines == 0 ? "" : ", and cuts its torn tail then"));
+    for (const DamagedHistory& damage : plan.damaged_history) {
+      io.out.line(fmt::format("history    {}", escape_message(damage.reason)));
+    }
+    if (!plan.damaged_history.empty()) {
+      io.out.line(fmt::format("           the state does not depend on it. To have it back, restore the file from a copy; to go "
+                              "without all history: kvctl compact {}",
+                              shell_quote(args.dir)));
+    }
   } else {
     io.out.line(fmt::format("{}: the store does not open: {}", escape_message(args.dir), escape_message(plan.refusal)));
   }

@@ -1,0 +1,207 @@
+// Every allocation of a workload fails once, on the caller's thread and on the store's own: each call says so or succeeds,
+// the process lives, nothing acknowledged is lost, and the store opens again as a whole one.
+//
+// Calls that copy a value out are not among them: they are noexcept, as store.h says. The workload itself allocates
+// nothing, so that every refusal meets the store.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kvstore/kvstore.h"
+#include "tests/support/counting_new.h"
+#include "tests/support/store_test.h"
+#include "tests/support/temp_dir.h"
+
+namespace kvstore::testing {
+namespace {
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr uint64_t kEveryNth = 7;
+#else
+constexpr uint64_t kEveryNth = 1;
+#endif
+
+constexpr size_t kPuts = 24;
+
+class OutOfMemory : public ::testing::TestWithParam<LogIo> {
+ protected:
+  OutOfMemory() {
+    for (size_t i = 0; i < kPuts; ++i) {
+      keys_.push_back("key " + std::to_string(i));
+      values_.push_back(std::to_string(i) + std::string(300, 'v'));
+    }
+    for (int i = 0; i < 3; ++i) batch_.put("batch " + std::to_string(i), "b");
+  }
+
+  // What was acknowledged, call by call.
+  struct Outcome {
+    Code opened = Code::kOk;
+    Code closed = Code::kOk;
+    std::array<Code, kPuts> puts{};
+    Code batch = Code::kOk;
+    Code transaction = Code::kOk;
+    Code increment = Code::kOk;
+    Code document = Code::kOk;
+    Code patch = Code::kOk;
+    Code del = Code::kOk;
+    std::array<Code, 5> others{};
+  };
+
+  [[nodiscard]] static Options options() {
+    return {.sync_interval = std::chrono::hours(1),
+            .log_io = GetParam(),
+            .segment_bytes = 4096,
+            .replay_threads = 1,
+            .compact_at_percent = 0};
+  }
+
+  // Allocates nothing by itself.
+  Outcome run(const std::filesystem::path& dir, const std::filesystem::path& copy) {
+    Outcome outcome;
+    Result<Store> opened = Store::open(dir, options());
+    outcome.opened = opened.status().code();
+    if (!opened.ok()) return outcome;
+    Store& store = *opened;
+    for (size_t i = 0; i < kPuts; ++i) {
+      WriteOptions durable;
+      if (i % 5 == 0) durable.durability = Durability::kSync;
+      outcome.puts[i] = store.put(keys_[i], values_[i], durable).code();
+      if (i == kPuts / 2) outcome.others[0] = store.compact().status().code();
+    }
+    outcome.batch = store.write(batch_).code();
+    outcome.transaction = transact(store);
+    outcome.increment = store.increment("number", 7).status().code();
+    outcome.document = store.put_json("doc", R"({"a": [1, 2, {"b": null}]})").code();
+    outcome.patch = store.patch("doc", R"({"a": 1})").code();
+    outcome.del = store.del(keys_[1]).status().code();
+    outcome.others[1] = store.expire(keys_[2], std::chrono::hours(1000)).status().code();
+    outcome.others[2] = store.scan("key").status().code();
+    outcome.others[3] = store.backup(copy).status().code();
+    outcome.others[4] = store.sync().code();
+    outcome.closed = store.close().code();
+    return outcome;
+  }
+  Code transact(Store& store) const {
+    Result<Transaction> transaction = store.begin();
+    if (!transaction.ok()) return transaction.status().code();
+    transaction->put("transaction", "t");
+    transaction->del(keys_[3]);
+    return transaction->commit().code();
+  }
+
+  static bool is_answer(Code code) {
+    // Broken: a sync ran out of memory, and whether the disk had failed nobody will ever tell.
+    return code == Code::kOk || code == Code::kOutOfMemory || code == Code::kBroken;
+  }
+
+  // Opens what is left, with memory as it should be.
+  void check(const std::filesystem::path& dir, const std::filesystem::path& copy, const Outcome& outcome) {
+    for (const Code code : outcome.puts) EXPECT_TRUE(is_answer(code)) << code_name(code);
+    // A failure that has no memory for its errno either: that a file to be removed is not there looks like any other then.
+    EXPECT_TRUE(is_answer(outcome.opened) || outcome.opened == Code::kIoError) << code_name(outcome.opened);
+    for (const Code code : outcome.others) EXPECT_TRUE(is_answer(code) || code == Code::kIoError) << code_name(code);
+    for (const Code code :
+         {outcome.closed, outcome.batch, outcome.transaction, outcome.increment, outcome.document, outcome.patch}) {
+      EXPECT_TRUE(is_answer(code) || code == Code::kConflict) << code_name(code);
+    }
+    Result<Store> again = Store::open(dir, options());
+    ASSERT_TRUE(again.ok()) << again.status().message();
+    const std::map<std::string, std::string> found = contents_of(*again);
+    const auto expect = [&](Code code, const std::string& key, const std::string& value) {
+      const auto at = found.find(key);
+      if (code == Code::kOk) {
+        EXPECT_TRUE(at != found.end()) << key << " was acknowledged";
+      }
+      if (at != found.end()) {
+        EXPECT_EQ(at->second, value);
+      }
+    };
+    if (outcome.opened != Code::kOk) {
+      EXPECT_TRUE(found.empty());
+      return;
+    }
+    for (size_t i = 0; i < kPuts; ++i) {
+      if (i != 1 && i != 3) expect(outcome.puts[i], keys_[i], values_[i]);
+    }
+    if (outcome.del == Code::kOk) {
+      EXPECT_FALSE(found.contains(keys_[1]));
+    }
+    if (outcome.transaction == Code::kOk) {
+      EXPECT_FALSE(found.contains(keys_[3]));
+    }
+    expect(outcome.batch, "batch 0", "b");
+    EXPECT_EQ(found.contains("batch 0"), found.contains("batch 2")) << "half a batch";
+    expect(outcome.transaction, "transaction", "t");
+    expect(outcome.increment, "number", "7");
+    if (outcome.document == Code::kOk) {
+      EXPECT_TRUE(found.contains("doc"));
+    }
+    ASSERT_TRUE(again->put("after", "all").ok());
+    ASSERT_TRUE(again->close().ok());
+    Result<VerifyReport> report = verify(dir);
+    ASSERT_TRUE(report.ok());
+    for (const Finding& finding : report->findings) ADD_FAILURE() << finding.message;
+    if (outcome.others[3] == Code::kOk) {
+      EXPECT_TRUE(Store::open(copy, {.read_only = true}).ok()) << "a backup that was reported as done";
+    }
+  }
+
+  std::vector<std::string> keys_, values_;
+  Batch batch_;
+};
+
+TEST_P(OutOfMemory, AnyAllocationOfTheCallersThreadMayFail) {
+  uint64_t tried = 0;
+  for (uint64_t allowed = 0;; allowed += kEveryNth) {
+    SCOPED_TRACE("after " + std::to_string(allowed) + " allocations");
+    const TempDir temp;
+    const std::filesystem::path dir = temp / "db";
+    const std::filesystem::path copy = temp / "copy";
+    Outcome outcome;
+    bool refused = false;
+    {
+      const MemoryRunsOut out(allowed, 1);
+      outcome = run(dir, copy);
+      refused = MemoryRunsOut::has_refused();
+    }
+    check(dir, copy, outcome);
+    if (!refused || HasFailure()) break;
+    ++tried;
+  }
+  EXPECT_GT(tried, 200U / kEveryNth);
+}
+
+TEST_P(OutOfMemory, AnyAllocationOfTheStoresOwnThreadsMayFail) {
+  uint64_t tried = 0;
+  for (uint64_t allowed = 0;; ++allowed) {
+    SCOPED_TRACE("after " + std::to_string(allowed) + " allocations elsewhere");
+    const TempDir temp;
+    const std::filesystem::path dir = temp / "db";
+    const std::filesystem::path copy = temp / "copy";
+    Outcome outcome;
+    bool refused = false;
+    {
+      const MemoryRunsOutElsewhere out(allowed);
+      outcome = run(dir, copy);
+      refused = MemoryRunsOutElsewhere::has_refused();
+    }
+    check(dir, copy, outcome);
+    if (!refused || HasFailure()) break;
+    ++tried;
+  }
+  EXPECT_GT(tried, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothLogs, OutOfMemory, ::testing::Values(LogIo::kMapped, LogIo::kWrite),
+                         [](const auto& instance) { return instance.param == LogIo::kMapped ? "mapped" : "write"; });
+
+}  // namespace
+}  // namespace kvstore::testing
