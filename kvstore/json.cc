@@ -6,6 +6,7 @@
 #include <atomic>
 #include <charconv>
 #include <new>
+#include <stdexcept>
 #include <system_error>
 
 #include "kvstore/base/error.h"
@@ -50,6 +51,8 @@ void free_for_document(void* piece) noexcept {
 
 // A piece that an edit moved in was counted before, by this thread or by one that handed it over.
 bool has_heap_pieces() noexcept { return heap_pieces.load(std::memory_order_relaxed) != 0; }
+
+void throw_no_such_member() { throw std::out_of_range("no such member"); }
 
 DocumentMemory::DocumentMemory(const Pools& pools) noexcept {
   try {

@@ -22,7 +22,6 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -32,6 +31,7 @@
 #include <utility>
 #include <vector>
 
+#include "kvstore/json_object.h"
 #include "kvstore/json_writer.h"
 #include "kvstore/options.h"
 #include "kvstore/pools.h"
@@ -124,9 +124,10 @@ Status read_json(std::string_view text, const Pools& pools, JsonEvents& events) 
 
 }  // namespace detail
 
-// nlohmann::json in every respect but its memory.
+// nlohmann::json but for its memory, its strings' type, and its objects: JsonObject instead of std::map. The order is the same
+// and references to members live as long, but iterators die with the next insertion or erasure.
 using PooledJson =
-    nlohmann::basic_json<std::map, std::vector,
+    nlohmann::basic_json<JsonObject, std::vector,
                          std::basic_string<char, std::char_traits<char>, detail::DocumentAllocator<char>>, bool,
                          int64_t, uint64_t, double, detail::DocumentAllocator>;
 
@@ -142,9 +143,7 @@ class DocumentBuilder final : public JsonEvents {
   void end() override { --depth_; }
   void name(std::string_view name) override {
     auto& members = *around_[depth_ - 1]->get_ptr<PooledJson::object_t*>();
-    // Most texts have their members in order, since nlohmann/json writes them so. When the name comes once more, its first
-    // place is found, and takes the last value.
-    place_ = &members.emplace_hint(members.end(), PooledJson::string_t(name), nullptr)->second;
+    place_ = &members.try_emplace(name).first->second;  // of a name that comes twice, the place it has
     is_placed_ = true;
   }
   void string(std::string_view value) override { put(PooledJson::string_t(value)); }

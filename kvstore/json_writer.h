@@ -70,12 +70,22 @@ class JsonWriter {
   JsonWriter& end(char close) noexcept;
   JsonWriter& number_signed(int64_t number) noexcept;
   JsonWriter& number_unsigned(uint64_t number) noexcept;
-  template <typename Append>
-  JsonWriter& value(size_t bytes_max, Append&& append) noexcept;
-  JsonWriter& quoted(std::string_view utf8, std::string_view tail) noexcept;
-  void append_text(std::string_view utf8);
+  char* open_value(size_t bytes_max) noexcept;
+  void close_value(char* end) noexcept;
+  char* open_slowly(size_t bytes_max) noexcept;
+  enum class Use : uint8_t { kName, kValue };
+  template <Use kUse>
+  JsonWriter& quoted(std::string_view utf8) noexcept;
+  JsonWriter& quoted_in_chunks(std::string_view utf8, std::string_view tail) noexcept;
+
+  void settle() noexcept;
+  void resume() noexcept;
 
   PooledText text_;
+  // Where the next byte goes, and the end of its room, or the same where something is to be done first: to begin a row, or
+  // to fail. The buffer does not know of what was written since it was settled.
+  char* at_ = nullptr;
+  char* limit_ = nullptr;
   Sink sink_;
   Status status_;
   Layout layout_ = Layout::kLines;

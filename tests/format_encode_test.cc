@@ -176,8 +176,16 @@ void expect_escaped(EscapeFunction run, const std::string& text) {
   EXPECT_EQ(escaped.non_ascii, std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }));
 }
 
+// As JsonWriter does it. Passes on nothing but what has a special byte.
+Escaped escape_nothing_or_all(char* out, std::string_view text) noexcept {
+  const Escaped escaped = escape_nothing(out, text);
+  if (escaped.end != nullptr) return escaped;
+  EXPECT_TRUE(std::ranges::any_of(text, is_special)) << text;
+  return escape(out, text);
+}
+
 TEST(Escape, TreatsEveryByteAtEveryPositionAsTheRuleSays) {
-  for (const EscapeFunction run : {escape, escape_portable}) {
+  for (const EscapeFunction run : {escape, escape_portable, escape_nothing_or_all}) {
     for (size_t size = 0; size <= 50; ++size) {
       for (size_t at = 0; at < size; ++at) {
         for (const int byte : {0x00, 0x08, 0x0a, 0x1f, 0x20, 0x22, 0x2f, 0x5c, 0x7f, 0x80, 0xa2, 0xdc, 0xff}) {
@@ -201,6 +209,7 @@ TEST(Escape, TreatsEveryTextureAtEverySizeAsTheRuleSays) {
           testing::random_bytes(rng, static_cast<testing::Texture>(texture), testing::random_size(rng));
       expect_escaped(escape, text);
       expect_escaped(escape_portable, text);
+      expect_escaped(escape_nothing_or_all, text);
     }
   }
 }

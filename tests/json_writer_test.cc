@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -14,6 +15,7 @@
 #include <tuple>
 #include <vector>
 
+#include "tests/support/counting_new.h"
 #include "tests/support/seed.h"
 
 namespace kvstore::testing {
@@ -76,10 +78,74 @@ TEST(JsonWriter, DoublesAgreeWithNlohmannWhenReadBack) {
   }
 }
 
+// std::to_chars, and a point where it sets neither that nor an exponent.
+std::string shortest(double value) {
+  char text[40];
+  std::string all(text, std::to_chars(text, text + sizeof text, value).ptr);
+  if (all.find_first_of(".e") == std::string::npos) all += ".0";
+  return all;
+}
+
+// Decimals of every size and length, which have a quick way of their own, and their neighbours, which must not take it.
+TEST(JsonWriter, DoublesHaveTheFewestDigits) {
+  std::vector<double> values = {0.0,       0.001,   0.0009,      0.0001,           1e-6,      1e-7,
+                                9999.0,    10000.0, 99999.0,     100000.0,         123456.0,  1e5,
+                                1e6,       1e9,     999999999.0, 999999999.999999, 1e9 + 0.5, 9007199254740993.0,
+                                0.1 + 0.2, 1.0 / 3};
+  std::mt19937_64 random(seed());
+  for (int i = 0; i < 20'000; ++i) {
+    double value = static_cast<double>(random() >> random() % 64);
+    for (uint64_t places = random() % 10; places > 0; --places) value /= 10;
+    values.push_back(value);
+    values.push_back(static_cast<double>(random() % 1'000'000'000'000) / 1e6);
+  }
+  for (const double value : values) {
+    for (const double near : {value, std::nextafter(value, 0), std::nextafter(value, 1e300)}) {
+      for (const double either : {near, -near}) {
+        JsonWriter json{Pools()};
+        json.number(either);
+        ASSERT_EQ(taken(json), shortest(either));
+      }
+    }
+  }
+}
+
+TEST(JsonWriter, IntegersOfEveryLength) {
+  for (int bits = 0; bits < 64; ++bits) {
+    for (const uint64_t value : {uint64_t{1} << bits, (uint64_t{1} << bits) - 1}) {
+      JsonWriter json{Pools()};
+      const auto as_signed = static_cast<int64_t>(value);
+      json.begin_array().number(value).number(as_signed).number(as_signed == INT64_MIN ? 0 : -as_signed).end_array();
+      EXPECT_EQ(taken(json), "[" + std::to_string(value) + "," + std::to_string(as_signed) + "," +
+                                 std::to_string(as_signed == INT64_MIN ? 0 : -as_signed) + "]");
+    }
+  }
+}
+
 TEST(JsonWriter, BytesThatAreNoTextComeInBase64) {
   JsonWriter json{Pools()};
   json.begin_object().bytes("key", "Ada").bytes("value", "\xff\x00z").bytes("x", "").end_object();
   EXPECT_EQ(taken(json), R"({"key":"Ada","value64":"/w==","x":""})");  // the literal ends at its NUL
+}
+
+TEST(JsonWriter, ALongNameOfBytesKeepsItsEnd) {
+  const std::string name(100'000, 'n');
+  JsonWriter json{Pools()};
+  json.begin_object().bytes(name, "\xff").end_object();
+  EXPECT_EQ(taken(json), "{\"" + name + "64\":\"/w==\"}");
+}
+
+TEST(JsonWriter, WithoutMemoryTheRestIsDropped) {
+  const std::string long_text(10'000, 'x'), in_chunks(100'000, 'x');
+  for (uint64_t allowed = 0;; ++allowed) {
+    const Pools pools;
+    const MemoryRunsOut later(allowed);
+    JsonWriter json(pools);
+    json.begin_array().text("a text").text(long_text).number(1.5).text(in_chunks).end_array();
+    Result<PooledText> text = json.take();
+    if (text.ok()) break;
+    EXPECT_EQ(text.status().code(), Code::kOutOfMemory);
+  }
 }
 
 TEST(JsonWriter, LongTextComesOutWhole) {
