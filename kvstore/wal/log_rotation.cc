@@ -208,9 +208,11 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
       retired_.reserve(retired_.size() + 1);  // what comes last must not fail
     }
     if (!next.has_name) {
+      let_go_of_pages(*full);
       if (Status s = sync_file(*full->file); !s.ok()) return s;
       const Seq last = next.first_seq - 1;
       if (synced_seq() < last) synced_seq_.store(last, std::memory_order_release);
+      let_go_of_pages(next);
       if (Status s = sync_file(*next.file); !s.ok()) return s;
       Status named = env_.rename(join_path(settings_.dir, kNextSegmentName), next.path);
       if (named.code() == Code::kNoSpace) return std::move(named).with("name a new log segment");

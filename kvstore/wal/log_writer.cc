@@ -25,6 +25,9 @@ namespace {
 
 constexpr size_t kFillBytes = size_t{256} << 10;
 
+// A sync of less is not worth letting go of the mapping's pages before.
+constexpr uint64_t kLetGoBytesMin = uint64_t{1} << 20;
+
 // LogIo::kWrite puts a line together in one buffer, kept between calls unless it has become large.
 constexpr size_t kLineBufferBytesMax = size_t{1} << 20;
 static_assert(kFillBytes <= kLastStepBytes);
@@ -320,9 +323,21 @@ Status LogWriter::sync() noexcept {
   const Seq covers = last_seq();
   KV_ASSERT(synced_seq() <= covers);
   const auto [full, segment] = full_and_active();
+  const uint64_t bytes = counters_.log_bytes.load(std::memory_order_relaxed);
+  if (full == nullptr && bytes - std::min(bytes, bytes_at_sync_) >= kLetGoBytesMin) let_go_of_pages(*segment);
+  bytes_at_sync_ = bytes;
   Status s = full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);
   if (s.ok() && synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return s;
+}
+
+// Before much of a segment is synced: log_writer.h, "The mapping is narrow". The next stores bring back the few pages that
+// they need.
+void LogWriter::let_go_of_pages(ActiveSegment& segment) {
+  const std::lock_guard lock(segment.extend_mutex);
+  if (segment.mapping == nullptr) return;
+  const uint64_t begin = segment.writeback_end;  // what lies before was let go then
+  segment.file->let_go_of_pages(begin, segment.filled_end.load(std::memory_order_relaxed) - begin);
 }
 
 // Needs: sync_mutex_ held.

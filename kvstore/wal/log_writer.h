@@ -139,6 +139,7 @@ class LogWriter {
   Status extend_to(ActiveSegment& segment, uint64_t needed_end);
   static void start_writeback(ActiveSegment& segment);
   Status append_text(ActiveSegment& segment, std::string_view text);
+  static void let_go_of_pages(ActiveSegment& segment);
   Status sync_file(env::File& file) noexcept;
   Status mark_broken(Status cause) noexcept;
   [[nodiscard]] SegmentPtr active() const;
@@ -173,6 +174,7 @@ class LogWriter {
   std::atomic<format::Seq> last_seq_{0};
   std::atomic<format::Seq> synced_seq_{0};                 // grows under sync_mutex_
   std::mutex sync_mutex_;
+  uint64_t bytes_at_sync_ = 0;                             // log_bytes at the last one; sync_mutex_
   std::atomic<bool> is_broken_{false};
   mutable std::mutex broken_mutex_;
   Status broken_;
