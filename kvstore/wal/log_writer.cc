@@ -230,7 +230,7 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
   }
   KV_ASSERT(end <= segment.stretch_end);  // beyond the mapping nobody could use it
   segment.step = std::min(segment.step * 2, kLastStepBytes);
-  segment.low_water.store(end - std::min(step / 2, end), std::memory_order_relaxed);
+  segment.low_water.store(end - std::min(step, end), std::memory_order_relaxed);
   return {};
 }
 
