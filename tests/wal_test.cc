@@ -23,6 +23,7 @@
 #include "kvstore/wal/file_names.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/fault_env.h"
+#include "tests/support/store_text.h"
 
 namespace kvstore::testing {
 namespace {
@@ -121,8 +122,10 @@ class BusyEnv final : public env::MemEnv {
  public:
   uint64_t act_before_read = 0;
   std::function<void()> act;
+  std::function<void(const std::string&)> before_open = [](const std::string&) {};
 
   Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    before_open(path);
     Result<std::unique_ptr<env::File>> file = MemEnv::open(path, mode);
     if (!file.ok()) return file;
     return std::unique_ptr<env::File>(std::make_unique<BusyFile>(*this, *std::move(file)));
@@ -178,6 +181,26 @@ TEST(LogWalk, LooksTwiceBeforeItCallsALineBadBesideAWriter) {
   }
   for (const CutReport& cut : walk->end().cuts) ADD_FAILURE() << cut.reason;
   EXPECT_EQ(walk->last_seq(), 3U);
+}
+
+// A rotation that looks unfinished makes a reader look into the segment behind. That it had gone was no reason to fail.
+TEST(LogWalk, ASegmentCompactedAwayWhileTheOneBeforeItIsJudgedIsNoError) {
+  BusyEnv env;
+  const std::string first = "db/wal-00000000000000000001.jsonl";
+  const std::string second = "db/wal-00000000000000000003.jsonl";
+  env.put_file(first, header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2"));
+  env.put_file(second, header_line(3) + put_line(3, "c", "3"));
+  env.before_open = [&](const std::string& path) {
+    if (path != second || !env.get_file(first).has_value()) return;
+    env.put_file("db/snapshot-00000000000000000003.jsonl", snapshot_of(3, entry_line(1, "a", "1")));
+    env.put_file("db/wal-00000000000000000004.jsonl", header_line(4));
+    ASSERT_TRUE(env.remove(first).ok() && env.remove(second).ok());
+  };
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1);
+  ASSERT_TRUE(walk.ok());
+  Status ended;
+  while (ended.ok()) ended = walk->next().status();
+  EXPECT_EQ(ended.code(), Code::kCompacted) << ended.message();
 }
 
 // A reader that found the line under way twice, since its writer had lost the processor, once saw the promise that a later

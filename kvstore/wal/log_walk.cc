@@ -91,19 +91,24 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
 
 // ---- accepting -----------------------------------------------------------------------------------
 
+// kCompacted when it has gone since it was listed, because a compaction beside us was faster.
+Result<std::unique_ptr<env::File>> LogWalk::Impl::open_listed(const std::string& name) {
+  Result<std::unique_ptr<env::File>> opened = env.open(join_path(dir, name), env::OpenMode::kRead);
+  if (opened.ok()) return opened;
+  if (opened.status().sys_errno() == ENOENT) {
+    Result<bool> gone = was_compacted();
+    if (!gone.ok()) return std::move(gone).status();
+    if (*gone) return compacted();
+  }
+  return std::move(opened).status().with("read the log");
+}
+
 Status LogWalk::Impl::open_segment() {
   path = join_path(dir, segments[index].name);
   if (segments[index].is_next() && next_file != nullptr) file = std::move(next_file);
   if (file == nullptr) {
-    Result<std::unique_ptr<env::File>> opened = env.open(path, env::OpenMode::kRead);
-    if (!opened.ok()) {
-      if (opened.status().sys_errno() == ENOENT) {
-        Result<bool> gone = was_compacted();
-        if (!gone.ok()) return std::move(gone).status();
-        if (*gone) return compacted();
-      }
-      return std::move(opened).status().with("read the log");
-    }
+    Result<std::unique_ptr<env::File>> opened = open_listed(segments[index].name);
+    if (!opened.ok()) return std::move(opened).status();
     file = *std::move(opened);
   }
   KV_ASSERT(pipeline == nullptr);

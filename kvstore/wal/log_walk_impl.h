@@ -61,6 +61,7 @@ struct LogWalk::Impl {
   Status begin_with_snapshot(const SnapshotFile& newest);
   Result<std::optional<Records>> next();
   Result<std::optional<Records>> next_entries();
+  Result<std::unique_ptr<env::File>> open_listed(const std::string& name);
   Status open_segment();
   bool accept(const Chunk& chunk, const LineRef& line);
   bool accept_header(std::string_view text);

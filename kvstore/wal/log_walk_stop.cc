@@ -182,8 +182,7 @@ Result<bool> LogWalk::Impl::rotation_was_under_way() {
   Result<Next> next = open_next();
   if (!next.ok()) return std::move(next).status();
   if (next->first_seq > segments[index + 1].first_seq) return false;
-  Result<std::unique_ptr<env::File>> following =
-      env.open(join_path(dir, segments[index + 1].name), env::OpenMode::kRead);
+  Result<std::unique_ptr<env::File>> following = open_listed(segments[index + 1].name);
   if (!following.ok()) return std::move(following).status();
   Result<Seq> promised = highest_voucher_in(**following, 0);
   if (!promised.ok()) return std::move(promised).status();
