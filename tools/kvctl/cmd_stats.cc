@@ -90,7 +90,7 @@ void fill(JsonObject& object, const Stats& stats) {
     for (const Figure& figure : group.figures) object.number(figure.name, figure.value);
   }
   for (const auto& [name, pool] : pools(stats)) {
-    object.object(name, [&](JsonObject& out) {
+    object.object(name, [pool = pool](JsonObject& out) {  // clang 14 captures no structured binding by itself
       out.number("hits", pool->hits).number("misses", pool->misses).number("dropped", pool->dropped);
       out.number("retained_bytes", pool->retained_bytes);
     });
