@@ -170,14 +170,14 @@ std::string Ledger::judge_salvage(const State& found) const {
 }
 
 std::string Ledger::never_written(const State& found) const {
-  for (const auto& [key, value] : found) {
-    const auto holds = [&](const State& state) {
-      const auto at = state.find(key);
-      return at != state.end() && at->second == value;
+  for (const State::value_type& entry : found) {
+    const auto holds = [&entry](const State& state) {
+      const auto at = state.find(entry.first);
+      return at != state.end() && at->second == entry.second;
     };
     if (holds(next_)) continue;
     if (std::any_of(commits_.begin(), commits_.end(), [&](const Commit& c) { return holds(c.state); })) continue;
-    return fmt::format("key {} has a value (version {}) that was never committed", key, value.version);
+    return fmt::format("key {} has a value (version {}) that was never committed", entry.first, entry.second.version);
   }
   return "";
 }
