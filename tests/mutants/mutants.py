@@ -352,3 +352,18 @@ mutant("files can be read by everybody", "P9", POSIX, "S_IRUSR | S_IWUSR", "S_IR
        "env_posix_test")
 mutant("directories can be read by everybody", "P9", POSIX, "S_IRWXU", "S_IRWXU | S_IRGRP | S_IXGRP | S_IROTH | S_IXOTH",
        "env_posix_test")
+mutant("repair: the header of a next segment that an opening cuts is a promise", "-", SALVAGE,
+       "      if (reason->empty() && !is_behind_tear(source, at))\n", "      if (reason->empty())\n", "store_repair_test")
+
+# ---- the mapped log and its readers ----------------------------------------------------------------
+
+mutant("a full segment grows beyond its mapping", "P1", WRITER,
+       "needed_end <= segment.stretch_end && full_and_active()", "full_and_active()",
+       "store_schedule_test",
+       more=[(WRITER, "std::min(segment.stretch_end, needed_end + settings_.segment_bytes / 8)", "needed_end + settings_.segment_bytes / 8"),
+             (WRITER, "    KV_ASSERT(segment->capacity <= segment->stretch_end);\n", "")])
+mutant("pages are let go with their content", "P2", POSIX,
+       "    advise(offset, count, MADV_DONTNEED);\n", "    advise(offset, count, MADV_REMOVE);\n", "env_conformance_test")
+mutant("a segment that a compaction took away is an error to readers beside it", "P6", WALK,
+       "    if (*gone) return compacted();\n  }\n  return std::move(opened)", "    (void)*gone;\n  }\n  return std::move(opened)",
+       "wal_test")
