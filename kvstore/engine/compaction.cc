@@ -167,6 +167,8 @@ Result<CompactionReport> Engine::compact() {
     result = run();
   } catch (const std::bad_alloc&) {
     result = Status(Code::kOutOfMemory, "out of memory");
+  } catch (const std::exception& e) {  // of on_progress
+    result = error(Code::kIoError, "{}", e.what());
   }
   compaction_.running = false;
   compaction_.done_bytes = compaction_.total_bytes = 0;

@@ -288,6 +288,8 @@ class PosixEnv final : public Env {
     }
     if (errno != 0) return failure(errno, "list", dir);
     std::sort(names.begin(), names.end());
+    // Some file systems tell of a name twice while the directory changes.
+    names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
   }
 

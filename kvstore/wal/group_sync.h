@@ -4,8 +4,8 @@
 //
 // A leader first waits for those who took part in the sync before: they were woken just now and are about to come back with
 // their next record, and would else have to wait for two syncs, this one and their own. So writers that do nothing else share
-// every sync, where they would fall into two groups that take turns. It waits no longer than a sync takes, and not at all
-// where there was nobody else.
+// every sync, where they would fall into two groups that take turns. It waits no longer than a sync takes, a millisecond at
+// most: once, when the others do not come back. A writer that is alone never waits.
 #pragma once
 
 #include <chrono>
@@ -30,6 +30,8 @@ class GroupSync {
   [[nodiscard]] uint64_t shared() const;
 
  private:
+  Status lead(std::unique_lock<std::mutex>& lock, format::Seq seq) noexcept;
+
   // Of a disk that takes long, others need not be waited for as long.
   static constexpr std::chrono::milliseconds kGatherMax{1};
 
@@ -38,6 +40,7 @@ class GroupSync {
   std::condition_variable synced_;
   std::condition_variable all_there_;
   bool has_leader_ = false;
+  uint64_t round_ = 0;     // syncs begun
   uint64_t arrived_ = 0;   // calls that wait for a sync which has not begun
   uint64_t expected_ = 0;  // ... and how many there will be soon: those of the sync before, and who came meanwhile
   std::chrono::steady_clock::duration last_sync_{0};  // how long it took

@@ -245,7 +245,11 @@ Status LogWriter::seal(ActiveSegment& full) {
     return s;
   }
   KV_ASSERT(end <= full.capacity || full.mapping == nullptr);
-  full.capacity = end;                // nobody extends it any more
+  full.capacity = end;  // nobody extends it any more
+  if (full.mapping != nullptr) {  // nor is there more of it to write out
+    full.filled_end = end;
+    full.writeback_end = std::min(full.writeback_end, end);
+  }
   (void)full.file->truncate(end).ok();  // else the filler stays: blank lines are legal
   return {};
 }

@@ -98,13 +98,18 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   KV_ASSERT(segment.mapping == nullptr);
   KV_ASSERT(segment.tail <= capacity);
   segment.capacity = capacity;
-  segment.stretch_end = std::max(capacity, kStretchMax * settings_.segment_bytes);
+  const uint64_t bytes = settings_.segment_bytes;
+  segment.stretch_end = std::max(capacity, bytes <= UINT64_MAX / kStretchMax ? kStretchMax * bytes : bytes);
   segment.filled_end = segment.writeback_end = segment.tail;
   if (settings_.io == LogIo::kWrite) {
     segment.low_water = capacity - std::min(capacity, kLastStepBytes);  // time to make the next segment
     return {};
   }
   Result<char*> mapping = segment.file->map(segment.stretch_end);
+  if (!mapping.ok() && segment.stretch_end > capacity) {  // addresses may be scarce; then commits wait where it would grow
+    segment.stretch_end = capacity;
+    mapping = segment.file->map(capacity);
+  }
   if (!mapping.ok()) return std::move(mapping).status().with("this file system may want LogIo::kWrite");
   segment.mapping = *mapping;
   return {};
@@ -171,7 +176,7 @@ Status LogWriter::make_room(size_t body_bytes) {
     if (segment.first_seq > last_seq()) {  // a line larger than a segment, and the first in this one
       if (Status s = grow(segment, needed_end); !s.ok()) return s;
     } else if (needed_end <= segment.stretch_end && full_and_active().first != nullptr) {
-      segment.capacity = std::min(segment.stretch_end, needed_end + settings_.segment_bytes / 8);
+      stretch(segment, needed_end);
     } else {
       return rotate(line);
     }
@@ -189,9 +194,17 @@ Status LogWriter::make_room(size_t body_bytes) {
   }
   if (segment.tail > segment.low_water.load(std::memory_order_relaxed)) {
     segment.low_water.store(UINT64_MAX, std::memory_order_relaxed);  // ask once; extend_to() sets it again
+    const bool is_filled = segment.filled_end.load(std::memory_order_relaxed) >= segment.capacity;
+    if (is_filled && full_and_active().first != nullptr) stretch(segment, segment.capacity);  // or there is nothing to extend
     settings_.on_low_room();
   }
   return {};
+}
+
+// Needs: commit lock, and a rotation under way: without one, what is full is rotated.
+void LogWriter::stretch(ActiveSegment& segment, uint64_t needed_end) const noexcept {
+  KV_ASSERT(needed_end <= segment.stretch_end);
+  segment.capacity = std::min(segment.stretch_end, needed_end + settings_.segment_bytes / 8);
 }
 
 void LogWriter::extend() {
@@ -213,6 +226,7 @@ void LogWriter::extend() {
 // Fills the file with newlines to at least `needed_end`, by whole steps.
 Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
   const std::lock_guard lock(segment.extend_mutex);
+  if (segment.mapping == nullptr) return broken();  // grow() has lost it
   uint64_t end = segment.filled_end.load(std::memory_order_relaxed);
   const uint64_t goal = std::min(std::max(needed_end, end + segment.step), segment.capacity.load(std::memory_order_relaxed));
   if (end >= goal) return {};

@@ -136,6 +136,7 @@ class LogWriter {
   [[nodiscard]] Status check_numbers() const;  // kNoSpace when there is none for another record
   Status start_io(ActiveSegment& segment, uint64_t capacity);
   Status grow(ActiveSegment& segment, uint64_t capacity);
+  void stretch(ActiveSegment& segment, uint64_t needed_end) const noexcept;
   Status extend_to(ActiveSegment& segment, uint64_t needed_end);
   static void start_writeback(ActiveSegment& segment);
   Status append_text(ActiveSegment& segment, std::string_view text);
