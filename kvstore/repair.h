@@ -52,7 +52,8 @@ struct DamagedSnapshot {
   std::string reason{};                        // why it is not whole
 };
 
-// A place in the kept history of a store that opens: nothing depends on it but looking back.
+// A place in the kept history of a store that opens: nothing depends on it but looking back. Also a file that cannot be
+// read, or that a newer version wrote.
 struct DamagedHistory {
   std::string file{};    // path
   std::string reason{};  // with line and byte

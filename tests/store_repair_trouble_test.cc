@@ -370,5 +370,34 @@ TEST(RepairTrouble, ARecordAppendedMeanwhileIsInThePlanOrMakesItFail) {
   EXPECT_GE(locked, 2);
 }
 
+// Looking at history came with an entry in the plan, and took the repair of a store that opens from those whose disk cannot
+// read all of it.
+TEST(RepairTrouble, KeptHistoryThatCannotBeReadIsToldAndInNobodysWay) {
+  const std::string wal1 = "wal-00000000000000000001.jsonl";
+  const std::string entries = entry_line(1, "a", "1") + entry_line(2, "b", "2");
+  for (const EnvOp op : {EnvOp::kOpen, EnvOp::kRead}) {
+    for (const std::string& file : {wal1, std::string("snapshot-00000000000000000002.jsonl")}) {
+      SCOPED_TRACE(fmt::format("{} of {}", op == EnvOp::kOpen ? "opening" : "reading", file));
+      env::MemEnv disk;
+      disk.put_file("db/" + wal1, header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + end_line(2));
+      disk.put_file(kSnapshot2, snapshot_of(2, entries));
+      disk.put_file(kWal3, header_line(3) + put_line(3, "c", "3") + end_line(3));
+      disk.put_file("db/snapshot-00000000000000000003.jsonl", snapshot_of(3, entries + entry_line(3, "c", "3")));
+      disk.put_file("db/wal-00000000000000000004.jsonl", header_line(4) + put_line(4, "d", "4"));
+      FaultEnv env(disk);
+      env.fail({.op = op, .sys_errno = op == EnvOp::kOpen ? EACCES : EIO, .from_then_on = true, .path_part = file});
+      const Result<RepairReport> report = repair(env, "db", "new", kOneThread);
+      ASSERT_TRUE(report.ok()) << report.status().message();
+      EXPECT_TRUE(report->plan.opens);
+      EXPECT_EQ(report->plan.entries, 4U);
+      ASSERT_EQ(report->plan.damaged_history.size(), 1U);
+      EXPECT_EQ(report->plan.damaged_history[0].file, "db/" + file);
+      EXPECT_NE(report->plan.damaged_history[0].reason.find(op == EnvOp::kOpen ? "ermission denied" : "nput/output error"),
+                std::string::npos)
+          << report->plan.damaged_history[0].reason;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvstore::testing

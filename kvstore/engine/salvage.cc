@@ -94,6 +94,7 @@ Status Salvage::files_changed() const {
 // An opening does not read it, so what opens may be damaged there all the same.
 Status Salvage::look_at_history() {
   Result<std::vector<Finding>> damage = verify_history(env_, dir_);
+  if (damage.status().code() == Code::kCompacted) return {};  // what is no longer there is not damaged
   if (!damage.ok()) return std::move(damage).status();
   for (Finding& finding : *damage) {
     plan_.damaged_history.push_back({.file = std::move(finding.file), .reason = std::move(finding.message)});
@@ -138,6 +139,8 @@ Status Salvage::identify(const wal::StoreFiles& files) {
   if (!owner_.store.empty()) votes[uuid_ = owner_.store] = 1;
   for (const Source& source : sources_) {
     Result<wal::FileHeader> header = header_of(env_, source.path);
+    const bool is_history = plan_.opens && source.is_snapshot && source.number < files.base_seq();
+    if (!header.ok() && is_history) header = wal::FileHeader();  // an opening does not care: see look_at_history()
     if (!header.ok()) return std::move(header).status();
     if (!header->store.empty() && ++votes[header->store] > votes[uuid_]) uuid_ = header->store;
     headers.push_back(*std::move(header));
