@@ -10,9 +10,11 @@
 //                        v              v
 //               ("active", true)  ("born", 1815)                     members, which never move
 //
-// Most objects are one leaf that grows with them. A full one is split, and a directory of leaves is searched first. So the
-// work of an insertion is bounded by the size of a leaf, whatever the order of names: a single sorted array would make a
-// hostile document of a million names quadratic, a tree costs every small one its balancing.
+// Most objects are one leaf that grows with them. A full one is split, and a directory of leaves is searched first, by
+// halves. So whatever the order of names an insertion moves the entries of one leaf at most. A split goes through the whole
+// directory besides, which it searches and shifts: n insertions make n/256 leaves at most, hence that many splits, so they
+// cost n/131072 pointers for each name, eight of a million. A single sorted array would make a hostile document of a million
+// names quadratic with half a million entries for each, a tree costs every small one its balancing.
 //
 // As in a map: references and pointers to members live until the member is erased. Unlike there: iterators die with the
 // next insertion or erasure. Thread-safe as a map is: many may read, or one may write.
@@ -21,16 +23,15 @@
 #include <algorithm>
 #include <bit>
 #include <compare>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <memory>
 #include <new>
-#include <stdexcept>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
@@ -226,7 +227,8 @@ class JsonObject {
   [[nodiscard]] const T& at(std::string_view name) const { return const_cast<JsonObject&>(*this).at(name); }
 
   // ---- Changing ----------------------------------------------------------------------------------
-  // What allocates throws std::bad_alloc, and has changed nothing then.
+  // What allocates throws std::bad_alloc. Of a single member nothing has changed then; of a range, as in std::map, those
+  // before the one that failed are in.
 
   // A member that is there already stays as it is, and `value` is not looked at.
   template <typename Name, typename... Value>

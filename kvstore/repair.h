@@ -6,7 +6,8 @@
 // keys that a lost record may have changed. Where there is a hole the result is no state the store ever had, and says so.
 //
 // A line that a newer version wrote stops a repair (kUnsupported): to drop what is merely not understood would be a loss.
-// Not thread-safe against an owner: a store that is open somewhere is refused (kLocked), because its files move.
+// Not thread-safe against an owner: a store that is open somewhere is refused (kLocked), because its files move. So is one
+// whose files were seen to change meanwhile: a plan takes no lock, so an owner may come and go.
 #pragma once
 
 #include <chrono>
@@ -51,7 +52,8 @@ struct DamagedSnapshot {
   std::string reason{};                        // why it is not whole
 };
 
-// A place in the kept history of a store that opens: nothing depends on it but looking back.
+// A place in the kept history of a store that opens: nothing depends on it but looking back. Also a file that cannot be
+// read, or that a newer version wrote.
 struct DamagedHistory {
   std::string file{};    // path
   std::string reason{};  // with line and byte

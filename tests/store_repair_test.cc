@@ -101,6 +101,14 @@ class RepairTest : public ::testing::Test {
   env::MemEnv env_;
 };
 
+// Intact, with an operation that format 1 does not have.
+std::string unknown_op_line(format::Seq seq) {
+  const std::string body = fmt::format(R"({{"seq":{},"ts":1,"op":"swap")", seq);
+  std::string seal(format::kSealBytes, ' ');
+  format::encode_seal(seal.data(), base::crc32c(body));
+  return body + seal + "\n";
+}
+
 std::string damaged(std::string line) {
   line[line.size() / 2] ^= 1;
   return line;
@@ -237,6 +245,17 @@ TEST_F(RepairTest, OfAStoreThatOpensDamageInKeptHistoryIsTold) {
   EXPECT_EQ(plan->rejected_lines, 0U);  // of what a repair would use nothing is damaged
 }
 
+TEST_F(RepairTest, OfAStoreThatOpensHistoryOfANewerVersionIsTold) {
+  put_files({{kWal1, header_line(1) + unknown_op_line(1) + put_line(2, "b", "2") + put_line(3, "c", "3") + end_line(3)},
+             {kSnapshot3, snapshot_of(3, entry_line(2, "b", "2") + entry_line(3, "c", "3"))},
+             {kWal4, header_line(4) + put_line(4, "d", "4")}});
+  Result<RepairPlan> plan = plan_repair(env_, "db", kOneThread);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_TRUE(plan->opens);
+  ASSERT_EQ(plan->damaged_history.size(), 1U);
+  EXPECT_TRUE(plan->damaged_history[0].reason.starts_with("db/" + kWal1 + ":2 (byte ")) << plan->damaged_history[0].reason;
+}
+
 // What stands behind a second header, of this store, in a file of another was used, but with a number below its own: it was
 // written to the new store and could not be seen there.
 TEST_F(RepairTest, WhatIsUsedIsNeverNewerThanTheStore) {
@@ -361,11 +380,7 @@ TEST_F(RepairTest, ANextSegmentBehindATornTailPromisesNothing) {
 }
 
 TEST_F(RepairTest, WhatANewerVersionWroteIsNotDropped) {
-  const std::string newer = "{\"seq\":2,\"ts\":1,\"op\":\"swap\",\"crc\":\"00000000\"}\n";
-  const std::string body = newer.substr(0, newer.find(",\"crc\""));
-  std::string seal(format::kSealBytes, ' ');
-  format::encode_seal(seal.data(), base::crc32c(body));
-  put_files({{kWal1, header_line(1) + damaged(put_line(1, "a", "1")) + body + seal + "\n" + put_line(3, "c", "3", 2)}});
+  put_files({{kWal1, header_line(1) + damaged(put_line(1, "a", "1")) + unknown_op_line(2) + put_line(3, "c", "3", 2)}});
   EXPECT_EQ(plan_repair(env_, "db", kOneThread).status().code(), Code::kUnsupported);
   EXPECT_EQ(repair(env_, "db", "new", kOneThread).status().code(), Code::kUnsupported);
   EXPECT_FALSE(env_.is_dir("new"));

@@ -1,10 +1,12 @@
 // Repair under stress: random damage to random stores, compared with a plain reading of the rule; every call failing once;
-// a crash at every step. The old files stay as they are, and the new directory opens with all of it or not at all.
+// a crash at every step; an owner that begins meanwhile. The old files stay as they are, and the new directory opens with
+// all of it or not at all.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -304,6 +306,97 @@ TEST(RepairTrouble, ACrashLeavesAllOfItOrNothingThatOpens) {
   EXPECT_GT(whole, 20);
   EXPECT_GT(nothing, 50);
   look(CrashChoice::keep_only_synced(), "after it returned");  // the promise of OK
+}
+
+// ---- an owner meanwhile ----------------------------------------------------------------------------
+
+// A MemEnv in which something happens before the n-th file is opened.
+class BusyEnv final : public env::MemEnv {
+ public:
+  uint64_t act_before_open = 0;
+  std::function<void()> act;
+
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    if (++opens == act_before_open) act();
+    return MemEnv::open(path, mode);
+  }
+  uint64_t opens = 0;
+};
+
+// A plan holds no lock, and where there is no LOCK a repair holds none either. What an owner appended between two passes
+// ended the process: it was more than the plan had seen.
+TEST(RepairTrouble, ARecordAppendedMeanwhileIsInThePlanOrMakesItFail) {
+  int changed = 0;
+  int locked = 0;
+  uint64_t opens = 1;
+  for (const bool stays : {false, true}) {
+    for (uint64_t nth = 1; nth <= opens; ++nth) {
+      for (const bool plans : {true, false}) {
+        SCOPED_TRACE(fmt::format("the owner {} before open {}, {}", stays ? "begins" : "comes and goes", nth,
+                                 plans ? "a plan" : "a repair"));
+        BusyEnv env;
+        const std::string begin = header_line(3) + put_line(3, "c", "3");
+        env.put_file(kSnapshot2, snapshot_of(2, entry_line(1, "a", "1") + entry_line(2, "b", "2")));
+        env.put_file(kWal3, begin + std::string(100, '\n'));
+        std::unique_ptr<env::FileLock> owner;
+        env.act = [&] {
+          if (stays) owner = *env.lock("db/LOCK");
+          ASSERT_TRUE((*env.MemEnv::open(kWal3, env::OpenMode::kReadWrite))->write_at(begin.size(), put_line(4, "d", "4")).ok());
+        };
+        env.act_before_open = nth;
+        const Result<RepairPlan> plan = [&]() -> Result<RepairPlan> {
+          if (plans) return engine::plan_repair(env, "db", kOneThread);
+          Result<RepairReport> report = repair(env, "db", "new", kOneThread);
+          if (!report.ok()) return std::move(report).status();
+          return report->plan;
+        }();
+        if (plan.ok()) {
+          EXPECT_TRUE(plan->opens && plan->is_prefix);
+          EXPECT_EQ(plan->records + 2, plan->last_seq);
+          EXPECT_EQ(plan->entries, plan->last_seq);
+        } else {
+          EXPECT_EQ(plan.status().code(), Code::kLocked) << plan.status().message();
+          const bool says_changed = plan.status().message().find("files have changed while they were read") != std::string::npos;
+          const bool says_locked = plan.status().message().find("in use by") != std::string::npos;
+          EXPECT_TRUE(stays ? says_locked : says_changed) << plan.status().message();
+          ++(stays ? locked : changed);
+          EXPECT_FALSE(Engine::open(env, "new", {.create_if_missing = false}).ok());
+        }
+        if (!stays && nth == 1) opens = env.opens;  // at last those of the repair, which are more
+      }
+    }
+  }
+  EXPECT_GE(changed, 2);
+  EXPECT_GE(locked, 2);
+}
+
+// Looking at history came with an entry in the plan, and took the repair of a store that opens from those whose disk cannot
+// read all of it.
+TEST(RepairTrouble, KeptHistoryThatCannotBeReadIsToldAndInNobodysWay) {
+  const std::string wal1 = "wal-00000000000000000001.jsonl";
+  const std::string entries = entry_line(1, "a", "1") + entry_line(2, "b", "2");
+  for (const EnvOp op : {EnvOp::kOpen, EnvOp::kRead}) {
+    for (const std::string& file : {wal1, std::string("snapshot-00000000000000000002.jsonl")}) {
+      SCOPED_TRACE(fmt::format("{} of {}", op == EnvOp::kOpen ? "opening" : "reading", file));
+      env::MemEnv disk;
+      disk.put_file("db/" + wal1, header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + end_line(2));
+      disk.put_file(kSnapshot2, snapshot_of(2, entries));
+      disk.put_file(kWal3, header_line(3) + put_line(3, "c", "3") + end_line(3));
+      disk.put_file("db/snapshot-00000000000000000003.jsonl", snapshot_of(3, entries + entry_line(3, "c", "3")));
+      disk.put_file("db/wal-00000000000000000004.jsonl", header_line(4) + put_line(4, "d", "4"));
+      FaultEnv env(disk);
+      env.fail({.op = op, .sys_errno = op == EnvOp::kOpen ? EACCES : EIO, .from_then_on = true, .path_part = file});
+      const Result<RepairReport> report = repair(env, "db", "new", kOneThread);
+      ASSERT_TRUE(report.ok()) << report.status().message();
+      EXPECT_TRUE(report->plan.opens);
+      EXPECT_EQ(report->plan.entries, 4U);
+      ASSERT_EQ(report->plan.damaged_history.size(), 1U);
+      EXPECT_EQ(report->plan.damaged_history[0].file, "db/" + file);
+      EXPECT_NE(report->plan.damaged_history[0].reason.find(op == EnvOp::kOpen ? "ermission denied" : "nput/output error"),
+                std::string::npos)
+          << report->plan.damaged_history[0].reason;
+    }
+  }
 }
 
 }  // namespace

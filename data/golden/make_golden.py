@@ -311,6 +311,9 @@ def make_refused():
                "the same, where record 4 says that 3 were on disk", at=at)
     refuse("no-json", seal(stamp + '"op":"put","key":"a","value":nonsense'), "corrupt",
            "an intact line that is no JSON")
+    nameless = seal(header()[:-19].decode().replace(STORE, ""))
+    write_case("empty-store", nameless + record(1, Put("a", "1")), "corrupt",
+               "an intact header that does not say of which store it is", at=0)
     write_case("newer-format", header(format=2) + record(1, Put("a", "1")), "unsupported",
                "a log of a format that is yet to come", at=0)
 

@@ -1,6 +1,7 @@
-// KV_ASSERT: a fact our own code guarantees. A false one is our bug, so the process stops before it
-// can write anything on top of it. Always on; keep the condition cheap. KV_DASSERT costs more and is
-// checked in debug and sanitizer builds only.
+// KV_ASSERT: a fact our own code guarantees, or one that a header of the API needs of its caller ("needs: index < size()")
+// where no Status can tell of it. A false one is a bug, ours or the caller's, so the process stops before it can write
+// anything on top of it. Never what a file says, or another process does. Always on; keep the condition cheap. KV_DASSERT
+// costs more and is checked in debug and sanitizer builds only.
 #pragma once
 
 namespace kvstore::base {

@@ -244,8 +244,10 @@ Result<RepairPlan> plan_repair(env::Env& env, std::string dir, const RepairOptio
   try {
     if (env.is_locked(lock)) return locked(env, dir).with("repair");
     Salvage salvage(env, dir, options);
-    if (Status s = salvage.read(); !s.ok()) return std::move(s).with("repair");
-    if (env.is_locked(lock)) return locked(env, dir).with("repair");  // since when, nobody knows
+    Status read = salvage.read();
+    // Since when, nobody knows, and any failure may be due to it.
+    if (env.is_locked(lock)) return locked(env, dir).with("repair");
+    if (!read.ok()) return std::move(read).with("repair");
     return salvage.plan();
   } catch (const std::bad_alloc&) {
     return Status(Code::kOutOfMemory, "repair: out of memory");
@@ -279,7 +281,7 @@ Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir,
       return locked(env, dir);
     }
     Salvage salvage(env, dir, options);
-    if (Status s = salvage.read(); !s.ok()) return s;
+    if (Status s = salvage.read(); !s.ok()) return lock == nullptr && env.is_locked(lock_path) ? locked(env, dir) : s;
     report.plan = salvage.plan();
     if (report.plan.opens && options.only_if_damaged) {
       report.dir.clear();

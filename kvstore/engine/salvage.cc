@@ -85,9 +85,16 @@ Status Salvage::read() {
   return plan_.opens ? look_at_history() : Status();
 }
 
+Status Salvage::files_changed() const {
+  return error(Code::kLocked, "{}: its files have changed while they were read. try: again, when no program has the store open",
+               dir_)
+      .at(dir_);
+}
+
 // An opening does not read it, so what opens may be damaged there all the same.
 Status Salvage::look_at_history() {
   Result<std::vector<Finding>> damage = verify_history(env_, dir_);
+  if (damage.status().code() == Code::kCompacted) return {};  // what is no longer there is not damaged
   if (!damage.ok()) return std::move(damage).status();
   for (Finding& finding : *damage) {
     plan_.damaged_history.push_back({.file = std::move(finding.file), .reason = std::move(finding.message)});
@@ -132,6 +139,8 @@ Status Salvage::identify(const wal::StoreFiles& files) {
   if (!owner_.store.empty()) votes[uuid_ = owner_.store] = 1;
   for (const Source& source : sources_) {
     Result<wal::FileHeader> header = header_of(env_, source.path);
+    const bool is_history = plan_.opens && source.is_snapshot && source.number < files.base_seq();
+    if (!header.ok() && is_history) header = wal::FileHeader();  // an opening does not care: see look_at_history()
     if (!header.ok()) return std::move(header).status();
     if (!header->store.empty() && ++votes[header->store] > votes[uuid_]) uuid_ = header->store;
     headers.push_back(*std::move(header));
@@ -161,7 +170,8 @@ Status Salvage::choose_base() {
     if (snapshot->is_foreign) continue;
     Status refusal = load_base(*snapshot);
     if (refusal.ok()) {
-      KV_ASSERT(snapshot->number == *wal::parse_snapshot_name(snapshot->path.substr(dir_.size() + 1)));
+      // The reader has found that name and header agree; identify() had seen another header.
+      if (snapshot->number != *wal::parse_snapshot_name(snapshot->path.substr(dir_.size() + 1))) return files_changed();
       plan_.base = snapshot->path;
       plan_.base_seq = snapshot->number;
       plan_.base_entries = table_->stats().entries;
@@ -279,7 +289,7 @@ Result<bool> Salvage::use(const Source& source, const wal::Chunk& chunk, const w
   return false;
 }
 
-Status Salvage::visit_file(const Source& source, const Visitor& visitor,
+Status Salvage::visit_file(const Source& source, const Visitor& visitor, Tally& tally,
                            const std::function<void(uint64_t)>& on_bytes) {
   Result<std::unique_ptr<env::File>> file = env_.open(source.path, env::OpenMode::kRead);
   if (!file.ok()) return std::move(file).status();
@@ -304,8 +314,16 @@ Status Salvage::visit_file(const Source& source, const Visitor& visitor,
       std::string reason;
       Result<bool> used = use(source, chunk, line, place, &reason);
       if (!used.ok()) return std::move(used).status();
-      if (*used && visitor.on_used) visitor.on_used(source, chunk, line);
-      if (*used || reason.empty() || !visitor.on_rejected) continue;
+      if (*used) {
+        ++tally.used_lines;
+        tally.highest_used = std::max(tally.highest_used, line.stamp.seq);
+        if (visitor.on_used) visitor.on_used(source, chunk, line);
+        continue;
+      }
+      if (reason.empty()) continue;
+      ++tally.rejected_lines;
+      tally.rejected_bytes += line.size;
+      if (!visitor.on_rejected) continue;
       const uint64_t at = chunk.offset_of(line);
       count_to(at);
       const RejectedLine rejected{.file = source.path,
@@ -320,6 +338,8 @@ Status Salvage::visit_file(const Source& source, const Visitor& visitor,
   }
 }
 
+// Whoever only plans holds no lock, and where there is no LOCK a repair holds none either: an owner may begin to append
+// between two passes. What a later pass meets then is not what the plan was made of.
 Status Salvage::visit_lines(std::string_view step, const Visitor& visitor) {
   uint64_t total_bytes = 0;
   uint64_t done_bytes = 0;
@@ -334,8 +354,9 @@ Status Salvage::visit_lines(std::string_view step, const Visitor& visitor) {
     }
   }
   seen_ = {};
+  Tally tally;
   for (const Source& source : sources_) {
-    Status visited = visit_file(source, visitor, [&](uint64_t bytes) {
+    Status visited = visit_file(source, visitor, tally, [&](uint64_t bytes) {
       done_bytes += bytes;
       if (!options_.on_progress || done_bytes < next_progress) return;
       options_.on_progress({.step = step, .done_bytes = done_bytes, .total_bytes = std::max(total_bytes, done_bytes)});
@@ -343,7 +364,8 @@ Status Salvage::visit_lines(std::string_view step, const Visitor& visitor) {
     });
     if (!visited.ok()) return visited;
   }
-  return {};
+  if (!first_tally_.has_value()) first_tally_ = tally;
+  return tally == *first_tally_ ? Status() : files_changed();
 }
 
 Status Salvage::for_each_rejected(const OnRejected& on_rejected) {
@@ -402,7 +424,7 @@ void Salvage::find_missing() {
 
 void Salvage::apply(const format::Op& op, Seq seq) {
   KV_ASSERT(seq > plan_.base_seq);
-  KV_ASSERT(seq <= plan_.last_seq);
+  if (seq > plan_.last_seq) return;  // appended since the first pass; visit_lines() is going to notice
   const uint64_t hash = table_->hash(op.key);
   const table::Entry* known = table_->newest(op.key, hash);
   if (known != nullptr && known->seq() > seq) return;
@@ -425,7 +447,8 @@ Status Salvage::confirm_entries() {
       const table::Entry* entry = table_->newest(key, table_->hash(key));
       if (entry != nullptr && entry->seq() == line.stamp.seq) confirmed_.insert(entry);
     }};
-    if (Status s = visit_file(source, confirming, [](uint64_t) {}); !s.ok()) return s;
+    Tally tally;
+    if (Status s = visit_file(source, confirming, tally, [](uint64_t) {}); !s.ok()) return s;
   }
   return {};
 }

@@ -44,7 +44,8 @@ class Salvage {
 
   // `dir` without a slash at its end. The options must outlive this.
   Salvage(env::Env& env, std::string dir, const RepairOptions& options);
-  // Once. Fails as plan_repair() does, but for kLocked. Throws std::bad_alloc, as the others do.
+  // Once. Fails as plan_repair() does. It asks for no lock: kLocked is where a later pass over the files does not meet what
+  // the first has met, since somebody writes to them. Throws std::bad_alloc, as the others do.
   Status read();
 
   // All below need: read() returned OK.
@@ -55,7 +56,7 @@ class Salvage {
   [[nodiscard]] int64_t taken_us() const noexcept { return taken_us_; }
   // The live entries that a missing record may have changed or deleted, sorted by key.
   [[nodiscard]] const std::vector<const table::Entry*>& stale() const noexcept { return stale_; }
-  // Goes through the files once more.
+  // Goes through the files once more. kLocked as above, when all have been handed out.
   Status for_each_rejected(const OnRejected& on_rejected);
 
  private:
@@ -74,6 +75,14 @@ class Salvage {
     std::function<void(const Source&, const wal::Chunk&, const wal::LineRef&)> on_used{};
     OnRejected on_rejected{};
   };
+  // What a pass over all files has met.
+  struct Tally {
+    uint64_t used_lines = 0;
+    uint64_t rejected_lines = 0;
+    uint64_t rejected_bytes = 0;
+    format::Seq highest_used = 0;
+    bool operator==(const Tally&) const = default;
+  };
   struct Place;  // where a pass stands in a file
 
   Status try_opening();
@@ -81,7 +90,9 @@ class Salvage {
   Status choose_base();
   Status load_base(const Source& snapshot);
   Status visit_lines(std::string_view step, const Visitor& visitor);
-  Status visit_file(const Source& source, const Visitor& visitor, const std::function<void(uint64_t)>& on_bytes);
+  Status visit_file(const Source& source, const Visitor& visitor, Tally& tally,
+                    const std::function<void(uint64_t)>& on_bytes);
+  [[nodiscard]] Status files_changed() const;
   Result<bool> use(const Source& source, const wal::Chunk& chunk, const wal::LineRef& line, Place& place,
                    std::string* reason);
   [[nodiscard]] bool is_behind_tear(const Source& source, uint64_t at) const;
@@ -106,6 +117,7 @@ class Salvage {
   std::vector<Source> sources_;  // snapshots, then segments, in the order of their names; later what is read of them
   std::vector<CutReport> cuts_;     // a store that opens: what the opening cuts
   SeqRanges seen_;                                        // numbers of intact records, the pass at hand
+  std::optional<Tally> first_tally_;                      // of the first pass, which the plan is made of
   format::Seq promised_ = 0;                              // the highest voucher
   format::Seq highest_entry_ = 0;                         // of the intact entries of snapshots that are no base
   format::Seq last_missing_ = 0;

@@ -80,8 +80,10 @@ std::string look_behind(env::File& file, uint64_t offset) {
 
 class Verifier {
  public:
-  Verifier(env::Env& env, const std::string& dir, const std::function<void(const Progress&)>& on_progress)
-      : env_(env), dir_(dir), on_progress_(on_progress) {}
+  enum class Unreadable : uint8_t { kEnds, kIsDamage };  // what a file does that cannot be read
+  Verifier(env::Env& env, const std::string& dir, const std::function<void(const Progress&)>& on_progress,
+           Unreadable unreadable = Unreadable::kEnds)
+      : env_(env), dir_(dir), on_progress_(on_progress), unreadable_(unreadable) {}
 
   // kCompacted: a writer's compaction came in between; begin again.
   Status run();
@@ -97,6 +99,7 @@ class Verifier {
   env::Env& env_;
   const std::string& dir_;
   const std::function<void(const Progress&)>& on_progress_;
+  const Unreadable unreadable_;
   uint64_t total_bytes_ = 0;
   uint64_t done_bytes_ = 0;
   uint64_t next_progress_ = 0;
@@ -104,11 +107,12 @@ class Verifier {
 
 // OK: it is a finding now. Otherwise the reason why verifying cannot go on.
 Status Verifier::add_refusal(const Status& refusal) {
-  if (refusal.code() != Code::kCorruption && refusal.code() != Code::kUnsupported) return refusal;
+  const bool is_unreadable = refusal.code() == Code::kIoError && unreadable_ == Unreadable::kIsDamage;
+  if (refusal.code() != Code::kCorruption && refusal.code() != Code::kUnsupported && !is_unreadable) return refusal;
   uint64_t number = 0;
   std::string behind;
   Result<std::unique_ptr<env::File>> file = env_.open(std::string(refusal.path()), env::OpenMode::kRead);
-  if (file.ok() && refusal.offset().has_value()) {
+  if (file.ok() && refusal.offset().has_value() && !is_unreadable) {
     Result<uint64_t> counted = wal::line_number_at(**file, *refusal.offset());
     if (counted.ok()) number = *counted;
     behind = look_behind(**file, *refusal.offset());
@@ -252,15 +256,15 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::fu
 
 Result<std::vector<Finding>> verify_history(env::Env& env, const std::string& dir) {
   const std::function<void(const Progress&)> silent;
-  Verifier verifier(env, dir, silent);
+  Verifier verifier(env, dir, silent, Verifier::Unreadable::kIsDamage);
   Result<wal::StoreFiles> files = wal::list_store_files(env, dir);
   if (!files.ok()) return std::move(files).status();
   if (Status s = verifier.check_history(*files); !s.ok()) return s;
-  std::vector<Finding> damage;
+  std::vector<Finding> wrong;
   for (Finding& finding : verifier.report.findings) {
-    if (finding.severity == Severity::kDamage) damage.push_back(std::move(finding));
+    if (finding.severity == Severity::kDamage || finding.severity == Severity::kUnsupported) wrong.push_back(std::move(finding));
   }
-  return damage;
+  return wrong;
 }
 
 }  // namespace kvstore::engine

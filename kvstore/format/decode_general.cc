@@ -322,8 +322,9 @@ class GeneralReader {
       line->kind = LineKind::kSegmentHeader;
       SegmentHeader& header = line->header;
       if (!read_format(members, &header.format) || newer_) return newer_;
-      return read_string(members, kStore, &header.store) && read_integer(members, kFirstSeq, &header.first_seq) &&
-             read_integer(members, kCreated, &header.created_us);
+      if (!read_store(members, &header.store) || !read_integer(members, kFirstSeq, &header.first_seq)) return false;
+      if (header.first_seq == 0) return fail(members, "a sequence number of 0 in", kFirstSeq);
+      return read_integer(members, kCreated, &header.created_us);
     }
     if (kind == "end") {
       line->kind = LineKind::kSegmentEnd;
@@ -333,7 +334,7 @@ class GeneralReader {
       line->kind = LineKind::kSnapshotHeader;
       SnapshotHeader& header = line->snapshot;
       if (!read_format(members, &header.format) || newer_) return newer_;
-      return read_string(members, kStore, &header.store) && read_integer(members, kLastSeq, &header.last_seq) &&
+      return read_store(members, &header.store) && read_integer(members, kLastSeq, &header.last_seq) &&
              read_integer(members, kCreated, &header.created_us);
     }
     if (kind == "snapshot_end") {
@@ -358,6 +359,11 @@ class GeneralReader {
     if (!read_integer(members, kFormat, &number)) return false;
     *format = static_cast<uint32_t>(std::min<uint64_t>(number, UINT32_MAX));
     return number == kFormatVersion || newer(members[kFormat], "unknown format number");
+  }
+
+  // Of a header: only LOCK may not know yet.
+  bool read_store(const Members& members, std::string_view* store) {
+    return read_string(members, kStore, store) && (!store->empty() || fail(members, "an empty text in", kStore));
   }
 
   bool read_next(const Members& members, std::string_view* name) {

@@ -355,6 +355,9 @@ mutant("directories can be read by everybody", "P9", POSIX, "S_IRWXU", "S_IRWXU 
 mutant("repair: the header of a next segment that an opening cuts is a promise", "-", SALVAGE,
        "      if (reason->empty() && !is_behind_tear(source, at))\n", "      if (reason->empty())\n", "store_repair_test")
 
+mutant("repair: what an owner writes between two passes goes unnoticed", "P4", SALVAGE,
+       "  return tally == *first_tally_ ? Status() : files_changed();\n", "  return {};\n", "store_repair_trouble_test")
+
 # ---- the mapped log and its readers ----------------------------------------------------------------
 
 mutant("a full segment grows beyond its mapping", "P1", WRITER,
