@@ -64,8 +64,9 @@ struct DocumentAllocator {
   DocumentAllocator(const DocumentAllocator<U>& /*other*/) noexcept {}  // NOLINT(google-explicit-constructor)
   [[nodiscard]] T* allocate(size_t count) {
     static_assert(alignof(T) <= 8);
-    constexpr size_t kCountMax = std::numeric_limits<size_t>::max() / 2 / sizeof(T);
-    return static_cast<T*>(allocate_for_document(count <= kCountMax ? count * sizeof(T) : kCountMax * sizeof(T)));
+    constexpr size_t kBytes = sizeof(T);  // NOLINT(bugprone-sizeof-expression): T may well be a pointer
+    constexpr size_t kCountMax = std::numeric_limits<size_t>::max() / 2 / kBytes;
+    return static_cast<T*>(allocate_for_document(count <= kCountMax ? count * kBytes : kCountMax * kBytes));
   }
   void deallocate(T* piece, size_t /*count*/) noexcept { free_for_document(piece); }
   friend bool operator==(DocumentAllocator, DocumentAllocator) noexcept { return true; }

@@ -113,8 +113,9 @@ class JsonObject {
 
     Iterator() = default;
     template <bool kOther>
+    // NOLINTNEXTLINE(google-explicit-constructor): as every container's const_iterator
     requires(kConst && !kOther) Iterator(const Iterator<kOther>& other)
-    noexcept  // NOLINT(google-explicit-constructor)
+    noexcept
         : leaf_(other.leaf_), at_(other.at_) {}
 
     reference operator*() const noexcept { return *leaf_->entries()[at_].member; }
@@ -311,7 +312,7 @@ class JsonObject {
   friend std::partial_ordering operator<=>(const JsonObject& a, const JsonObject& b) {
     const auto order = [](const value_type& x, const value_type& y) -> std::partial_ordering {
       const std::partial_ordering by_name = std::string_view(x.first) <=> std::string_view(y.first);
-      return by_name != 0 ? by_name : x.second <=> y.second;
+      return std::is_neq(by_name) ? by_name : x.second <=> y.second;
     };
     return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end(), order);
   }

@@ -157,6 +157,7 @@ void* Arena::take_from_slab(size_t class_index) noexcept {
     push_roomy(slab);
   }
   Slab* slab = size_class.roomy;
+  KV_ASSERT(slab != nullptr);
   KV_ASSERT(slab->class_index == class_index);
   KV_ASSERT(slab->used < slab_capacity(block_bytes));
   void* block = nullptr;

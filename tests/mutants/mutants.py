@@ -88,10 +88,10 @@ mutant("a sync counts what came while it ran", "P2", WRITER,
        "(void)covers;\n  if (s.ok()) synced_seq_.store(last_seq(), std::memory_order_release);",
        "wal_test")
 mutant("a follower of a group sync wakes with the wrong sync", "P2", "kvstore/wal/group_sync.cc",
-       "      synced_.wait(lock);\n      continue;\n", "      synced_.wait(lock);\n      return {};\n",
+       "      synced_.wait(lock);\n", "      synced_.wait(lock);\n      break;\n",
        "wal_test")
 mutant("a follower of a group sync is told nothing of its failure", "P8", "kvstore/wal/group_sync.cc",
-       "    if (log_.is_broken()) return log_.broken();\n", "    if (log_.is_broken()) return {};\n",
+       "      failed = log_.broken();\n", "      break;\n",
        "wal_test")
 mutant("full disk: part of a line stays (kWrite)", "P8", WRITER,
        "    if (Status cut = segment.file->truncate(segment.tail); !cut.ok()) {", "    if (Status cut; !cut.ok()) {",
