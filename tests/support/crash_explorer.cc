@@ -20,7 +20,9 @@ namespace {
 
 constexpr unsigned kFailuresMax = 3;     // of one workload: the rest would be the same again
 constexpr unsigned kRecoveriesDeep = 2;  // a recovery is crashed, and the recovery from that
-constexpr uint64_t kTornCopies = 3;      // of each line
+// Chance alone left a short run without any. Of each crash model's distinct states.
+constexpr uint64_t kRecoveryAtLeastEvery = 16;
+constexpr uint64_t kTornCopies = 3;  // of each line
 
 uint64_t mix(uint64_t a, uint64_t b) { return Dice(a * 0x9e3779b97f4a7c15 + b).next(); }
 uint64_t mix(uint64_t a, std::string_view text) { return mix(a, std::hash<std::string_view>()(text)); }
@@ -197,6 +199,7 @@ void CrashExplorer::crash_recovery(Disk disk, const CrashWorkload& work, const M
 void CrashExplorer::examine(Disk disk, const CrashWorkload& work, Moment moment) {
   if (has_enough()) return;
   const uint64_t fingerprint = mix(fingerprint_of(*disk), moment.promised);
+  bool is_due = false;
   {
     const std::lock_guard lock(mutex_);
     CrashTally::Row& row = tally_.row(moment.model);
@@ -204,9 +207,9 @@ void CrashExplorer::examine(Disk disk, const CrashWorkload& work, Moment moment)
     row.recovering += moment.depth > 0 ? 1 : 0;
     row.repairing += moment.depth == 0 && !moment.repairs.empty() && !moment.repairs.back().is_done ? 1 : 0;
     if (!seen_.insert(fingerprint).second) return;
-    ++row.distinct;
+    is_due = ++row.distinct % kRecoveryAtLeastEvery == 0;
   }
-  if (moment.depth < kRecoveriesDeep && Dice(fingerprint).percent(settings_.again_percent)) {
+  if (moment.depth < kRecoveriesDeep && (is_due || Dice(fingerprint).percent(settings_.again_percent))) {
     crash_recovery(copy_of(*disk), work, moment, fingerprint);
   }
   const Judgement judgement = open_and_judge(*disk, work, moment, fingerprint);
