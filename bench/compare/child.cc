@@ -136,6 +136,9 @@ void warm_memory(uint64_t bytes) {
   const Outcome outcome = run_child([bytes](const Reporter&) {
     void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) fail("mmap: {}", std::strerror(errno));
+    // In huge pages first: what a virtual machine gives back to its host are free blocks of that size, so those are the cold ones,
+    // and small pages would be taken from between them.
+    ::madvise(memory, bytes, MADV_HUGEPAGE);
     std::memset(memory, 1, bytes);
   });
   if (!outcome.error.empty()) fail("warming memory up: {}", outcome.error);

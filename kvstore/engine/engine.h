@@ -1,7 +1,7 @@
 // Engine: the store behind kvstore::Store. Opens and replays (open.cc, recover.cc), commits (commit.cc, update.cc,
 // transaction.h), reads (read.cc, snapshot.h), keeps within its memory (memory.cc), compacts and backs up (compaction.cc,
-// backup.cc), counts (stats.cc), and runs three threads of its own: one syncs, one keeps room ahead in the log (both
-// background.h), one compacts and clears away what has expired (upkeep.h).
+// backup.cc), counts (stats.cc), and runs four threads of its own: one syncs, one keeps room ahead in the log (both
+// background.h), one compacts and clears away what has expired, one makes memory ready for the table (both upkeep.h).
 //
 // A commit, in order:
 //   check sizes -> hash and prefetch -> encode the body into a pooled buffer -> checksum it
@@ -160,6 +160,7 @@ class Engine {
   void learn_spelling() noexcept;
 
   void clear_away();
+  void start_memory();
   // What the upkeep thread does when it wakes; returns how long it may sleep.
   std::chrono::milliseconds keep_up();
 
@@ -233,8 +234,9 @@ class Engine {
   std::optional<Status> close_result_;
   Seq seq_at_last_upkeep_ = 0;               // these two are the upkeep thread's own
   std::chrono::steady_clock::time_point pools_aged_{};
-  std::unique_ptr<Background> background_;   // these two last: their threads use all of the above
+  std::unique_ptr<Background> background_;   // these three last: their threads use all of the above
   std::unique_ptr<Upkeep> upkeep_;
+  std::unique_ptr<Upkeep> memory_;
 };
 
 }  // namespace kvstore::engine

@@ -188,7 +188,20 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   return {};
 }
 
+// The kernel finds and zeroes memory for the table on a core of its own, while one is free, during the replay and after it.
+void Engine::start_memory() {
+  if (options_.max_memory != 0) return;  // what is ready counts as held
+  memory_ = std::make_unique<Upkeep>();
+  memory_->start([this] {
+    while (!closing_ && table_.prepare_memory()) {
+    }
+    return std::chrono::milliseconds(std::chrono::hours(1));  // somebody will wake us
+  });
+  table_.on_low_memory([this] { memory_->wake(); });
+}
+
 Status Engine::start() {
+  start_memory();
   wal::LogWriter::Place place;
   if (!options_.read_only) {
     if (Status s = take_lock(); !s.ok()) return s;
@@ -204,6 +217,7 @@ Status Engine::start() {
   KV_ASSERT((lock_ == nullptr) == options_.read_only);
   KV_ASSERT(opened_us_ >= last_ts_us_);
   if (options_.read_only) {
+    if (memory_ != nullptr) memory_->stop();
     count_history();
   } else {
     background_ = std::make_unique<Background>();
@@ -248,6 +262,7 @@ Status Engine::start() {
 Status Engine::close() {
   if (close_result_.has_value()) return *close_result_;
   closing_ = true;
+  if (memory_ != nullptr) memory_->stop();
   if (upkeep_ != nullptr) upkeep_->stop();
   if (background_ != nullptr) background_->stop();
   Status result;

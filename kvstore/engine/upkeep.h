@@ -1,5 +1,5 @@
-// The store's second thread. It calls one function again and again, and sleeps in between for as long as that function
-// says, or until somebody wakes it.
+// Upkeep: a thread of the store's that calls one function again and again, and sleeps in between for as long as that
+// function says, or until somebody wakes it. One compacts and sweeps, one makes memory ready for the table.
 #pragma once
 
 #include <chrono>

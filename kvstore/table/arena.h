@@ -11,6 +11,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "kvstore/table/chunks.h"
 
@@ -40,6 +42,8 @@ class Arena {
 
   // Touches memory ahead of its need, see ChunkPool::prepare(). Any thread.
   bool prepare() noexcept { return chunks_.prepare(); }
+  // See ChunkPool::on_taken().
+  void on_taken(std::function<void()> call) noexcept { chunks_.on_taken(std::move(call)); }
 
   // From here on allocating fails rather than take more than this from the system, as if memory had run out.
   void set_limit(uint64_t bytes) noexcept {

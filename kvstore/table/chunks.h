@@ -10,13 +10,15 @@
 // The first touch of a chunk is the dearest thing a writer can meet here: 0.1 ms to zero it, several milliseconds on
 // a virtual machine whose host has to find the memory first. prepare() lets another thread have that trouble.
 //
-// Not thread-safe but for prepare() and held_bytes(). No call throws.
+// Not thread-safe but for prepare() and held_bytes(). No call throws; no call that is given must, either.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 namespace kvstore::table {
 
@@ -81,9 +83,11 @@ class ChunkPool {
   [[nodiscard]] char* map(size_t bytes) noexcept;
   void unmap(char* begin, size_t bytes) noexcept;
 
-  // Maps and touches one chunk ahead of its need. Returns false when enough are ready: the more chunks there are, the
-  // more, as long as the owner goes on taking them. Any thread; needs: the pool outlives the call.
+  // Maps and touches one chunk ahead of its need. Returns false when enough are ready: none for a small pool, one or more for
+  // a large one, as long as the owner goes on taking them. Any thread; needs: the pool outlives the call.
   bool prepare() noexcept;
+  // Has `call` called whenever a chunk was taken and prepare() may have something to do; it must be cheap.
+  void on_taken(std::function<void()> call) noexcept { on_taken_ = std::move(call); }
 
   // From here on take() and map() fail rather than hold more than this, as if memory had run out. What is held already
   // stays, and so does what release_idle() leaves of it.
@@ -117,6 +121,7 @@ class ChunkPool {
 
   static constexpr size_t kReadyMax = 8;
   std::array<std::atomic<char*>, kReadyMax> ready_{};  // prepared chunks
+  std::function<void()> on_taken_{};
   std::atomic<uint64_t> chunk_count_{0};               // chunks of the owner's
   std::atomic<bool> in_demand_{false};                 // the owner has added a chunk since release_idle()
 };

@@ -2,6 +2,7 @@
 #include "kvstore/table/table.h"
 
 #include <new>
+#include <utility>
 
 #include "kvstore/base/assert.h"
 #include "kvstore/table/table_impl.h"
@@ -178,6 +179,8 @@ const Entry* Table::victim() noexcept {
 }
 
 bool Table::prepare_memory() noexcept { return impl_->arena.prepare(); }
+
+void Table::on_low_memory(std::function<void()> call) noexcept { impl_->arena.on_taken(std::move(call)); }
 
 const Entry* Table::newest(std::string_view key, uint64_t hash) const noexcept {
   return present(impl_->buckets.find(key, hash).entry);

@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -132,6 +133,9 @@ class Table {
   // them (0.1 ms; several on a virtual machine), when a growing store is likely to need them soon. Returns whether it did.
   // Unlike the rest any thread's, at any time, also beside load(): made to be called by a helper until it says no.
   bool prepare_memory() noexcept;
+  // Has `call` called, from stage() and load(), when it is time to call prepare_memory(); it must be cheap and not throw.
+  // Needs: no other thread knows the table.
+  void on_low_memory(std::function<void()> call) noexcept;
   // The key's newest version, published or not; nullptr when absent or deleted. Expiry is the caller's.
   [[nodiscard]] const Entry* newest(std::string_view key, uint64_t hash) const noexcept;
 
