@@ -221,7 +221,7 @@ mutant("a torn tail is called damage", "P1", STOP, "      .vouched = vouched,\n"
 mutant("what an old block held is called damage", "P1", STOP, "const bool is_stale = !vouched &&", "const bool is_stale = false &&",
        "store_golden_test")
 mutant("a rotation counts as under way, whatever was promised since", "P5", STOP, "  return *promised < expected;\n", "  return true;\n",
-       "store_recovery_test")
+       "store_golden_test")
 mutant("a closing line that names a missing segment is believed to be the end", "P5", STOP,
        "  if (sealed || promised >= expected) {\n", "  if (promised >= expected) {\n",
        "store_recovery_test")
