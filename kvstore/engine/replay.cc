@@ -42,14 +42,14 @@ class WindowedLoader {
   size_t count_ = 0;
 };
 
-Result<uint64_t> bytes_to_read(env::Env& env, const std::string& dir, const wal::LogWalk& walk) {
+// About so many: what cannot be opened here, reading will meet, and know whether it is an error.
+uint64_t bytes_to_read(env::Env& env, const std::string& dir, const wal::LogWalk& walk) {
   uint64_t total = walk.base().has_value() ? walk.base()->bytes : 0;
   for (const wal::Segment& segment : walk.segments()) {
     Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, segment.name), env::OpenMode::kRead);
-    if (!file.ok()) return std::move(file).status();
-    Result<uint64_t> size = (*file)->size();
-    if (!size.ok()) return size;
-    total += *size;
+    if (!file.ok()) continue;
+    const Result<uint64_t> size = (*file)->size();
+    if (size.ok()) total += *size;
   }
   return total;
 }
@@ -60,12 +60,7 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
                   const std::function<void(const Progress&)>& on_progress, RecoveryReport& report) {
   using SteadyClock = std::chrono::steady_clock;
   constexpr auto kProgressInterval = std::chrono::milliseconds(100);
-  uint64_t total_bytes = 0;
-  if (on_progress) {
-    Result<uint64_t> total = bytes_to_read(env, dir, walk);
-    if (!total.ok()) return std::move(total).status();
-    total_bytes = *total;
-  }
+  const uint64_t total_bytes = on_progress ? bytes_to_read(env, dir, walk) : 0;
   SteadyClock::time_point next_progress = SteadyClock::now() + kProgressInterval;
 
   if (walk.base().has_value()) {
