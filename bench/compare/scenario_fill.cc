@@ -36,6 +36,8 @@ int64_t disk_bytes(const std::filesystem::path& dir) {
   return bytes;
 }
 
+bool has_two_lives(const Peer& peer) { return peer.survives != Survives::kMemoryOnly && !peer.raw; }
+
 void first_life(const Peer& peer, const Setting& setting, const Reporter& report) {
   Memory before = memory_of(::getpid());
   const auto database = peer.open(setting.open());
@@ -52,7 +54,8 @@ void first_life(const Peer& peer, const Setting& setting, const Reporter& report
   check_sample(*database, setting, setting.keys.count(), "after the puts");
   report_memory(*database, before, setting, "after puts", report);
   measure_reads(peer, *database, setting, report);
-  if (peer.survives != Survives::kMemoryOnly && !peer.raw) wait_for_kill(report);
+  if (has_two_lives(peer)) wait_for_kill(report);
+  if (!peer.raw) measure_reads_beside_writer(*database, setting, report);
 }
 
 void second_life(const Peer& peer, const Setting& setting, const Reporter& report) {
@@ -64,6 +67,8 @@ void second_life(const Peer& peer, const Setting& setting, const Reporter& repor
   if (database->server()) before.anonymous = 0;  // a new process: all it has is the data's, but for some megabytes
   check_sample(*database, setting, setting.keys.count(), "after kill -9");
   report_memory(*database, before, setting, "after opening", report);
+  // Not in the first life: what is opened then is the log of so many puts, and of nothing else.
+  measure_reads_beside_writer(*database, setting, report);
   if (peer.can_compact) database->compact();
 }
 
@@ -100,7 +105,7 @@ void load(const Peer& peer, Session& session, const Setting& setting) {
 }
 
 Outcome run_fill(const Peer& peer, const Setting& setting) {
-  const bool two_lives = peer.survives != Survives::kMemoryOnly && !peer.raw;
+  const bool two_lives = has_two_lives(peer);
   Outcome first = run_child([&](const Reporter& report) { first_life(peer, setting, report); },
                             two_lives ? End::kIsKilled : End::kExits);
   if (!two_lives || !first.error.empty()) return first;

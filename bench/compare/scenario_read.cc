@@ -82,10 +82,10 @@ void measure_multi_get(Database& database, const Setting& setting, const Reporte
 }
 
 // 1000 keys, which fit into the caches: what is left is the cost of the call and of sharing.
-void measure_hot(const Peer& peer, Database& database, const Setting& setting, const Reporter& report) {
+void measure_hot(Database& database, bool beside_writer, const Setting& setting, const Reporter& report) {
   constexpr uint64_t kHot = 1000;
   if (setting.reading.count() < kHot) return;
-  const auto run = [&](std::string_view row, unsigned readers, bool beside_writer) {
+  const auto run = [&](std::string_view row, unsigned readers) {
     auto sessions = sessions_of(database, readers);
     std::atomic<bool> stop{false};
     std::thread writer;
@@ -113,9 +113,12 @@ void measure_hot(const Peer& peer, Database& database, const Setting& setting, c
     check(sum, result.steps * setting.values.bytes(), row);
     report(row, result.rate, "op/s");
   };
-  run("get, 1000 hot keys, 1 reader", 1, false);
-  run("get, 1000 hot keys, 2 readers", 2, false);
-  if (!peer.raw) run("get, 1000 hot keys, 1 reader beside a writer", 1, true);
+  if (beside_writer) {
+    run("get, 1000 hot keys, 1 reader beside a writer", 1);
+  } else {
+    run("get, 1000 hot keys, 1 reader", 1);
+    run("get, 1000 hot keys, 2 readers", 2);
+  }
 }
 
 }  // namespace
@@ -124,7 +127,11 @@ void measure_reads(const Peer& peer, Database& database, const Setting& setting,
   measure_hits(database, setting, report);
   measure_misses(database, setting, report);
   if (peer.can_multi_get) measure_multi_get(database, setting, report);
-  measure_hot(peer, database, setting, report);
+  measure_hot(database, false, setting, report);
+}
+
+void measure_reads_beside_writer(Database& database, const Setting& setting, const Reporter& report) {
+  measure_hot(database, true, setting, report);
 }
 
 }  // namespace bench

@@ -6,5 +6,7 @@
 namespace bench {
 
 void measure_reads(const Peer& peer, Database& database, const Setting& setting, const Reporter& report);
+// This one writes, too.
+void measure_reads_beside_writer(Database& database, const Setting& setting, const Reporter& report);
 
 }  // namespace bench

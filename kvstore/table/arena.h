@@ -42,6 +42,7 @@ class Arena {
 
   // Touches memory ahead of its need, see ChunkPool::prepare(). Any thread.
   bool prepare() noexcept { return chunks_.prepare(); }
+  void end_demand() noexcept { chunks_.end_demand(); }
   // See ChunkPool::on_taken().
   void on_taken(std::function<void()> call) noexcept { chunks_.on_taken(std::move(call)); }
 

@@ -238,6 +238,11 @@ bool ChunkPool::prepare() noexcept {
   return false;
 }
 
+void ChunkPool::end_demand() noexcept {
+  in_demand_.store(false, std::memory_order_relaxed);
+  drop_ready();
+}
+
 void ChunkPool::drop_ready() noexcept {
   for (std::atomic<char*>& slot : ready_) {
     char* memory = slot.exchange(nullptr, std::memory_order_acquire);

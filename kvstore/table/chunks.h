@@ -86,6 +86,8 @@ class ChunkPool {
   // Maps and touches one chunk ahead of its need. Returns false when enough are ready: none for a small pool, one or more for
   // a large one, as long as the owner goes on taking them. Any thread; needs: the pool outlives the call.
   bool prepare() noexcept;
+  // Gives back what is ready, and keeps nothing ready until the next chunk is taken: a load has ended.
+  void end_demand() noexcept;
   // Has `call` called whenever a chunk was taken and prepare() may have something to do; it must be cheap.
   void on_taken(std::function<void()> call) noexcept { on_taken_ = std::move(call); }
 

@@ -161,6 +161,7 @@ void Table::finish_load(Seq seq) noexcept {
   impl_->buckets.trim_reserve(0);
   impl_->sieve.trim_reserve(0);
   impl_->limbo.settle();
+  impl_->arena.end_demand();
 }
 
 void Table::expect(uint64_t entries) { impl_->buckets.expect(entries); }

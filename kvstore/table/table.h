@@ -103,7 +103,7 @@ class Table {
   // stage + link + publish for replay, when there are no readers and no pins: replaces in place and frees
   // at once. Throws std::bad_alloc.
   void load(const format::Op& op, uint64_t hash, Seq seq);
-  // Sets the published number after loading.
+  // Sets the published number after loading, and gives memory that is ready back.
   void finish_load(Seq seq) noexcept;
   // Makes room for about this many keys ahead of a load, so that it does not grow step by step.
   void expect(uint64_t entries);
