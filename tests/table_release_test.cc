@@ -181,12 +181,12 @@ class World {
 
   // Compaction walks shard by shard, and commits come in between.
   struct Dump {
-    size_t shard = 0;
-    Contents found{};
+    size_t shard;
+    Contents found;
   };
   bool dump_some() {
     if (pins_[0] == nullptr) return false;
-    if (!dump_.has_value()) dump_.emplace();
+    if (!dump_.has_value()) dump_ = Dump{.shard = 0, .found = {}};
     const size_t end = std::min(dump_->shard + Table::kShards / 3 + 1, Table::kShards);
     for (; dump_->shard < end; ++dump_->shard) {
       std::vector<const Entry*> entries;
