@@ -10,8 +10,9 @@
 //
 // Thread-safety: every call may be made from any thread at any time, except open(), close(), the
 // moves and the destructor, which need the handle to themselves. Reads take no lock and never wait
-// for disk or writers (P6). A writable store owns four threads, which mostly sleep: one syncs the log, one extends it, one
-// compacts it and clears away what has expired, one makes memory ready for keys to come.
+// for disk or writers (P6). A writable store owns four threads, which mostly sleep: kvstore-sync syncs the log, kvstore-room
+// keeps space ahead of it, kvstore-upkeep compacts it and clears away what has expired, kvstore-memory makes memory ready for
+// keys to come.
 //
 // A write that returned OK survives kill -9 of this process at once, and with Durability::kSync a
 // power cut. A write that returned an error changed nothing, but for kBroken and kIoError from a failed

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kvstore/base/assert.h"
+#include "kvstore/base/thread_name.h"
 
 namespace kvstore::engine {
 
@@ -17,8 +18,14 @@ void Background::start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::
   sync_interval_ = std::max(sync_interval, std::chrono::milliseconds(1));
   on_error_ = std::move(on_error);
   logger_ = std::move(logger);
-  syncs_ = std::thread([this] { run_syncs(); });
-  extensions_ = std::thread([this] { run_extensions(); });
+  syncs_ = std::thread([this] {
+    base::name_this_thread("kvstore-sync");
+    run_syncs();
+  });
+  extensions_ = std::thread([this] {
+    base::name_this_thread("kvstore-room");
+    run_extensions();
+  });
 }
 
 void Background::want_room() {

@@ -192,7 +192,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
 void Engine::start_memory() {
   if (options_.max_memory != 0) return;  // what is ready counts as held
   memory_ = std::make_unique<Upkeep>();
-  memory_->start([this] {
+  memory_->start("kvstore-memory", [this] {
     while (!closing_ && table_.prepare_memory()) {
     }
     return std::chrono::milliseconds(std::chrono::hours(1));  // somebody will wake us
@@ -252,7 +252,7 @@ Status Engine::start() {
       if (options_.on_background_error) options_.on_background_error(error);
     };
     background_->start(*writer_, *group_, options_.sync_interval, on_error, log_);
-    upkeep_->start([this] { return keep_up(); });
+    upkeep_->start("kvstore-upkeep", [this] { return keep_up(); });
   }
   table_.limit_memory(options_.max_memory);
   if (options_.on_recovery) options_.on_recovery(recovery_);

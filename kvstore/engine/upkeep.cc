@@ -3,14 +3,18 @@
 #include <utility>
 
 #include "kvstore/base/assert.h"
+#include "kvstore/base/thread_name.h"
 
 namespace kvstore::engine {
 
-void Upkeep::start(std::function<std::chrono::milliseconds()> work) {
+void Upkeep::start(const char* name, std::function<std::chrono::milliseconds()> work) {
   KV_ASSERT(!thread_.joinable());
   KV_ASSERT(work != nullptr);
   work_ = std::move(work);
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this, name] {
+    base::name_this_thread(name);
+    run();
+  });
 }
 
 void Upkeep::wake() {

@@ -15,8 +15,9 @@ class Upkeep {
   Upkeep() = default;
   ~Upkeep() { stop(); }
 
-  // `work` must not throw. Throws std::system_error when the thread cannot be started.
-  void start(std::function<std::chrono::milliseconds()> work);
+  // `name`: the thread's, a literal of at most 15 characters. `work` must not throw. Throws std::system_error when the thread
+  // cannot be started.
+  void start(const char* name, std::function<std::chrono::milliseconds()> work);
   // Any thread; cheap.
   void wake();
   // Returns once `work` has returned for the last time.

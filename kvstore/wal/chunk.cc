@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "kvstore/base/assert.h"
+#include "kvstore/base/thread_name.h"
 
 namespace kvstore::wal {
 
@@ -178,7 +179,10 @@ ChunkPipeline::ChunkPipeline(env::File& file, uint64_t offset, unsigned threads,
     : impl_(std::make_unique<Impl>(file, offset, line_bytes_max)) {
   const unsigned workers = threads > 1 ? threads - 1 : 0;
   for (unsigned i = 0; i < 2 * workers + 1; ++i) impl_->slots.push_back(std::make_unique<Impl::Slot>());
-  for (unsigned i = 0; i < workers; ++i) impl_->workers.emplace_back([this] { impl_->work(); });
+  for (unsigned i = 0; i < workers; ++i) impl_->workers.emplace_back([this] {
+      base::name_this_thread("kvstore-replay");
+      impl_->work();
+    });
 }
 
 ChunkPipeline::~ChunkPipeline() {

@@ -20,9 +20,7 @@ namespace {
 
 constexpr unsigned kFailuresMax = 3;     // of one workload: the rest would be the same again
 constexpr unsigned kRecoveriesDeep = 2;  // a recovery is crashed, and the recovery from that
-// Chance alone left a short run without any. Of each crash model's distinct states.
-constexpr uint64_t kRecoveryAtLeastEvery = 16;
-constexpr uint64_t kTornCopies = 3;  // of each line
+constexpr uint64_t kTornCopies = 3;      // of each line
 
 uint64_t mix(uint64_t a, uint64_t b) { return Dice(a * 0x9e3779b97f4a7c15 + b).next(); }
 uint64_t mix(uint64_t a, std::string_view text) { return mix(a, std::hash<std::string_view>()(text)); }
@@ -194,12 +192,23 @@ void CrashExplorer::crash_recovery(Disk disk, const CrashWorkload& work, const M
   (void)Engine::open(env, "db", work.options()).ok();  // whether it opens has been judged
 }
 
+// By turns, since by chance a short run had none at all; only a recovery's own recoveries are chosen by chance.
+bool CrashExplorer::wants_recovery_crashed(const Moment& moment, uint64_t fingerprint) {
+  if (moment.depth >= kRecoveriesDeep) return false;
+  if (moment.depth > 0) return Dice(fingerprint).percent(settings_.again_percent);
+  unsigned& owed = percent_owed_[static_cast<size_t>(moment.model)];
+  owed += settings_.again_percent;
+  if (owed < 100) return false;
+  owed -= 100;
+  return true;
+}
+
 // ---- looking at what is left ------------------------------------------------------------------------
 
 void CrashExplorer::examine(Disk disk, const CrashWorkload& work, Moment moment) {
   if (has_enough()) return;
   const uint64_t fingerprint = mix(fingerprint_of(*disk), moment.promised);
-  bool is_due = false;
+  bool again = false;
   {
     const std::lock_guard lock(mutex_);
     CrashTally::Row& row = tally_.row(moment.model);
@@ -207,11 +216,10 @@ void CrashExplorer::examine(Disk disk, const CrashWorkload& work, Moment moment)
     row.recovering += moment.depth > 0 ? 1 : 0;
     row.repairing += moment.depth == 0 && !moment.repairs.empty() && !moment.repairs.back().is_done ? 1 : 0;
     if (!seen_.insert(fingerprint).second) return;
-    is_due = ++row.distinct % kRecoveryAtLeastEvery == 0;
+    ++row.distinct;
+    again = wants_recovery_crashed(moment, fingerprint);
   }
-  if (moment.depth < kRecoveriesDeep && (is_due || Dice(fingerprint).percent(settings_.again_percent))) {
-    crash_recovery(copy_of(*disk), work, moment, fingerprint);
-  }
+  if (again) crash_recovery(copy_of(*disk), work, moment, fingerprint);
   const Judgement judgement = open_and_judge(*disk, work, moment, fingerprint);
   if (judgement.violation != Violation::kNone) fail(judgement, moment.where + "\n" + work.story(), moment.model);
 }

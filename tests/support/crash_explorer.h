@@ -7,6 +7,7 @@
 // acknowledged at the level the loss allows for, must report and keep what it cuts, and must be a whole store again.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -69,6 +70,7 @@ class CrashExplorer {
   [[nodiscard]] Judgement check_backups(env::MemEnv& disk, const CrashWorkload& work, const Moment& moment) const;
   [[nodiscard]] Judgement check_use(env::MemEnv& disk, engine::Engine& engine, const State& found,
                                     const Options& options) const;
+  bool wants_recovery_crashed(const Moment& moment, uint64_t fingerprint);  // mutex_ held
   void crash_recovery(Disk disk, const CrashWorkload& work, const Moment& moment, uint64_t fingerprint);
 
   [[nodiscard]] bool wants(CrashModel model) const { return !settings_.only.has_value() || *settings_.only == model; }
@@ -80,6 +82,7 @@ class CrashExplorer {
   mutable std::mutex mutex_;  // guards the rest
   CrashTally& tally_;
   std::unordered_set<uint64_t> seen_;  // fingerprints of disks, with what was promised
+  std::array<unsigned, kCrashModels.size()> percent_owed_{50, 50, 50, 50};  // of a recovery that is crashed
   unsigned failures_ = 0;
 };
 
