@@ -146,6 +146,36 @@ TEST_P(Fault, AFailedSyncStopsTheWritesAndNotTheReads) {
   EXPECT_TRUE((*engine)->put("c", "3", false, {}).ok());
 }
 
+// A reader with on_progress sums up the sizes of files that a compaction may take away meanwhile. That was an error.
+TEST_P(Fault, ProgressDoesWithoutAFileThatIsGone) {
+  env::MemEnv disk;
+  FaultEnv env(disk);
+  Options options = options_for(GetParam());
+  {
+    Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options);
+    ASSERT_TRUE(engine.ok());
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), std::string(150, 'v'), false, {}).ok());
+    ASSERT_TRUE((*engine)->close().ok());
+  }
+  options.read_only = true;
+  const auto opens = [&] {
+    const uint64_t before = env.calls(EnvOp::kOpen);
+    EXPECT_TRUE(Engine::open(env, "db", options).ok());
+    return env.calls(EnvOp::kOpen) - before;
+  };
+  const uint64_t without = opens();
+  options.on_progress = [](const Progress& /*progress*/) {};
+  const uint64_t with = opens();
+  ASSERT_GT(with, without);
+  uint64_t harmless = 0;
+  for (uint64_t nth = 1; nth <= with; ++nth) {
+    env.fail({.op = EnvOp::kOpen, .nth = nth, .sys_errno = ENOENT});
+    harmless += Engine::open(env, "db", options).ok() ? 1 : 0;
+    env.heal();
+  }
+  EXPECT_GE(harmless, with - without);
+}
+
 TEST_P(Fault, AFailedBackgroundSyncIsReportedOnce) {
   env::MemEnv disk;
   FaultEnv env(disk);
