@@ -270,7 +270,7 @@ TEST_F(StatsTest, WhoeverSleepsWaitingForTheCommitLockIsMeasured) {
   };
   open(options);
   put("a", "1");
-  EXPECT_EQ(stats().lock_wait.count, 0U);
+  const uint64_t waits = stats().lock_wait.count;  // the store's own threads may have made somebody wait
   std::thread erasing([&] {
     slow = std::this_thread::get_id();
     EXPECT_TRUE(store_->erase_prefix("a").ok());
@@ -278,7 +278,7 @@ TEST_F(StatsTest, WhoeverSleepsWaitingForTheCommitLockIsMeasured) {
   while (calls != 2) std::this_thread::yield();
   put("b", "1");
   erasing.join();
-  EXPECT_GE(stats().lock_wait.count, 1U);
+  EXPECT_GT(stats().lock_wait.count, waits);
   EXPECT_GT(stats().lock_wait.max_ns, 1'000'000U);
   slow = std::thread::id();
   const auto before = contents_of(*store_);
