@@ -122,6 +122,17 @@ TEST_P(EnvPromise, ReadingGivesFewerBytesOnlyAtTheEnd) {
   EXPECT_EQ(file->read_at(1000, out).value(), 0u);
 }
 
+TEST_P(EnvPromise, WhatIsWrittenInPagesReadsBackLikeAllElse) {
+  std::string text;
+  for (int i = 0; text.size() < 20'000; ++i) text += std::to_string(i);
+  auto file = create("a", "Hello");
+  EXPECT_OK(file->write_in_pages(4, text));  // neither begins nor ends with a page
+  EXPECT_OK(file->write_in_pages(4, ""));
+  EXPECT_EQ(content(*file), "Hell" + text);
+  auto reader = open("a", OpenMode::kRead);
+  EXPECT_FALSE(reader->write_in_pages(0, text).ok());
+}
+
 TEST_P(EnvPromise, AHoleReadsAsZeros) {
   auto file = create("a", "x");
   EXPECT_OK(file->write_at(4, "y"));

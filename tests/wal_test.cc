@@ -122,6 +122,7 @@ class BusyEnv final : public env::MemEnv {
  public:
   uint64_t act_before_read = 0;
   std::function<void()> act;
+  uint64_t bytes_in_pages = 0;  // that came by write_in_pages()
   std::function<void(const std::string&)> before_open = [](const std::string&) {};
 
   Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
@@ -140,6 +141,10 @@ class BusyEnv final : public env::MemEnv {
       return file_->read_at(offset, out);
     }
     Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
+    Status write_in_pages(uint64_t offset, std::string_view bytes) override {
+      env_.bytes_in_pages += bytes.size();
+      return file_->write_in_pages(offset, bytes);
+    }
     Result<uint64_t> size() override { return file_->size(); }
     Status truncate(uint64_t size) override { return file_->truncate(size); }
     Status sync() override { return file_->sync(); }
@@ -244,13 +249,14 @@ class Log : public ::testing::Test {
     return open_writer_on(env, segment_bytes);
   }
   std::unique_ptr<wal::LogWriter> open_writer_on(env::Env& on, uint64_t segment_bytes = 1 << 20,
-                                                 LogIo io = LogIo::kMapped) {
+                                                 LogIo io = LogIo::kMapped, bool syncs_little = false) {
     Result<std::unique_ptr<wal::LogWriter>> writer =
         wal::LogWriter::open(on,
                              {.dir = "db",
                               .store = "00000000-0000-4000-8000-000000000000",
                               .io = io,
                               .segment_bytes = segment_bytes,
+                              .syncs_little = syncs_little,
                               .now_us = [] { return int64_t{1}; },
                               .on_low_room = [this] { ++low_room; },
                               .on_rotation = [] {}},
@@ -306,6 +312,36 @@ TEST_F(Log, RoomIsAskedForBeforeItRunsOut) {
   }
   EXPECT_EQ(writer->counters().reserve_stalls, stalls_without_help) << "with help no commit waits for room";
   EXPECT_GT(low_room, 3);
+}
+
+// A sync of one line once wrote 256 KiB: the block of the page cache that had come by one write.
+TEST_F(Log, SpaceIsFilledPageByPageWhileSyncsCoverLittle) {
+  BusyEnv counting;
+  ASSERT_TRUE(counting.create_dir("db").ok());
+  const auto writer = open_writer_on(counting, 8 << 20);
+  const auto extends_in_pages = [&] {
+    const uint64_t before = counting.bytes_in_pages;
+    writer->extend();
+    return counting.bytes_in_pages > before;
+  };
+  append(*writer);
+  EXPECT_FALSE(extends_in_pages()) << "no sync so far";
+  ASSERT_TRUE(writer->sync().ok());
+  EXPECT_TRUE(extends_in_pages());
+  append(*writer, 60'000);
+  ASSERT_TRUE(writer->sync().ok());
+  EXPECT_TRUE(extends_in_pages());
+  append(*writer, 70'000);
+  ASSERT_TRUE(writer->sync().ok());
+  EXPECT_FALSE(extends_in_pages());
+}
+
+TEST_F(Log, OfAStoreThatSyncsEveryWriteAllSpaceIsFilledPageByPage) {
+  BusyEnv counting;
+  ASSERT_TRUE(counting.create_dir("db").ok());
+  const auto writer = open_writer_on(counting, 8 << 20, LogIo::kMapped, true);
+  append(*writer);
+  EXPECT_GE(counting.bytes_in_pages, 64U << 10);
 }
 
 // Whoever looks at a line under way, or at what kill -9 left of it, sees a leading part of it and filler behind (P7).

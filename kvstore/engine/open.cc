@@ -229,6 +229,7 @@ Status Engine::start() {
                               .store = owner_.store,
                               .io = options_.log_io,
                               .segment_bytes = options_.segment_bytes,
+                              .syncs_little = options_.durability == Durability::kSync,
                               .now_us = [this] { return now_us(); },
                               .on_low_room =
                                   [this] {

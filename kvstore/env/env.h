@@ -27,6 +27,10 @@ class File {
   // Writes all of `bytes` at `offset`, extending the file as needed. On failure some leading part may have
   // been written: the caller truncates or overwrites.
   virtual Status write_at(uint64_t offset, std::string_view bytes) = 0;
+  // The same, for bytes that will be stored over through the mapping and synced a few at a time; a system call a page.
+  // Linux keeps what one write brings as one block of the page cache (a "large folio": ext4 since 6.16, XFS before), and a
+  // store through a mapping makes the whole block dirty. So a sync of one line would write as much as the write before it.
+  virtual Status write_in_pages(uint64_t offset, std::string_view bytes) { return write_at(offset, bytes); }
   virtual Result<uint64_t> size() = 0;
   virtual Status truncate(uint64_t size) = 0;
   // Returns when the file's content and size survive a power cut (fdatasync), mapped stores included.

@@ -70,6 +70,11 @@ Descriptor open_above_stdio(const std::string& path, int flags) {
   return Descriptor(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
 
+uint64_t page_bytes() noexcept {
+  static const auto bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
 Status sync_content(int fd, const std::string& path) {
 #if defined(__APPLE__)
   // fsync() there leaves the bytes in the drive's cache. Where F_FULLFSYNC is unknown (network file
@@ -110,6 +115,16 @@ class PosixFile final : public File {
       if (put < 0) return failure(errno, "write", path_, offset + done);
       if (put == 0) return failure(EIO, "write", path_, offset + done);  // no progress: asking again may never end
       done += static_cast<size_t>(put);
+    }
+    return {};
+  }
+
+  Status write_in_pages(uint64_t offset, std::string_view bytes) override {
+    while (!bytes.empty()) {
+      const size_t count = std::min<uint64_t>(bytes.size(), page_bytes() - offset % page_bytes());
+      if (Status s = write_at(offset, bytes.substr(0, count)); !s.ok()) return s;
+      bytes.remove_prefix(count);
+      offset += count;
     }
     return {};
   }
@@ -168,9 +183,8 @@ class PosixFile final : public File {
   // To the whole pages within the range.
   void advise([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t count, [[maybe_unused]] int advice) noexcept {
     KV_ASSERT(mapping_ != nullptr && offset + count <= mapping_bytes_);
-    const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-    const uint64_t begin = (offset + page_bytes - 1) / page_bytes * page_bytes;
-    const uint64_t end = (offset + count) / page_bytes * page_bytes;
+    const uint64_t begin = (offset + page_bytes() - 1) / page_bytes() * page_bytes();
+    const uint64_t end = (offset + count) / page_bytes() * page_bytes();
     if (begin < end) (void)::madvise(mapping_ + begin, end - begin, advice);
   }
 

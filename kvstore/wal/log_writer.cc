@@ -25,6 +25,10 @@ namespace {
 
 constexpr size_t kFillBytes = size_t{256} << 10;
 
+// A sync of less has space filled page by page. At this size a sync that makes blocks of kFillBytes dirty writes a few times as
+// much as is new, and to fill a page with a system call of its own costs about what that does.
+constexpr uint64_t kLittleBytes = uint64_t{64} << 10;
+
 // A sync of less is not worth letting go of the mapping's pages before.
 constexpr uint64_t kLetGoBytesMin = uint64_t{1} << 20;
 
@@ -47,7 +51,8 @@ Body Body::of(std::string_view text) noexcept {
   return {.text = text, .crc = base::crc32c(text), .shift = base::crc32c_shift(text.size())};
 }
 
-LogWriter::LogWriter(env::Env& env, Settings settings) noexcept : env_(env), settings_(std::move(settings)) {}
+LogWriter::LogWriter(env::Env& env, Settings settings) noexcept
+    : env_(env), settings_(std::move(settings)), syncs_little_(settings_.syncs_little) {}
 LogWriter::~LogWriter() = default;
 
 LogWriter::SegmentPtr LogWriter::active() const {
@@ -66,7 +71,7 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
   std::unique_ptr<LogWriter> writer(new LogWriter(env, std::move(settings)));
   KV_ASSERT(!writer->settings_.store.empty());
   writer->last_seq_ = writer->synced_seq_ = place.last_seq;
-  writer->counters_.log_bytes = place.sealed_bytes + place.offset;
+  writer->counters_.log_bytes = writer->bytes_at_sync_ = place.sealed_bytes + place.offset;
   writer->counters_.segments = place.segments;
   const auto open_segment = [&]() -> Result<SegmentPtr> {
     if (place.segment.empty()) return writer->create_segment(place.last_seq + 1);
@@ -233,7 +238,9 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
   const uint64_t step = goal - end;
   while (end < goal) {
     const size_t count = std::min<uint64_t>(goal - end, kFillBytes);
-    if (Status s = segment.file->write_at(end, filler().substr(0, count)); !s.ok()) {
+    const std::string_view blank = filler().substr(0, count);
+    Status s = syncs_little_ ? segment.file->write_in_pages(end, blank) : segment.file->write_at(end, blank);
+    if (!s.ok()) {
       if (end >= needed_end) break;
       return std::move(s).with("extend the log");
     }
@@ -338,7 +345,9 @@ Status LogWriter::sync() noexcept {
   KV_ASSERT(synced_seq() <= covers);
   const auto [full, segment] = full_and_active();
   const uint64_t bytes = counters_.log_bytes.load(std::memory_order_relaxed);
-  if (full == nullptr && bytes - std::min(bytes, bytes_at_sync_) >= kLetGoBytesMin) let_go_of_pages(*segment);
+  const uint64_t covered = bytes - std::min(bytes, bytes_at_sync_);  // a compaction may have taken off more than came
+  if (full == nullptr && covered >= kLetGoBytesMin) let_go_of_pages(*segment);
+  syncs_little_ = covered < kLittleBytes;
   bytes_at_sync_ = bytes;
   Status s = full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);
   if (s.ok() && synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);

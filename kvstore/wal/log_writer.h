@@ -17,6 +17,8 @@
 // faults, and lets go of them two steps behind the last, before they are written out: of a page that is mapped, write-back
 // takes the right to store, one interrupt of the committing core a page, which cost more than all the rest of a put.
 //
+// Space is filled in large writes, or page by page while every sync covers little: see File::write_in_pages().
+//
 // Thread-safety: append(), make_room(), begin_segment() and close() need the store's commit lock. sync(), finish_rotation()
 // and extend() may run beside them on any thread. After a failed sync the writer stays broken and repeats that error,
 // since nobody knows any more which bytes reached the disk (P8).
@@ -57,6 +59,7 @@ class LogWriter {
     std::string store{};                // uuid
     LogIo io = LogIo::kMapped;
     uint64_t segment_bytes = 0;
+    bool syncs_little = false;          // to begin with: see syncs_little_
     std::function<int64_t()> now_us{};  // for `created` in headers
     // Called, from any of the writer's calls, when the space ahead runs low; must be cheap. Its receiver
     // calls extend() on another thread.
@@ -176,6 +179,7 @@ class LogWriter {
   std::atomic<format::Seq> synced_seq_{0};                 // grows under sync_mutex_
   std::mutex sync_mutex_;
   uint64_t bytes_at_sync_ = 0;                             // log_bytes at the last one; sync_mutex_
+  std::atomic<bool> syncs_little_;                         // the last one covered less than kLittleBytes
   std::atomic<bool> is_broken_{false};
   mutable std::mutex broken_mutex_;
   Status broken_;
