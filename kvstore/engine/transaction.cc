@@ -39,10 +39,7 @@ Result<Transaction> TransactionState::begin(Engine& engine) {
 std::optional<EntryView> TransactionState::view_of_own(const Writes::value_type& write) const noexcept {
   const auto& [key, wanted] = write;
   int64_t expires_us = wanted.options.expires_us;
-  if (wanted.options.ttl.count() > 0 &&
-      __builtin_add_overflow(instant_->taken_us, wanted.options.ttl.count(), &expires_us)) {
-    expires_us = INT64_MAX;
-  }
+  if (wanted.options.ttl.count() > 0) expires_us = instant_->taken_us + wanted.options.ttl.count();  // keep() has seen it
   const bool expired = expires_us != 0 && expires_us <= instant_->taken_us;
   if (wanted.kind != Op::Kind::kPut || expired) return std::nullopt;
   return EntryView{
