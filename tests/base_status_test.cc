@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kvstore/base/error.h"
 #include "kvstore/status.h"
 #include "tests/support/counting_new.h"
 
