@@ -335,7 +335,9 @@ TEST_F(RecoveryTest, ALockOfANewerVersionIsLeftToThatVersion) {
   ASSERT_TRUE(store_->put("a", "1").ok());
   const std::string uuid = info(dir())->uuid;
   close();
-  write_bytes(dir() / "LOCK", format::encode_owner({.format = 2, .store = uuid, .pid = 0, .host = {}, .started_us = 1, .closed_seq = 1}));
+  write_bytes(
+      dir() / "LOCK",
+      format::encode_owner({.format = 2, .store = uuid, .pid = 0, .host = {}, .started_us = 1, .closed_seq = 1}));
   expects_damage_ = true;
   for (const bool read_only : {false, true}) {
     const Status refused = Store::open(dir(), {.read_only = read_only}).status();

@@ -335,7 +335,8 @@ TEST(RepairTrouble, WhatProgressThrowsEndsItBeforeAnythingIsWritten) {
   env::MemEnv env;
   put_damaged_store(env);
   env.put_file(kWal3, *env.get_file(kWal3) + std::string(size_t{17} << 20, '\n'));  // it is told at every 16 MiB
-  const RepairOptions options{.threads = 1, .on_progress = [](const Progress&) { throw std::runtime_error("nobody looks"); }};
+  const RepairOptions options{.threads = 1,
+                              .on_progress = [](const Progress&) { throw std::runtime_error("nobody looks"); }};
   const Status planned = engine::plan_repair(env, "db", options).status();
   const Status repaired = repair(env, "db", "new", options).status();
   for (const Status& failed : {planned, repaired}) {

@@ -80,7 +80,8 @@ TEST_F(StoreTest, WhatIsTooLongOrEmptyIsRefusedWithASentence) {
   Batch batch;
   batch.put("k", "v");
   batch.put("k", std::string(kValueBytesMax + 1, 'v'));
-  EXPECT_EQ(store_->write(batch).message(), "write: operation 1: the value has 67108865 bytes; values have at most 67108864");
+  EXPECT_EQ(store_->write(batch).message(),
+            "write: operation 1: the value has 67108865 bytes; values have at most 67108864");
   EXPECT_EQ(store_->put("k", "v", {.expires_us = -1}).message(),
             "put: the expiry -1 is no time in microseconds since 1970, or is past the year 2255");
   EXPECT_EQ(code_of(store_->put("k", "v", {.ttl = std::chrono::microseconds::max()})), "InvalidArgument");
@@ -96,10 +97,12 @@ TEST_F(StoreTest, CallsRefuseTheOptionsThatMeanNothingToThem) {
   ASSERT_TRUE(store_->put("k", "v").ok());
   Batch batch;
   batch.put("b", "v");
-  for (const WriteOptions& options : {WriteOptions{.ttl = seconds(1)}, WriteOptions{.expires_us = 1}, WriteOptions{.if_absent = true}}) {
+  for (const WriteOptions& options :
+       {WriteOptions{.ttl = seconds(1)}, WriteOptions{.expires_us = 1}, WriteOptions{.if_absent = true}}) {
     EXPECT_EQ(store_->del("k", options).status().message(), "del: takes neither an expiry nor if_absent");
     EXPECT_EQ(store_->write(batch, options).message(), "write: a batch takes neither an expiry nor a condition");
-    EXPECT_EQ(store_->erase_prefix("", options).status().message(), "erase_prefix: takes neither a condition nor an expiry");
+    EXPECT_EQ(store_->erase_prefix("", options).status().message(),
+              "erase_prefix: takes neither a condition nor an expiry");
   }
   EXPECT_EQ(code_of(store_->write(batch, {.if_version = 1})), "InvalidArgument");
   EXPECT_EQ(code_of(store_->erase_prefix("", {.if_version = 1}).status()), "InvalidArgument");
@@ -107,7 +110,9 @@ TEST_F(StoreTest, CallsRefuseTheOptionsThatMeanNothingToThem) {
 }
 
 TEST_F(StoreTest, OptionsThatNoStoreCanKeepAreRefusedWithASentence) {
-  const auto refusal = [this](Options options) { return std::string(Store::open(dir(), std::move(options)).status().message()); };
+  const auto refusal = [this](Options options) {
+    return std::string(Store::open(dir(), std::move(options)).status().message());
+  };
   EXPECT_EQ(refusal({.segment_bytes = 4095}), "options: segment_bytes is 4095, it must be at least 4096");
   const std::string history = "options: keep_history_for must be between nothing and a thousand years";
   EXPECT_EQ(refusal({.keep_history_for = seconds(-1)}), history);
@@ -322,7 +327,8 @@ TEST_F(StoreTest, EveryReadOfASnapshotSeesItsInstant) {
   EXPECT_EQ(snapshot->get_field("doc", "/n"), "1");
   EXPECT_EQ(snapshot->get_field("late", ""), std::nullopt);
   const std::vector<std::string_view> keys = {"late", "a", "gone", "going", "doc"};
-  EXPECT_EQ(snapshot->multi_get(keys), (std::vector<std::optional<std::string>>{std::nullopt, "old", std::nullopt, "1", R"({"n":1})"}));
+  EXPECT_EQ(snapshot->multi_get(keys),
+            (std::vector<std::optional<std::string>>{std::nullopt, "old", std::nullopt, "1", R"({"n":1})"}));
 }
 
 TEST_F(StoreTest, PersistTakesAnExpiryAwayAndWritesNothingWhereThereIsNone) {
@@ -527,9 +533,10 @@ TEST_F(StoreTest, TheEmbeddersSinkHearsAndNobodyElse) {
 TEST_F(StoreTest, TheSinkHearsOfARefusalAsAnError) {
   std::vector<std::string> errors;
   open();
-  const Status locked = Store::open(dir(), {.log_sink = [&](LogLevel level, std::string_view line) {
-                                      if (level == LogLevel::kError) errors.emplace_back(line);
-                                    }}).status();
+  const auto sink = [&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::kError) errors.emplace_back(line);
+  };
+  const Status locked = Store::open(dir(), {.log_sink = sink}).status();
   EXPECT_EQ(errors, std::vector<std::string>{"open: " + std::string(locked.message())});
 }
 

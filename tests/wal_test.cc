@@ -380,7 +380,8 @@ TEST_F(Log, APartialLineThatCannotBeRemovedBreaksTheWriter) {
   env.fail({.op = EnvOp::kWrite, .sys_errno = EIO, .bytes_written = 7});
   env.fail({.op = EnvOp::kTruncate, .sys_errno = EIO});
   const Status broken = refused();
-  EXPECT_NE(broken.message().find("append to the log, then remove the partial line: "), std::string::npos) << broken.message();
+  EXPECT_NE(broken.message().find("append to the log, then remove the partial line: "), std::string::npos)
+      << broken.message();
   EXPECT_TRUE(writer->is_broken());
 }
 

@@ -16,7 +16,8 @@ class SwappingEnv final : public env::MemEnv {
   std::string bytes;
 
   Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
-    if (mode == env::OpenMode::kRead && !path_part.empty() && path.find(path_part) != std::string::npos) put_file(path, bytes);
+    if (mode == env::OpenMode::kRead && !path_part.empty() && path.find(path_part) != std::string::npos)
+      put_file(path, bytes);
     return MemEnv::open(path, mode);
   }
   std::string new_uuid() override { return std::string(kStoreUuid); }  // so that a file written by hand fits in

@@ -55,7 +55,7 @@ def add_statements(counts, text):
     first = 0
     while first < len(code):
         last = first
-        while last + 1 < len(code) and code[last + 1] and (GOES_ON.search(code[last]) or IS_GONE_ON_WITH.match(code[last + 1])):
+        while last + 1 < len(code) and (GOES_ON.search(code[last]) or IS_GONE_ON_WITH.match(code[last + 1])):
             last += 1
         statement = " ".join(code[first : last + 1])
         opens_lambda = statement.endswith("{") and statement.count("(") > statement.count(")")
@@ -123,7 +123,8 @@ def main():
         missed = []
         excused = 0
         # A lone brace is the way out of a block when something throws, which is no code of ours.
-        code = {number: count for number, count in add_statements(counts[path], text).items() if text[number - 1].strip(" });,")}
+        run = add_statements(counts[path], text)
+        code = {number: count for number, count in run.items() if text[number - 1].strip(" });,")}
         for number in sorted(number for number, count in code.items() if count == 0):
             entry = path, text[number - 1].strip()
             if unreachable[entry] > 0:
