@@ -293,7 +293,7 @@ TEST_F(OutOfMemoryCall, AnErrorThatCannotBeKeptIsKeptAsTheLackOfMemory) {
     const TempDir temp;  // anew, for what was kept has memory for the next one
     Result<Store> store = Store::open(temp / "db", {.compact_at_percent = 0});
     ASSERT_TRUE(store.ok() && store->put("a", "1").ok());
-    std::filesystem::create_directory(temp / "db" / "snapshot-00000000000000000001.jsonl.tmp");
+    std::filesystem::create_directory(temp / "db/snapshot-00000000000000000001.jsonl.tmp");
     Code code = Code::kOk;
     {
       const MemoryRunsOut out(allowed, 1);
