@@ -340,8 +340,8 @@ TEST(Compaction, OnASlowDiskShowsHowFarItIs) {
   for (int i = 0; i < 300; ++i) ASSERT_TRUE((*engine)->put("k" + std::to_string(i), value, /*is_json=*/false, {}).ok());
   ASSERT_TRUE((*engine)->compact().ok());
   ASSERT_GE(seen.size(), 2U);
-  EXPECT_GE(seen.front().done_bytes, 1'000'000U);
   EXPECT_LT(seen.front().done_bytes, seen.front().total_bytes);
+  EXPECT_LT(seen.front().done_bytes, seen.back().done_bytes);
   EXPECT_EQ(seen.back().done_bytes, seen.back().total_bytes);
 }
 
