@@ -6,9 +6,11 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -505,6 +507,26 @@ TEST(BufferPoolThreads, ManyThreadsNeedFewBuffers) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_LE(pool.stats().misses, 64 + 2 * kThreads);  // at worst one waits in every slot
+}
+
+TEST(BufferPoolThreads, ThreadsWithoutASlotOfTheirOwnShareThoseOfOthers) {
+  constexpr size_t kThreads = 100;  // more than there are slots
+  BufferPool pool({});
+  std::array<const char*, kThreads> buffers{};
+  std::latch all_have_been_here(kThreads), all_have_a_buffer(kThreads);
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      use(pool, 100);
+      all_have_been_here.arrive_and_wait();
+      const BufferPool::Lease lease = pool.lease();
+      buffers[t] = lease->data();
+      all_have_a_buffer.arrive_and_wait();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(std::set<const char*>(buffers.begin(), buffers.end()).size(), kThreads);
+  EXPECT_EQ(pool.stats().hits + pool.stats().misses, 2 * kThreads);
 }
 
 TEST(BufferPoolThreads, IdleBytesStayWithinTheLimitAtEveryMoment) {

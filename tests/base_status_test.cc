@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kvstore/base/error.h"
 #include "kvstore/status.h"
 #include "tests/support/counting_new.h"
 
@@ -98,6 +99,7 @@ TEST(Status, EveryCodeHasItsOwnName) {
   EXPECT_FALSE(names.contains("Unknown"));
   EXPECT_EQ(code_name(Code::kInvalidArgument), "InvalidArgument");
   EXPECT_EQ(code_name(Code::kOk), "Ok");
+  EXPECT_EQ(code_name(static_cast<Code>(200)), "Unknown");  // of a newer library
 }
 
 TEST(Status, WithoutMemoryTheCodeSurvives) {
@@ -130,6 +132,23 @@ TEST(Status, WheneverMemoryRunsOutWhatIsLeftIsTrue) {
     EXPECT_TRUE(copy.message() == "NoSpace" || copy.message().ends_with(original.message())) << copy.message();
     complete = copy.message().starts_with("append record") && copy.path() == original.path();
   }
+}
+
+// One allocation fails, the sentence's own; there is room again for the rest of the Status.
+TEST(Status, WithoutMemoryForItsSentenceItIsTheCodesName) {
+  Status formatted, literal;
+  {
+    const MemoryRunsOut now(0, 1);
+    formatted = base::error(Code::kCorruption, "{} is a sentence that is too long for the room inside a string", 1);
+  }
+  {
+    const MemoryRunsOut later(1, 1);
+    literal = Status(Code::kIoError, "a sentence that is too long for the room inside a string");
+  }
+  EXPECT_EQ(formatted.message(), "Corruption");
+  EXPECT_EQ(literal.message(), "IoError");
+  literal = std::move(literal).at("path", 9);
+  EXPECT_EQ(literal.path(), "path");
 }
 
 static_assert(std::is_nothrow_copy_constructible_v<Status> && std::is_nothrow_copy_assignable_v<Status>);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kvstore/engine/recent_writes.h"
+#include "tests/support/counting_new.h"
 
 namespace kvstore::engine {
 namespace {
@@ -65,6 +66,35 @@ TEST(RecentWrites, TheLastToLeaveFreesEverything) {
   EXPECT_EQ(walk(recent, late), "");
   add(recent, "b");
   EXPECT_EQ(walk(recent, late), "b");
+}
+
+TEST(RecentWrites, WithoutMemoryTheKeyAndAllBeforeItAreLostAndTheNextIsNot) {
+  RecentWrites recent;
+  Place empty = recent.watch();
+  {
+    const testing::MemoryRunsOut now;
+    add(recent, "a");
+  }
+  EXPECT_EQ(walk(recent, empty), "lost");
+  recent.check();
+
+  Place before = recent.watch();
+  add(recent, "b");
+  Place between = recent.watch();
+  recent.check();
+  const std::string large(100'000, 'c');  // which takes a chunk of its own
+  {
+    const testing::MemoryRunsOut now;
+    add(recent, large);
+  }
+  EXPECT_EQ(walk(recent, before), "lost");
+  EXPECT_EQ(walk(recent, between), "lost");
+  EXPECT_EQ(recent.bytes(), 0U);
+  recent.check();
+  Place after = recent.watch();
+  add(recent, "d");
+  EXPECT_EQ(walk(recent, after), "d");
+  recent.check();
 }
 
 TEST(RecentWrites, BeyondItsBoundTheOldestIsLostToThoseWhoHaveNotReadIt) {

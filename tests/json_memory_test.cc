@@ -91,6 +91,26 @@ TEST(JsonMemory, WithoutMemoryCallsSaySo) {
   }
 }
 
+TEST(JsonMemory, WithoutMemoryAllocateGivesNothingAndLaterGoesOn) {
+  const Pools pools;
+  detail::DocumentMemory memory(pools);
+  void* piece = &memory;
+  {
+    const MemoryRunsOut now;
+    piece = memory.allocate(100'000);
+  }
+  EXPECT_EQ(piece, nullptr);
+  EXPECT_NE(memory.allocate(100'000), nullptr);
+}
+
+// What containers rely on when they swap and move: any of them may free what another gave.
+TEST(JsonMemory, AllAllocatorsAreOne) {
+  detail::DocumentAllocator<int> one, other;
+  EXPECT_TRUE(one == other);
+  other.deallocate(one.allocate(3), 3);
+  EXPECT_FALSE(detail::has_heap_pieces());
+}
+
 // ---- Who outlives whom ----------------------------------------------------------------------------
 
 TEST(JsonMemory, LeasesOutliveTheStore) {

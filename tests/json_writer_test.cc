@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "tests/support/counting_new.h"
@@ -146,6 +148,20 @@ TEST(JsonWriter, WithoutMemoryTheRestIsDropped) {
     if (text.ok()) break;
     EXPECT_EQ(text.status().code(), Code::kOutOfMemory);
   }
+}
+
+TEST(JsonWriter, WithoutMemoryForItsBufferNothingReachesTheSink) {
+  const Pools pools;
+  Pieces pieces;
+  JsonWriter::Sink sink = pieces.sink();
+  std::optional<JsonWriter> json;
+  {
+    const MemoryRunsOut now;
+    json.emplace(pools, std::move(sink));
+  }
+  json->begin_array().number(1).end_array().end_row();
+  EXPECT_EQ(json->finish().code(), Code::kOutOfMemory);
+  EXPECT_TRUE(pieces.pieces.empty());
 }
 
 TEST(JsonWriter, LongTextComesOutWhole) {

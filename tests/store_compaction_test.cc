@@ -4,18 +4,28 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <optional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "kvstore/base/buffer.h"
 #include "kvstore/base/crc32c.h"
+#include "kvstore/engine/duplicate_keys.h"
+#include "kvstore/engine/engine.h"
+#include "kvstore/env/mem_env.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/kvstore.h"
+#include "kvstore/wal/snapshot_reader.h"
+#include "tests/support/crash_env.h"
 #include "tests/support/seed.h"
 #include "tests/support/store_test.h"
+#include "tests/support/store_text.h"
 
 namespace kvstore::testing {
 namespace {
@@ -299,6 +309,42 @@ TEST_F(CompactionTest, CanBeCancelledAndLeavesEverythingAsItWas) {
   EXPECT_EQ(compact().entries, 5000U);
 }
 
+TEST_F(CompactionTest, WhatItsProgressThrowsEndsItAndNotTheStore) {
+  bool throws = true;
+  open({.on_progress = [&](const Progress& progress) {
+    if (progress.step == "compact" && std::exchange(throws, false)) throw std::runtime_error("nobody looks");
+  }});
+  put("a", "1");
+  const Status failed = store_->compact().status();
+  EXPECT_EQ(failed.code(), Code::kIoError);
+  EXPECT_EQ(failed.message(), "compact: nobody looks");
+  EXPECT_EQ(store_->stats().compactions_failed, 1U);
+  put("b", "1");
+  EXPECT_EQ(compact().entries, 2U);
+  close();  // on_progress ends with this test's variables
+}
+
+TEST(Compaction, OnASlowDiskShowsHowFarItIs) {
+  CrashEnv env;
+  bool is_slow = true;
+  env.set_hook([&](const CrashEnv::OpInfo& op) {  // longer than the time between two reports
+    if (op.op != EnvOp::kWrite || op.path.find("/snapshot-") == std::string::npos) return;
+    if (std::exchange(is_slow, false)) std::this_thread::sleep_for(std::chrono::milliseconds(101));
+  });
+  std::vector<Progress> seen;
+  auto engine = engine::Engine::open(env, "db", {.compact_at_percent = 0, .on_progress = [&](const Progress& progress) {
+                                                   if (progress.step == "compact") seen.push_back(progress);
+                                                 }});
+  ASSERT_TRUE(engine.ok());
+  const std::string value(10'000, 'v');
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE((*engine)->put("k" + std::to_string(i), value, /*is_json=*/false, {}).ok());
+  ASSERT_TRUE((*engine)->compact().ok());
+  ASSERT_GE(seen.size(), 2U);
+  EXPECT_LT(seen.front().done_bytes, seen.front().total_bytes);
+  EXPECT_LT(seen.front().done_bytes, seen.back().done_bytes);
+  EXPECT_EQ(seen.back().done_bytes, seen.back().total_bytes);
+}
+
 // ---- damage --------------------------------------------------------------------------------------
 
 TEST_F(CompactionTest, ADamagedSnapshotIsRefusedWhereverTheDamageIs) {
@@ -363,6 +409,59 @@ TEST_F(CompactionTest, AKeyThatStandsTwiceInASnapshotIsNoticed) {
   Result<Store> store = Store::open(dir());
   ASSERT_FALSE(store.ok());
   EXPECT_NE(store.status().message().find("its 2 entries are for only 1 keys"), std::string::npos) << store.status().message();
+}
+
+// Two keys of one hash look like one that stands twice, until the file is read once more.
+TEST(DuplicateKeys, AreThoseThatStandInTheFileTwiceWhateverTheirHashes) {
+  env::MemEnv env;
+  const wal::SnapshotFile snapshot{.name = "snapshot-00000000000000000002.jsonl", .last_seq = 2};
+  const auto check = [&] {
+    engine::DuplicateKeys keys;
+    keys.add("a");
+    keys.add("a");
+    return keys.check(env, "db", snapshot).code();
+  };
+  EXPECT_EQ(check(), Code::kOk);  // it is not there any more
+  env.put_file("db/" + snapshot.name, snapshot_of(2, entry_line(1, "a", "1") + entry_line(2, "b", "1")));
+  EXPECT_EQ(check(), Code::kOk);
+  env.put_file("db/" + snapshot.name, snapshot_of(2, entry_line(1, "a", "1") + entry_line(2, "a", "1")));
+  EXPECT_EQ(check(), Code::kCorruption);
+}
+
+TEST(Snapshot, WithTheFooterOfAnotherIsRefused) {
+  env::MemEnv env;
+  const std::string entries = entry_line(1, "a", "1") + entry_line(2, "b", "1");
+  const std::string mine = snapshot_of(2, entries);
+  const std::string other = snapshot_of(3, entries);
+  const size_t footer_size = mine.size() - snapshot_header_line(2).size() - entries.size();
+  ASSERT_EQ(mine.size(), other.size());
+  env.put_file("db/snapshot-00000000000000000002.jsonl",
+               mine.substr(0, mine.size() - footer_size) + other.substr(other.size() - footer_size));
+  env.put_file("db/wal-00000000000000000003.jsonl", header_line(3));
+  const Status refused = engine::Engine::open(env, "db", {}).status();
+  EXPECT_EQ(refused.code(), Code::kCorruption);
+  EXPECT_NE(refused.message().find("snapshot-00000000000000000002.jsonl:4 (byte "), std::string::npos)
+      << refused.message();
+  EXPECT_NE(refused.message().find("the footer is that of the snapshot of record 3"), std::string::npos)
+      << refused.message();
+}
+
+TEST(Snapshot, ThatBecomesShorterWhileItIsReadIsDamaged) {
+  env::MemEnv env;
+  const std::string begin = snapshot_header_line(2) + entry_line(1, "a", "1");
+  env.put_file("db/snapshot-00000000000000000002.jsonl",
+               snapshot_of(2, entry_line(1, "a", "1") + entry_line(2, "b", "1")));
+  Result<wal::SnapshotReader> reader =
+      wal::SnapshotReader::open(env, "db", {.name = "snapshot-00000000000000000002.jsonl", .last_seq = 2}, 1);
+  ASSERT_TRUE(reader.ok());
+  ASSERT_TRUE(
+      (*env.open("db/snapshot-00000000000000000002.jsonl", env::OpenMode::kReadWrite))->truncate(begin.size()).ok());
+  Result<std::optional<wal::Records>> records = reader->next();
+  ASSERT_TRUE(records.ok() && records->has_value());
+  EXPECT_EQ((*records)->lines.size(), 1U);
+  records = reader->next();
+  EXPECT_EQ(records.status().code(), Code::kCorruption);
+  EXPECT_NE(records.status().message().find("the file has become shorter while it was read"), std::string::npos);
 }
 
 TEST_F(CompactionTest, AMissingSnapshotOrTheSegmentBehindItIsNoticed) {

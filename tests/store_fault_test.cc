@@ -3,14 +3,21 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <map>
+#include <mutex>
 #include <string>
+#include <thread>
 
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/inspect.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/fault_env.h"
+#include "tests/support/store_text.h"
+#include "tests/support/swapping_env.h"
 
 namespace kvstore::testing {
 namespace {
@@ -194,6 +201,48 @@ TEST_P(Fault, AFailedBackgroundSyncIsReportedOnce) {
   std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_EQ(reports, 1);
   EXPECT_EQ((*engine)->put("b", "1", false, {}).code(), Code::kBroken);
+}
+
+// Nobody waits for its answer.
+TEST_P(Fault, AFailedCompactionInTheBackgroundIsAnErrorToTheSink) {
+  env::MemEnv disk;
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kCreate, .sys_errno = EIO, .from_then_on = true, .path_part = "/snapshot-"});
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string heard;
+  Options options = options_for(GetParam());
+  options.compact_min_bytes = 1;
+  options.log_sink = [&](LogLevel level, std::string_view line) {
+    const std::lock_guard lock(mutex);
+    if (level != LogLevel::kError || !heard.empty()) return;
+    heard = line;
+    changed.notify_one();
+  };
+  Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options);
+  ASSERT_TRUE(engine.ok());
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE((*engine)->put("a", std::string(100, 'v'), false, {}).ok());
+  {
+    std::unique_lock lock(mutex);
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(60), [&] { return !heard.empty(); }));
+    EXPECT_TRUE(heard.starts_with("compact: ")) << heard;
+  }
+  EXPECT_GE((*engine)->stats().compactions_failed, 1U);
+  EXPECT_TRUE((*engine)->close().ok());
+}
+
+TEST_P(Fault, ABackupThatDoesNotComeBackWholeIsNone) {
+  SwappingEnv env;
+  env.path_part = "copy/snapshot-";
+  env.bytes = snapshot_of(2, entry_line(1, "a", "1"));
+  Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options_for(GetParam()));
+  ASSERT_TRUE(engine.ok());
+  ASSERT_TRUE((*engine)->put("a", "1", false, {}).ok());
+  ASSERT_TRUE((*engine)->put("b", "2", false, {}).ok());
+  const Status failed = (*engine)->backup("copy").status();
+  EXPECT_EQ(failed.code(), Code::kIoError);
+  EXPECT_EQ(failed.message(), "backup: 2 entries were written, 1 came back");
+  EXPECT_FALSE(Engine::open(env, "copy", {.create_if_missing = false}).ok());
 }
 
 TEST_P(Fault, AFullDiskRefusesCleanlyAndWritingResumesOnceThereIsRoom) {

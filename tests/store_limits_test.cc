@@ -26,5 +26,20 @@ TEST(StoreLimits, TheLargestKeyAndValueRoundTripThroughTheLog) {
   EXPECT_EQ(store->get("next"), "line");
 }
 
+TEST(StoreLimits, ABatchWhoseLineWouldBeTooLongIsRefused) {
+  const TempDir temp;
+  Result<Store> store = Store::open(temp / "db");
+  ASSERT_TRUE(store.ok());
+  Batch batch;
+  batch.put("a", std::string(kValueBytesMax, '\0'));  // six bytes each in JSON
+  batch.put("b", std::string(size_t{23} << 20, '\0'));
+  const Status refused = store->write(batch);
+  EXPECT_EQ(refused.code(), Code::kInvalidArgument);
+  EXPECT_TRUE(refused.message().starts_with("the batch makes a log line of 547356")) << refused.message();
+  EXPECT_TRUE(refused.message().ends_with("a line has at most 536870912. try: several batches")) << refused.message();
+  EXPECT_EQ(store->last_seq(), 0U);
+  EXPECT_TRUE(store->put("a", "1").ok());
+}
+
 }  // namespace
 }  // namespace kvstore::testing

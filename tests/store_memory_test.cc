@@ -59,6 +59,31 @@ TEST_F(MemoryLimitTest, EvictsExactlyAsManyKeysAsAreTooMany) {
   EXPECT_EQ(store_->stats().evicted, 900U);
 }
 
+// The queue still has the places of keys that were deleted, more of them in a row than one search looks at.
+TEST_F(MemoryLimitTest, EvictsBehindManyKeysThatWereDeleted) {
+  constexpr int kDeleted = 80'000;
+  constexpr int kKept = 330'000;
+  open({.compact_at_percent = 0});
+  const auto put_many = [this](const std::string& prefix, int count) {
+    Batch batch;
+    for (int i = 0; i < count; ++i) {
+      batch.put(prefix + std::to_string(i), "");
+      if (batch.size() < 10'000 && i + 1 < count) continue;
+      ASSERT_TRUE(store_->write(batch).ok());
+      batch.clear();
+    }
+  };
+  put_many("old", kDeleted);
+  put_many("key", kKept);
+  ASSERT_EQ(*store_->erase_prefix("old"), uint64_t{kDeleted});
+  open({.compact_at_percent = 0, .max_entries = kKept, .when_full = WhenFull::kEvict});
+  ASSERT_TRUE(store_->put("new", "").ok());
+  EXPECT_EQ(store_->stats().evicted, 1U);
+  EXPECT_FALSE(store_->contains(key(0)));
+  EXPECT_TRUE(store_->contains(key(1)));
+  close();  // so many keys are not read again by the fixture, too
+}
+
 TEST_F(MemoryLimitTest, KeepsWhatIsRead) {
   open({.max_entries = 100, .when_full = WhenFull::kEvict});
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(store_->put(key(i), "v").ok());

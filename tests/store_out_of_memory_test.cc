@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -202,6 +203,155 @@ TEST_P(OutOfMemory, AnyAllocationOfTheStoresOwnThreadsMayFail) {
 
 INSTANTIATE_TEST_SUITE_P(BothLogs, OutOfMemory, ::testing::Values(LogIo::kMapped, LogIo::kWrite),
                          [](const auto& instance) { return instance.param == LogIo::kMapped ? "mapped" : "write"; });
+
+// ---- single calls ---------------------------------------------------------------------------------
+
+// Fails each allocation of `call` once. Returns in how many of these runs it said so; in the others it did without, or
+// failed as `or_else` says.
+template <typename Call>
+int refusals_of(Call call, Code or_else = Code::kOutOfMemory) {
+  for (int said_so = 0, allowed = 0;; ++allowed) {
+    Code code = Code::kOk;
+    bool refused = false;
+    {
+      const MemoryRunsOut out(static_cast<uint64_t>(allowed), 1);
+      code = call();
+      refused = MemoryRunsOut::has_refused();
+    }
+    EXPECT_TRUE(code == Code::kOk || code == Code::kOutOfMemory || code == or_else) << code_name(code);
+    said_so += code == Code::kOutOfMemory ? 1 : 0;
+    if (refused && !::testing::Test::HasFailure()) continue;
+    EXPECT_EQ(code, Code::kOk);
+    return said_so;
+  }
+}
+
+class OutOfMemoryCall : public ::testing::Test {
+ protected:
+  static constexpr int kKeys = 300;
+  OutOfMemoryCall() : dir_(temp_ / "db"), store_(*Store::open(dir_, {.compact_at_percent = 0})) {
+    for (int i = 0; i < kKeys; ++i) EXPECT_TRUE(store_.put("key " + std::to_string(i), std::string(100, 'v')).ok());
+  }
+
+  const TempDir temp_;
+  const std::filesystem::path dir_;
+  Store store_;
+};
+
+TEST_F(OutOfMemoryCall, ReadsSayWhenTheyHaveNoRoomForWhatTheyFound) {
+  EXPECT_GT(refusals_of([&] { return store_.scan("key 1", "key 2").status().code(); }), 0);
+  EXPECT_GT(refusals_of([&] { return store_.for_each([](const EntryView&) {}).code(); }), 0);
+  const Result<Snapshot> snapshot = store_.snapshot();
+  EXPECT_GT(refusals_of([&] { return snapshot->scan("key 1", "key 2").status().code(); }), 0);
+  EXPECT_GT(refusals_of([&] { return snapshot->for_each([](const EntryView&) {}).code(); }), 0);
+}
+
+TEST_F(OutOfMemoryCall, WritesSaySoAndAreDoneOnceThereIsMemory) {
+  EXPECT_GT(refusals_of([&] { return store_.put_json("doc", "{\"n\":\n1}").code(); }), 0);
+  EXPECT_EQ(store_.get("doc"), "{\"n\":1}");
+  EXPECT_GT(refusals_of([&] { return store_.erase_prefix("key ").status().code(); }), 0);
+  EXPECT_EQ(store_.stats().entries, 1U);
+}
+
+TEST_F(OutOfMemoryCall, ATransactionThatCannotNoteWhatItReadsAnswersAndDoesNotCommit) {
+  Result<Transaction> transaction = store_.begin();
+  ASSERT_TRUE(transaction.ok());
+  EXPECT_GT(refusals_of([&] { return transaction->scan("key 1").status().code(); }), 0);
+  transaction->put("mine", "1");
+  bool found = false;
+  {
+    const MemoryRunsOut now(0, 1);
+    found = transaction->contains("key 7");
+    EXPECT_TRUE(MemoryRunsOut::has_refused());
+  }
+  EXPECT_TRUE(found);
+  EXPECT_EQ(transaction->commit().message(), "commit: note what was read: out of memory");
+  EXPECT_FALSE(store_.contains("mine"));
+}
+
+TEST_F(OutOfMemoryCall, StatisticsGoWithoutTheSentenceThatFindsNoMemory) {
+  std::filesystem::create_directory(dir_ / "snapshot-00000000000000000300.jsonl.tmp");  // in the way of a compaction
+  const std::string sentence(store_.compact().status().message());
+  EXPECT_EQ(store_.stats().last_error, sentence);
+  Stats stats;
+  {
+    const MemoryRunsOut now(0, 1);
+    stats = store_.stats();
+    EXPECT_TRUE(MemoryRunsOut::has_refused());
+  }
+  EXPECT_EQ(stats.last_error, "");
+  EXPECT_EQ(stats.compactions_failed, 1U);
+  EXPECT_EQ(stats.entries, static_cast<uint64_t>(kKeys));
+}
+
+TEST_F(OutOfMemoryCall, AnErrorThatCannotBeKeptIsKeptAsTheLackOfMemory) {
+  ASSERT_TRUE(store_.close().ok());
+  std::set<std::string> kept;
+  bool refused = true;
+  for (uint64_t allowed = 0; refused; ++allowed) {
+    SCOPED_TRACE("after " + std::to_string(allowed) + " allocations");
+    const TempDir temp;  // anew, for what was kept has memory for the next one
+    Result<Store> store = Store::open(temp / "db", {.compact_at_percent = 0});
+    ASSERT_TRUE(store.ok() && store->put("a", "1").ok());
+    std::filesystem::create_directory(temp / "db/snapshot-00000000000000000001.jsonl.tmp");
+    Code code = Code::kOk;
+    {
+      const MemoryRunsOut out(allowed, 1);
+      code = store->compact().status().code();
+      refused = MemoryRunsOut::has_refused();
+    }
+    EXPECT_NE(code, Code::kOk);
+    EXPECT_EQ(store->stats().compactions_failed, 1U);
+    kept.insert(store->stats().last_error);
+  }
+  EXPECT_TRUE(kept.contains("out of memory"));
+  EXPECT_TRUE(kept.contains("compact: out of memory"));
+}
+
+TEST_F(OutOfMemoryCall, ARepairSaysSoAndLeavesAWholeStoreOrNone) {
+  ASSERT_TRUE(store_.close().ok());
+  // A failure that has no memory for its errno either may look like any other.
+  const auto plan = [&] { return plan_repair(dir_, {.threads = 1}).status().code(); };
+  EXPECT_GT(refusals_of(plan, Code::kIoError), 0);
+  int said_so = 0;
+  bool refused = true;
+  for (uint64_t allowed = 0; refused && !HasFailure(); allowed += kEveryNth) {
+    SCOPED_TRACE("after " + std::to_string(allowed) + " allocations");
+    const std::filesystem::path new_dir = temp_ / ("new " + std::to_string(allowed));
+    Code code = Code::kOk;
+    {
+      const MemoryRunsOut out(allowed, 1);
+      code = repair(dir_, new_dir, {.threads = 1}).status().code();
+      refused = MemoryRunsOut::has_refused();
+    }
+    EXPECT_TRUE(code == Code::kOk || code == Code::kOutOfMemory || code == Code::kIoError) << code_name(code);
+    said_so += code == Code::kOutOfMemory ? 1 : 0;
+    const Result<Store> repaired = Store::open(new_dir, {.create_if_missing = false});
+    EXPECT_EQ(repaired.ok(), code == Code::kOk) << repaired.status().message();
+    if (repaired.ok()) {
+      EXPECT_EQ(repaired->stats().entries, static_cast<uint64_t>(kKeys));
+    }
+  }
+  EXPECT_GT(said_so, 0);
+}
+
+TEST_F(OutOfMemoryCall, AnyAllocationOfTheThreadsOfAReplayMayFail) {
+  ASSERT_TRUE(store_.close().ok());
+  int said_so = 0;
+  bool refused = true;
+  for (uint64_t allowed = 0; refused && !HasFailure(); ++allowed) {
+    SCOPED_TRACE("after " + std::to_string(allowed) + " allocations elsewhere");
+    const MemoryRunsOutElsewhere out(allowed);
+    const Result<Store> store = Store::open(dir_, {.read_only = true, .replay_threads = 3});
+    refused = MemoryRunsOutElsewhere::has_refused();
+    EXPECT_TRUE(store.ok() || store.status().code() == Code::kOutOfMemory) << store.status().message();
+    said_so += store.ok() ? 0 : 1;
+    if (store.ok()) {
+      EXPECT_EQ(store->stats().entries, static_cast<uint64_t>(kKeys));
+    }
+  }
+  EXPECT_GT(said_so, 0);
+}
 
 }  // namespace
 }  // namespace kvstore::testing

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -83,6 +84,11 @@ TEST_F(RecoveryTest, AMissingFirstSegmentIsNoticed) {
   make_segments();
   fs::remove(files_[0]);
   expect_refusal("Corruption: db: the log begins with " + files_[1].filename().string());
+  const Status history = LogCursor::open(dir()).status();
+  EXPECT_EQ(history.code(), Code::kCorruption);
+  EXPECT_EQ(history.path(), dir());
+  EXPECT_TRUE(history.message().starts_with(dir().string() + ": the log begins with " + files_[1].filename().string()))
+      << history.message();
 }
 
 TEST_F(RecoveryTest, AMissingLastSegmentIsNoticedByTheClosingLineBeforeIt) {
@@ -278,6 +284,21 @@ TEST_F(RecoveryTest, AWriteAfterACutSurvivesTheNextOpening) {
   EXPECT_EQ(store_->get("b"), "2");
 }
 
+TEST_F(RecoveryTest, ACutIsAWarningToTheSink) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  crash_copy();
+  const std::string text = bytes_of(files_[0]);
+  write_bytes(files_[0], text.substr(0, text.find_last_not_of('\n') + 2) + "{\"seq\":2,\"torn");
+  std::vector<std::string> warnings;
+  open({.log_sink = [&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::kWarning) warnings.emplace_back(line);
+  }});
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_TRUE(warnings[0].starts_with("recovery cut 14 bytes at " + files_[0].string() + ":3 ")) << warnings[0];
+  close();  // the sink ends with this test's variables
+}
+
 TEST_F(RecoveryTest, AnOwnerThatDiedIsReportedByInfoAndDoesNotStandInTheWay) {
   open();
   ASSERT_TRUE(store_->put("a", "1").ok());
@@ -307,6 +328,23 @@ TEST_F(RecoveryTest, ADamagedLockOnlyLosesItsVoucher) {
   write_bytes(dir() / "LOCK", "garbage");
   open();
   EXPECT_EQ(contents_of(*store_).size(), 60U);
+}
+
+TEST_F(RecoveryTest, ALockOfANewerVersionIsLeftToThatVersion) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  const std::string uuid = info(dir())->uuid;
+  close();
+  write_bytes(
+      dir() / "LOCK",
+      format::encode_owner({.format = 2, .store = uuid, .pid = 0, .host = {}, .started_us = 1, .closed_seq = 1}));
+  expects_damage_ = true;
+  for (const bool read_only : {false, true}) {
+    const Status refused = Store::open(dir(), {.read_only = read_only}).status();
+    EXPECT_EQ(refused.code(), Code::kUnsupported);
+    EXPECT_TRUE(refused.message().ends_with("LOCK was written by a newer version; use that version to open this store"))
+        << refused.message();
+  }
 }
 
 TEST_F(RecoveryTest, LeftoverTemporaryFilesGoAndForeignFilesStay) {
@@ -521,6 +559,16 @@ TEST_F(RecoveryTest, ProgressAndReportReachTheCaller) {
   uint64_t bytes = 0;
   for (const fs::path& file : files_) bytes += fs::file_size(file);
   EXPECT_EQ(report.bytes, bytes);
+}
+
+TEST_F(RecoveryTest, WhatProgressThrowsIsARefusalToOpen) {
+  make_segments();
+  const Status refused =
+      Store::open(dir(), {.on_progress = [](const Progress&) { throw std::runtime_error("nobody looks"); }}).status();
+  EXPECT_EQ(refused.code(), Code::kIoError);
+  EXPECT_EQ(refused.message(), "open: nobody looks");
+  open();
+  EXPECT_EQ(store_->last_seq(), 60U);
 }
 
 }  // namespace

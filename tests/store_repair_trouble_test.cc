@@ -10,7 +10,9 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kvstore/engine/engine.h"
@@ -20,6 +22,7 @@
 #include "tests/support/fault_env.h"
 #include "tests/support/seed.h"
 #include "tests/support/store_text.h"
+#include "tests/support/swapping_env.h"
 
 namespace kvstore::testing {
 namespace {
@@ -308,6 +311,41 @@ TEST(RepairTrouble, ACrashLeavesAllOfItOrNothingThatOpens) {
   look(CrashChoice::keep_only_synced(), "after it returned");  // the promise of OK
 }
 
+// A disk that gives back something else than it was given, and whose checksums are right all the same.
+TEST(RepairTrouble, WhatDoesNotComeBackAsItWasWrittenIsNoRepair) {
+  const std::string three = entry_line(1, "a", "1") + entry_line(2, "b", "2") + entry_line(3, "c", "3");
+  for (const auto& [entries, complaint] :
+       {std::pair(three, "4 entries were written, 3 came back"),
+        std::pair(three + entry_line(5, "e", "6"), "an entry differs from what was written"),
+        std::pair(three + entry_line(4, "e", "5"), "an entry differs from what was written"),
+        std::pair(three + entry_line(5, "f", "5"), "an entry differs from what was written")}) {
+    SwappingEnv env;
+    put_damaged_store(env);
+    env.path_part = "new/snapshot-";
+    env.bytes = snapshot_of(5, entries);
+    const Status failed = repair(env, "db", "new", kOneThread).status();
+    EXPECT_EQ(failed.code(), Code::kIoError);
+    EXPECT_EQ(failed.message(), fmt::format("repair: read it back: {}", complaint));
+    EXPECT_EQ(failed.path(), "new");
+    EXPECT_FALSE(Engine::open(env, "new", {.create_if_missing = false}).ok());
+  }
+}
+
+TEST(RepairTrouble, WhatProgressThrowsEndsItBeforeAnythingIsWritten) {
+  env::MemEnv env;
+  put_damaged_store(env);
+  env.put_file(kWal3, *env.get_file(kWal3) + std::string(size_t{17} << 20, '\n'));  // it is told at every 16 MiB
+  const RepairOptions options{.threads = 1,
+                              .on_progress = [](const Progress&) { throw std::runtime_error("nobody looks"); }};
+  const Status planned = engine::plan_repair(env, "db", options).status();
+  const Status repaired = repair(env, "db", "new", options).status();
+  for (const Status& failed : {planned, repaired}) {
+    EXPECT_EQ(failed.code(), Code::kIoError);
+    EXPECT_EQ(failed.message(), "repair: nobody looks");
+  }
+  EXPECT_FALSE(env.list("new").ok());
+}
+
 // ---- an owner meanwhile ----------------------------------------------------------------------------
 
 // A MemEnv in which something happens before the n-th file is opened.
@@ -368,6 +406,16 @@ TEST(RepairTrouble, ARecordAppendedMeanwhileIsInThePlanOrMakesItFail) {
   }
   EXPECT_GE(changed, 2);
   EXPECT_GE(locked, 2);
+}
+
+TEST(RepairTrouble, AnOwnerIsSeenAlsoThroughALockThatMayNotBeOpened) {
+  env::MemEnv disk;
+  put_damaged_store(disk);
+  const std::unique_ptr<env::FileLock> owner = *disk.lock("db/LOCK");
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kOpen, .sys_errno = EACCES, .from_then_on = true, .path_part = "LOCK"});
+  EXPECT_EQ(repair(env, "db", "new", kOneThread).status().code(), Code::kLocked);
+  EXPECT_FALSE(disk.list("new").ok());
 }
 
 // Looking at history came with an entry in the plan, and took the repair of a store that opens from those whose disk cannot

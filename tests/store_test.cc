@@ -77,11 +77,48 @@ TEST_F(StoreTest, WhatIsTooLongOrEmptyIsRefusedWithASentence) {
   EXPECT_EQ(store_->put(std::string(kKeyBytesMax + 1, 'k'), "v").message(), "put: the key has 65537 bytes; keys have 1 to 65536");
   EXPECT_EQ(store_->put("k", std::string(kValueBytesMax + 1, 'v')).message(),
             "put: the value has 67108865 bytes; values have at most 67108864");
+  Batch batch;
+  batch.put("k", "v");
+  batch.put("k", std::string(kValueBytesMax + 1, 'v'));
+  EXPECT_EQ(store_->write(batch).message(),
+            "write: operation 1: the value has 67108865 bytes; values have at most 67108864");
+  EXPECT_EQ(store_->put("k", "v", {.expires_us = -1}).message(),
+            "put: the expiry -1 is no time in microseconds since 1970, or is past the year 2255");
+  EXPECT_EQ(code_of(store_->put("k", "v", {.ttl = std::chrono::microseconds::max()})), "InvalidArgument");
   EXPECT_EQ(code_of(store_->put("k", "v", {.ttl = seconds(-1)})), "InvalidArgument");
   EXPECT_EQ(code_of(store_->put("k", "v", {.ttl = seconds(1), .expires_us = 1})), "InvalidArgument");
   EXPECT_EQ(code_of(store_->put("k", "v", {.by = "\xff"})), "InvalidArgument");
   EXPECT_EQ(code_of(store_->put("k", "v", {.if_version = 3, .if_absent = true})), "InvalidArgument");
   EXPECT_EQ(store_->last_seq(), 0U);
+}
+
+TEST_F(StoreTest, CallsRefuseTheOptionsThatMeanNothingToThem) {
+  open();
+  ASSERT_TRUE(store_->put("k", "v").ok());
+  Batch batch;
+  batch.put("b", "v");
+  for (const WriteOptions& options :
+       {WriteOptions{.ttl = seconds(1)}, WriteOptions{.expires_us = 1}, WriteOptions{.if_absent = true}}) {
+    EXPECT_EQ(store_->del("k", options).status().message(), "del: takes neither an expiry nor if_absent");
+    EXPECT_EQ(store_->write(batch, options).message(), "write: a batch takes neither an expiry nor a condition");
+    EXPECT_EQ(store_->erase_prefix("", options).status().message(),
+              "erase_prefix: takes neither a condition nor an expiry");
+  }
+  EXPECT_EQ(code_of(store_->write(batch, {.if_version = 1})), "InvalidArgument");
+  EXPECT_EQ(code_of(store_->erase_prefix("", {.if_version = 1}).status()), "InvalidArgument");
+  EXPECT_EQ(store_->last_seq(), 1U);
+}
+
+TEST_F(StoreTest, OptionsThatNoStoreCanKeepAreRefusedWithASentence) {
+  const auto refusal = [this](Options options) {
+    return std::string(Store::open(dir(), std::move(options)).status().message());
+  };
+  EXPECT_EQ(refusal({.segment_bytes = 4095}), "options: segment_bytes is 4095, it must be at least 4096");
+  const std::string history = "options: keep_history_for must be between nothing and a thousand years";
+  EXPECT_EQ(refusal({.keep_history_for = seconds(-1)}), history);
+  EXPECT_EQ(refusal({.keep_history_for = std::chrono::hours(24 * 365 * 1000) + seconds(1)}), history);
+  EXPECT_EQ(refusal({.sync_interval = std::chrono::milliseconds(-1)}), "options: sync_interval is negative");
+  EXPECT_FALSE(std::filesystem::exists(dir()));
 }
 
 TEST_F(StoreTest, DelTellsWhetherTheKeyWasThereAndWritesNothingWhenNot) {
@@ -254,6 +291,83 @@ TEST_F(StoreTest, AScanMayBeWalkedOverWithoutANameForIt) {
   EXPECT_EQ(seen, 1);
 }
 
+TEST_F(StoreTest, AScanOfARangeBeginsWithItsFirstKeyAndEndsBeforeItsLast) {
+  open();
+  for (const char* key : {"c", "b", "ab", "a"}) ASSERT_TRUE(store_->put(key, "v").ok());
+  const auto keys = [](const Result<Scan>& scan) {
+    std::string text;
+    for (const EntryView entry : *scan) text += std::string(entry.key) + " ";
+    return text;
+  };
+  EXPECT_EQ(keys(store_->scan("a", "b")), "a ab ");
+  EXPECT_EQ(keys(store_->scan("aa", "")), "ab b c ");
+  EXPECT_EQ(keys(store_->scan("b", "a")), "");
+}
+
+TEST_F(StoreTest, EveryReadOfASnapshotSeesItsInstant) {
+  open(clocked());
+  ASSERT_TRUE(store_->put("gone", "1", {.ttl = seconds(1)}).ok());
+  ASSERT_TRUE(store_->put("going", "1", {.ttl = seconds(10)}).ok());
+  ASSERT_TRUE(store_->put("a", "old").ok());
+  ASSERT_TRUE(store_->put_json("doc", R"({"n":1})").ok());
+  now_us += 1'000'000;
+  const Result<Snapshot> snapshot = store_->snapshot();
+  ASSERT_TRUE(snapshot.ok());
+  ASSERT_TRUE(store_->put("a", "new").ok());
+  ASSERT_TRUE(store_->del("doc").ok());
+  ASSERT_TRUE(store_->put("late", "1").ok());
+  now_us += 60'000'000;
+  EXPECT_TRUE(snapshot->contains("going"));
+  EXPECT_FALSE(snapshot->contains("gone"));
+  EXPECT_FALSE(snapshot->contains("late"));
+  ASSERT_TRUE(snapshot->view("a").has_value());
+  EXPECT_EQ(snapshot->view("a")->value, "old");
+  EXPECT_EQ(snapshot->view("a")->version, 3U);
+  EXPECT_FALSE(snapshot->view("gone").has_value());
+  EXPECT_EQ(snapshot->get_field("doc", "/n"), "1");
+  EXPECT_EQ(snapshot->get_field("late", ""), std::nullopt);
+  const std::vector<std::string_view> keys = {"late", "a", "gone", "going", "doc"};
+  EXPECT_EQ(snapshot->multi_get(keys),
+            (std::vector<std::optional<std::string>>{std::nullopt, "old", std::nullopt, "1", R"({"n":1})"}));
+}
+
+TEST_F(StoreTest, PersistTakesAnExpiryAwayAndWritesNothingWhereThereIsNone) {
+  open(clocked());
+  ASSERT_TRUE(store_->put("a", "1", {.ttl = seconds(10)}).ok());
+  EXPECT_TRUE(*store_->persist("a"));
+  EXPECT_EQ(store_->last_seq(), 2U);
+  EXPECT_TRUE(*store_->persist("a"));
+  EXPECT_FALSE(*store_->persist("absent"));
+  EXPECT_EQ(store_->last_seq(), 2U);
+  now_us += 10'000'000;
+  EXPECT_EQ(store_->get("a"), "1");
+}
+
+TEST_F(StoreTest, WhatIsMovedOverLetsGoOfWhatItHad) {
+  open();
+  const std::filesystem::path elsewhere = dir().parent_path() / "other";
+  Result<Store> other = Store::open(elsewhere);
+  ASSERT_TRUE(other.ok() && other->put("k", "other").ok());
+  ASSERT_TRUE(store_->put("k", "mine").ok());
+  Store mine = std::move(*store_);
+  *store_ = *std::move(other);
+  EXPECT_EQ(store_->get("k"), "other");
+  EXPECT_EQ(store_->path(), elsewhere);
+  *store_ = std::move(mine);
+  EXPECT_EQ(store_->get("k"), "mine");
+  EXPECT_EQ(store_->path(), dir());
+  EXPECT_TRUE(Store::open(elsewhere).ok());  // nobody holds its lock any more
+
+  Scan scan = *store_->scan("nothing");
+  scan = *store_->scan();
+  EXPECT_EQ(scan.size(), 1U);
+  EXPECT_EQ(store_->stats().pins, 1U);
+  LogCursor cursor = *LogCursor::open(dir());
+  EXPECT_EQ((**cursor.next()).seq, 1U);
+  cursor = *LogCursor::open(dir());
+  EXPECT_EQ((**cursor.next()).seq, 1U);
+}
+
 TEST_F(StoreTest, ReadShowsTheValueInPlaceAndForEachVisitsEveryKey) {
   open();
   ASSERT_TRUE(store_->put("a", "1").ok());
@@ -414,6 +528,16 @@ TEST_F(StoreTest, TheEmbeddersSinkHearsAndNobodyElse) {
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
   ASSERT_FALSE(heard.empty());
   EXPECT_TRUE(heard.front().starts_with("replayed 0 records")) << heard.front();
+}
+
+TEST_F(StoreTest, TheSinkHearsOfARefusalAsAnError) {
+  std::vector<std::string> errors;
+  open();
+  const auto sink = [&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::kError) errors.emplace_back(line);
+  };
+  const Status locked = Store::open(dir(), {.log_sink = sink}).status();
+  EXPECT_EQ(errors, std::vector<std::string>{"open: " + std::string(locked.message())});
 }
 
 }  // namespace

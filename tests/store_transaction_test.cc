@@ -196,6 +196,12 @@ TEST_F(TransactionTest, WhatIsWrongWithAWriteIsReportedByTheCommitWhichWritesNot
   EXPECT_EQ(refused([](Transaction& t) { t.del(""); }), "commit: del: the key is empty; keys have 1 to 65536 bytes");
   EXPECT_EQ(refused([](Transaction& t) { t.put("k", "1", {.ttl = microseconds(-1)}); }),
             "commit: put: the ttl is negative");
+  EXPECT_EQ(
+      refused([](Transaction& t) {
+        t.put("k", "1", {.ttl = microseconds::max()});
+        EXPECT_FALSE(t.contains("k"));
+      }),
+      "commit: put: the expiry 9223372036854775807 is no time in microseconds since 1970, or is past the year 2255");
   EXPECT_EQ(refused([](Transaction& t) { t.put_json("k", "{"); }).substr(0, 55),
             "commit: put_json: the value is no JSON document: line 1");
   EXPECT_EQ(refused([](Transaction& t) {
@@ -248,7 +254,8 @@ TEST_F(TransactionTest, MovingCarriesEverythingAlong) {
   Transaction first = begin();
   EXPECT_EQ(text_of(first.scan("a")), "a=1");
   first.put("b", "2");
-  Transaction second = std::move(first);
+  Transaction second = begin();
+  second = std::move(first);
   Store moved = std::move(*store_);
   EXPECT_EQ(second.get("b"), "2");
   ASSERT_TRUE(moved.put("a", "other").ok());

@@ -138,6 +138,16 @@ TEST_F(TableEviction, LoadedKeysStandInTheOrderOfTheirLoading) {
   }
 }
 
+TEST_F(TableEviction, WhatADiscardedBatchHadSetAsideIsGivenBack) {
+  for (uint64_t i = 0; i < 10'000; ++i) t.put(name(i), "v");  // so that every shard has its array
+  const uint64_t before = t.table.stats().used_bytes;
+  std::vector<Entry*> staged;
+  for (uint64_t i = 0; i < 10'000; ++i) staged.push_back(t.table.stage(put_op(name(i), "w"), t.hash(name(i))));
+  for (Entry* entry : staged) t.table.discard(entry);
+  t.put(name(0), "w");
+  EXPECT_LT(t.table.stats().used_bytes, before + 10'000);  // the queue's share alone is five bytes for each
+}
+
 TEST_F(TableEviction, AVictimThatIsSparedComesRoundAgain) {
   for (uint64_t i = 0; i < 3; ++i) t.put(name(i), "v");
   for (uint64_t i = 0; i < 6; ++i) EXPECT_EQ(t.table.victim()->key(), name(i % 3));

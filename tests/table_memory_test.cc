@@ -2,12 +2,18 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <latch>
+#include <new>
 #include <optional>
 #include <random>
+#include <string>
+#include <thread>
 
 #include "kvstore/table/arena.h"
+#include "kvstore/table/chunks.h"
 #include "tests/support/seed.h"
 #include "tests/support/table_fixture.h"
 
@@ -17,6 +23,7 @@ namespace {
 using testing::del_op;
 using testing::put_op;
 using testing::TableTest;
+using testing::TestTable;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;
@@ -159,6 +166,39 @@ class TableMemory : public TableTest {
     t.table.check();
     return true;
   }
+  // Loads with little address space until it is used up, then makes room for entries, and for nothing else.
+  static bool a_load_survives_running_out() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_AS, &limit) != 0) return false;
+    const rlimit tight{.rlim_cur = 96U << 20, .rlim_max = limit.rlim_max};
+    TestTable loaded;
+    loaded.table.track_use();
+    const std::string value(100, 'v');
+    const auto short_key = [](uint64_t number) { return std::to_string(1'000'000 + number); };  // allocates nothing
+    format::Seq seq = 0;
+    const auto load = [&](const format::Op& op) { loaded.table.load(op, loaded.hash(op.key), ++seq); };
+    const auto load_from = [&](uint64_t number) {
+      uint64_t count = 0;
+      if (::setrlimit(RLIMIT_AS, &tight) != 0) return count;
+      try {
+        for (; count < 5'000'000; ++count) load(put_op(short_key(number + count), value));
+      } catch (const std::bad_alloc&) {
+      }
+      ::setrlimit(RLIMIT_AS, &limit);
+      return count;
+    };
+    const uint64_t written = load_from(0);
+    uint64_t removed = 0;
+    for (uint64_t i = 0; i < written; i += 10, ++removed) load(del_op(short_key(i)));
+    const uint64_t more = load_from(written);  // until the queue or the buckets need a block
+    loaded.table.finish_load(seq);
+    loaded.table.check();
+    if (written < 50'000 || more >= removed || loaded.table.stats().entries != written - removed + more) return false;
+    for (uint64_t i = 0; i < written + more; ++i) {
+      if (loaded.get(short_key(i)).has_value() != (i >= written || i % 10 != 0)) return false;
+    }
+    return true;
+  }
   static std::string key_of(uint64_t number) {
     std::string key = std::to_string(number);
     return key.insert(0, 16 - key.size(), 'k');
@@ -263,6 +303,72 @@ TEST_F(TableMemory, RunsOutOfMemoryWithoutDamage) {
   if (kSanitized) GTEST_SKIP() << "sanitizers need address space without limit";
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(std::_Exit(survives_running_out() ? 0 : 1), ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(TableMemory, ALoadRunsOutOfMemoryWithoutDamage) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers need address space without limit";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  // By exit(), which writes the counters of a coverage build.
+  EXPECT_EXIT(std::exit(a_load_survives_running_out() ? 0 : 1), ::testing::ExitedWithCode(0), "");
+}
+
+// ---- chunks made ready ahead of their need ---------------------------------------------------------
+
+class ReadyChunks : public ::testing::Test {
+ protected:
+  // As many as make the next one worth preparing.
+  void SetUp() override {
+    for (int i = 0; i < 16; ++i) {
+      EXPECT_FALSE(pool_.prepare()) << i;
+      take_a_chunk();
+    }
+  }
+  void take_a_chunk() { ASSERT_NE(pool_.take(kUnitRunMax), nullptr); }
+
+  ChunkPool pool_;
+};
+
+TEST_F(ReadyChunks, AreCountedTakenNextAndOneAtATime) {
+  const uint64_t before = pool_.held_bytes();
+  EXPECT_TRUE(pool_.prepare());
+  EXPECT_FALSE(pool_.prepare());
+  EXPECT_EQ(pool_.held_bytes(), before + kChunkBytes);
+  take_a_chunk();
+  EXPECT_EQ(pool_.held_bytes(), before + kChunkBytes);
+  EXPECT_TRUE(pool_.prepare());
+  EXPECT_EQ(pool_.held_bytes(), before + 2 * kChunkBytes);
+}
+
+TEST_F(ReadyChunks, GoOnceNoChunkHasBeenTakenForAWhile) {
+  const uint64_t before = pool_.held_bytes();
+  EXPECT_TRUE(pool_.prepare());
+  pool_.release_idle();
+  EXPECT_EQ(pool_.held_bytes(), before + kChunkBytes);
+  pool_.release_idle();
+  EXPECT_EQ(pool_.held_bytes(), before);
+  EXPECT_FALSE(pool_.prepare());
+  take_a_chunk();
+  EXPECT_TRUE(pool_.prepare());
+  pool_.end_demand();
+  EXPECT_EQ(pool_.held_bytes(), before + kChunkBytes);
+  EXPECT_FALSE(pool_.prepare());
+}
+
+TEST_F(ReadyChunks, AreKeptOnceWhoeverElsePreparesThem) {
+  for (int round = 0; round < 20; ++round) {
+    const uint64_t before = pool_.held_bytes();
+    std::latch begin(2);
+    std::thread other([&] {
+      begin.arrive_and_wait();
+      pool_.prepare();
+    });
+    begin.arrive_and_wait();
+    pool_.prepare();
+    other.join();
+    ASSERT_EQ(pool_.held_bytes(), before + kChunkBytes);
+    take_a_chunk();
+    ASSERT_EQ(pool_.held_bytes(), before + kChunkBytes);
+  }
 }
 
 }  // namespace

@@ -5,10 +5,13 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstdint>
 #include <memory>
 #include <random>
 #include <set>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "kvstore/table/buckets.h"
 #include "kvstore/table/epoch.h"
@@ -142,6 +145,27 @@ TEST_F(BucketsTest, StayCompactWhileKeysComeAndGo) {
     add("key" + std::to_string(i));
   }
   EXPECT_LT(blocks(), Buckets::kShards + home_buckets() / 2);
+}
+
+TEST_F(BucketsTest, WithoutMemoryToGrowStayAsTheyAre) {
+  for (int i = 0; i < 1000; ++i) add("key" + std::to_string(i));
+  const size_t before = home_buckets();
+  Limbo::ArrayNote* note = limbo_.make_note();
+  arena_.set_limit(0);
+  std::vector<std::pair<void*, size_t>> hoard;  // of every size all that is left
+  for (size_t bytes = size_t{32} << 10; bytes > 0; bytes -= 8) {
+    while (void* block = arena_.allocate(bytes)) hoard.emplace_back(block, bytes);
+  }
+  limbo_.drop_note(note);  // there is one for the old array, and no room for the new one
+  buckets_.expect(100'000);
+  EXPECT_EQ(home_buckets(), before);
+  for (const Entry* entry : entries_) ASSERT_EQ(buckets_.find(entry->key(), hash_(entry->key())).entry, entry);
+
+  for (const auto& [block, bytes] : hoard) arena_.free(block, bytes);
+  arena_.set_limit(UINT64_MAX);
+  buckets_.expect(100'000);
+  EXPECT_GT(home_buckets(), before);
+  for (const Entry* entry : entries_) ASSERT_EQ(buckets_.find(entry->key(), hash_(entry->key())).entry, entry);
 }
 
 TEST_F(BucketsTest, AreAtHandAfterExpect) {

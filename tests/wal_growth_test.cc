@@ -153,6 +153,16 @@ TEST_P(MappedGrowth, NeedsAddressesAndDoesWithoutThem) {
   EXPECT_LT(writer_->counters().log_bytes, 3 * kSegment);
 }
 
+// A log mapped as before goes on as before.
+TEST_P(MappedGrowth, ALineThatNoMappingHasRoomForIsRefusedAndTheNextIsNot) {
+  env_.fail({.op = EnvOp::kMap, .sys_errno = ENOMEM});
+  const Status refused = append(10 * kSegment);
+  EXPECT_TRUE(refused.message().starts_with("make room for a long line: ")) << refused.message();
+  EXPECT_FALSE(writer_->is_broken());
+  ASSERT_TRUE(append().ok());
+  ASSERT_TRUE(append(10 * kSegment).ok());
+}
+
 // Nothing touches a mapping that is lost for good.
 TEST_P(MappedGrowth, AMappingLostForGoodBreaksTheWriterAndNothingElse) {
   env_.fail({.op = EnvOp::kMap, .sys_errno = ENOMEM, .from_then_on = true});

@@ -399,6 +399,28 @@ TEST_F(Log, ARotationUndoneLeavesTheCountersAsTheyWere) {
   EXPECT_EQ(writer->counters().segments, 2U);
 }
 
+// What stays in the file would be taken for a torn line, or for the beginning of the next one.
+TEST_F(Log, APartialLineThatCannotBeRemovedBreaksTheWriter) {
+  const auto writer = open_writer_on(env, 1 << 20, LogIo::kWrite);
+  append(*writer);
+  const auto refused = [&] {
+    base::Buffer body;
+    const Op op{.kind = Op::Kind::kPut, .is_json = false, .key = "k", .value = "v", .expires_us = 0};
+    format::encode_body(body, {&op, 1}, false, {});
+    EXPECT_TRUE(writer->make_room(body.size()).ok());
+    return writer->append({.seq = 2, .ts_us = 1, .synced = 0}, wal::Body::of(body.view()));
+  };
+  env.fail({.op = EnvOp::kWrite, .sys_errno = EIO, .bytes_written = 7});
+  EXPECT_TRUE(refused().message().starts_with("append to the log: "));
+  EXPECT_FALSE(writer->is_broken());
+  env.fail({.op = EnvOp::kWrite, .sys_errno = EIO, .bytes_written = 7});
+  env.fail({.op = EnvOp::kTruncate, .sys_errno = EIO});
+  const Status broken = refused();
+  EXPECT_NE(broken.message().find("append to the log, then remove the partial line: "), std::string::npos)
+      << broken.message();
+  EXPECT_TRUE(writer->is_broken());
+}
+
 TEST_F(Log, OneSyncServesAllWhoWaitForIt) {
   const auto writer = open_writer();
   wal::GroupSync group(*writer);

@@ -39,10 +39,8 @@ Result<Transaction> TransactionState::begin(Engine& engine) {
 std::optional<EntryView> TransactionState::view_of_own(const Writes::value_type& write) const noexcept {
   const auto& [key, wanted] = write;
   int64_t expires_us = wanted.options.expires_us;
-  if (wanted.options.ttl.count() > 0 &&
-      __builtin_add_overflow(instant_->taken_us, wanted.options.ttl.count(), &expires_us)) {
-    expires_us = INT64_MAX;
-  }
+  const int64_t ttl_us = wanted.options.ttl.count();
+  if (ttl_us > 0) expires_us = instant_->taken_us + ttl_us;  // keep() has refused what would overflow
   const bool expired = expires_us != 0 && expires_us <= instant_->taken_us;
   if (wanted.kind != Op::Kind::kPut || expired) return std::nullopt;
   return EntryView{

@@ -228,7 +228,6 @@ Result<std::optional<Records>> LogWalk::Impl::next() {
 
 LogWalk::LogWalk(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 LogWalk::LogWalk(LogWalk&&) noexcept = default;
-LogWalk& LogWalk::operator=(LogWalk&&) noexcept = default;
 LogWalk::~LogWalk() = default;
 
 // Beside a live writer the listing may be out of date by the time the files are opened: a compaction removes files, but

@@ -57,7 +57,6 @@ class LogWalk {
   // or the log is, though LOCK or a snapshot vouches for records. threads: see ChunkPipeline.
   static Result<LogWalk> open(env::Env& env, const std::string& dir, unsigned threads, Start start = Start::kState);
   LogWalk(LogWalk&&) noexcept;
-  LogWalk& operator=(LogWalk&&) noexcept;
   ~LogWalk();
 
   // The next accepted entries or records, or nullopt at the end, described by end(). kCorruption and kUnsupported name

@@ -120,7 +120,6 @@ Status SnapshotReader::Impl::check_line(const Chunk& chunk, const LineRef& line)
 
 SnapshotReader::SnapshotReader(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 SnapshotReader::SnapshotReader(SnapshotReader&&) noexcept = default;
-SnapshotReader& SnapshotReader::operator=(SnapshotReader&&) noexcept = default;
 SnapshotReader::~SnapshotReader() = default;
 
 Result<SnapshotReader> SnapshotReader::open(env::Env& env, const std::string& dir, const SnapshotFile& file, unsigned threads) {

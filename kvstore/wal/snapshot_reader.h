@@ -30,7 +30,6 @@ class SnapshotReader {
   // carries errno, ENOENT when a compaction has replaced the snapshot meanwhile. threads: see ChunkPipeline.
   static Result<SnapshotReader> open(env::Env& env, const std::string& dir, const SnapshotFile& file, unsigned threads);
   SnapshotReader(SnapshotReader&&) noexcept;
-  SnapshotReader& operator=(SnapshotReader&&) noexcept;
   ~SnapshotReader();
 
   // The next entries, or nullopt once the whole file has been checked: until then what was handed out is a loan.
