@@ -324,6 +324,21 @@ TEST_F(CompactionTest, WhatItsProgressThrowsEndsItAndNotTheStore) {
   close();  // on_progress ends with this test's variables
 }
 
+TEST_F(CompactionTest, WhatItsProgressThrowsEndsABackupToo) {
+  bool throws = true;
+  open({.on_progress = [&](const Progress& progress) {
+    if (progress.step == "backup" && std::exchange(throws, false)) throw std::runtime_error("nobody looks");
+  }});
+  put("a", "1");
+  const std::string copy = dir() + ".copy";
+  const Status failed = store_->backup(copy).status();
+  EXPECT_EQ(failed.code(), Code::kIoError);
+  EXPECT_EQ(failed.message(), "backup: nobody looks");
+  EXPECT_EQ(store_->backup(copy)->entries, 1U) << "nothing of the first is in the way";
+  std::filesystem::remove_all(copy);
+  close();
+}
+
 TEST(Compaction, OnASlowDiskShowsHowFarItIs) {
   CrashEnv env;
   bool is_slow = true;

@@ -561,12 +561,15 @@ TEST_F(RecoveryTest, ProgressAndReportReachTheCaller) {
   EXPECT_EQ(report.bytes, bytes);
 }
 
-TEST_F(RecoveryTest, WhatProgressThrowsIsARefusalToOpen) {
+TEST_F(RecoveryTest, WhatProgressThrowsIsARefusalToOpenOrToVerify) {
   make_segments();
-  const Status refused =
-      Store::open(dir(), {.on_progress = [](const Progress&) { throw std::runtime_error("nobody looks"); }}).status();
+  const auto throws = [](const Progress&) { throw std::runtime_error("nobody looks"); };
+  const Status refused = Store::open(dir(), {.on_progress = throws}).status();
   EXPECT_EQ(refused.code(), Code::kIoError);
   EXPECT_EQ(refused.message(), "open: nobody looks");
+  const Status unverified = verify(dir(), throws).status();
+  EXPECT_EQ(unverified.code(), Code::kIoError);
+  EXPECT_EQ(unverified.message(), "nobody looks");
   open();
   EXPECT_EQ(store_->last_seq(), 60U);
 }

@@ -346,6 +346,21 @@ TEST(RepairTrouble, WhatProgressThrowsEndsItBeforeAnythingIsWritten) {
   EXPECT_FALSE(env.list("new").ok());
 }
 
+TEST(RepairTrouble, WhatProgressThrowsWhileLinesAreSavedLeavesNothing) {
+  env::MemEnv env;
+  put_damaged_store(env);
+  env.put_file(kWal3, *env.get_file(kWal3) + std::string(size_t{17} << 20, '\n'));
+  bool throws = true;
+  const RepairOptions options{.threads = 1, .on_progress = [&](const Progress& progress) {
+                                if (progress.step != "save" || !std::exchange(throws, false)) return;
+                                throw std::runtime_error("full");
+                              }};
+  EXPECT_EQ(repair(env, "db", "new", options).status().message(), "repair: full");
+  EXPECT_FALSE(throws);
+  const Result<RepairReport> second = repair(env, "db", "new", options);
+  EXPECT_TRUE(second.ok()) << second.status().message();
+}
+
 // ---- an owner meanwhile ----------------------------------------------------------------------------
 
 // A MemEnv in which something happens before the n-th file is opened.

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <new>
 #include <string>
 #include <utility>
@@ -22,13 +23,16 @@ template <typename... Args>
   }
 }
 
-// What `call` returns, a Status or a Result; kOutOfMemory where it throws std::bad_alloc.
+// What `call` returns, a Status or a Result; kOutOfMemory where it throws std::bad_alloc, kIoError with its text where it
+// throws another exception: a thread that cannot be started, or what a callback of the user's throws.
 template <typename Call>
 [[nodiscard]] auto guarded(Call call) -> decltype(call()) {
   try {
     return call();
   } catch (const std::bad_alloc&) {
     return Status(Code::kOutOfMemory, "out of memory");
+  } catch (const std::exception& e) {
+    return error(Code::kIoError, "{}", e.what());
   }
 }
 

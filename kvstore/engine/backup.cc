@@ -1,7 +1,6 @@
 // Backup: the state of one instant as a store of its own in another directory; store_copy.h says in which order it is made.
 #include <chrono>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include "kvstore/base/error.h"
@@ -64,12 +63,7 @@ Result<BackupReport> Engine::backup(std::string dir) {
     }
     return {};
   };
-  Status result;
-  try {
-    result = run();
-  } catch (const std::bad_alloc&) {
-    result = Status(Code::kOutOfMemory, "out of memory");
-  }
+  Status result = base::guarded(run);
   if (!result.ok()) {
     if (has_segment) remove_copy(env_, dir, report.seq);
     return std::move(result).with("backup");

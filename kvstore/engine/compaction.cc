@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include "kvstore/base/assert.h"
@@ -162,14 +161,7 @@ Result<CompactionReport> Engine::compact() {
     }
     return clear_covered();
   };
-  Status result;
-  try {
-    result = run();
-  } catch (const std::bad_alloc&) {
-    result = Status(Code::kOutOfMemory, "out of memory");
-  } catch (const std::exception& e) {  // of on_progress
-    result = error(Code::kIoError, "{}", e.what());
-  }
+  Status result = base::guarded(run);
   compaction_.running = false;
   compaction_.done_bytes = compaction_.total_bytes = 0;
   if (!result.ok()) {

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <memory>
-#include <new>
 #include <utility>
 
 #include "kvstore/base/assert.h"
@@ -241,19 +240,17 @@ bool lies_in(const std::string& inner, const std::string& outer) {
 Result<RepairPlan> plan_repair(env::Env& env, std::string dir, const RepairOptions& options) {
   dir = without_slash(std::move(dir));
   const std::string lock = wal::join_path(dir, wal::kLockName);
-  try {
-    if (env.is_locked(lock)) return locked(env, dir).with("repair");
+  Result<RepairPlan> plan = base::guarded([&]() -> Result<RepairPlan> {
+    if (env.is_locked(lock)) return locked(env, dir);
     Salvage salvage(env, dir, options);
     Status read = salvage.read();
     // Since when, nobody knows, and any failure may be due to it.
-    if (env.is_locked(lock)) return locked(env, dir).with("repair");
-    if (!read.ok()) return std::move(read).with("repair");
+    if (env.is_locked(lock)) return locked(env, dir);
+    if (!read.ok()) return read;
     return salvage.plan();
-  } catch (const std::bad_alloc&) {
-    return Status(Code::kOutOfMemory, "repair: out of memory");
-  } catch (const std::exception& e) {  // a thread that cannot be started
-    return error(Code::kIoError, "repair: {}", e.what());
-  }
+  });
+  if (!plan.ok()) return std::move(plan).status().with("repair");
+  return plan;
 }
 
 Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir, const RepairOptions& options) {
@@ -293,14 +290,7 @@ Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir,
     if (!written.ok()) writer.remove_all();
     return written;
   };
-  Status result;
-  try {
-    result = run();
-  } catch (const std::bad_alloc&) {
-    result = Status(Code::kOutOfMemory, "out of memory");
-  } catch (const std::exception& e) {
-    result = Status(Code::kIoError, e.what());
-  }
+  Status result = base::guarded(run);
   if (!result.ok()) return std::move(result).with("repair");
   report.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   return report;
