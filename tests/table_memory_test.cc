@@ -91,6 +91,18 @@ TEST(Arena, WastesLittle) {
   }
 }
 
+// Slabs of several units leave a few in each chunk. Behind 64 such chunks every slab once took a chunk of its own, so that
+// values of 10 kB cost 80 kB each.
+TEST(Arena, WastesLittleBehindManyChunksThatAreNearlyFull) {
+  for (const size_t bytes : {size_t{1036}, size_t{10'036}}) {
+    Arena arena;
+    std::vector<void*> blocks;
+    for (size_t i = 0; i < (size_t{300} << 20) / bytes; ++i) blocks.push_back(arena.allocate(bytes));
+    EXPECT_LT(arena.held_bytes(), arena.used_bytes() * 5 / 4) << bytes;
+    for (void* block : blocks) arena.free(block, bytes);
+  }
+}
+
 TEST(Arena, MemoryOfOneSizeServesAnother) {
   Arena arena;
   uint64_t most = 0;

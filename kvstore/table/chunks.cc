@@ -119,9 +119,15 @@ char* ChunkPool::take(size_t count) noexcept {
   size_t searched = 0;
   Chunk* chunk = open_.first;
   size_t begin = kUnitCount;
-  for (; chunk != nullptr && searched < kChunksSearchedMax; chunk = chunk->next, ++searched) {
+  // What has no such run goes to the back, so that another search looks at others. A new chunk comes to the front: behind
+  // as many chunks without a run as are searched it would never be found again, and every call would add one.
+  for (; chunk != nullptr && searched < kChunksSearchedMax; ++searched) {
     begin = find_run(chunk->free_map, count);
     if (begin != kUnitCount) break;
+    Chunk* next = chunk->next;
+    open_.remove(chunk);
+    open_.push_back(chunk);
+    chunk = next;
   }
   if (begin == kUnitCount) {
     chunk = add_chunk();
@@ -286,7 +292,7 @@ Chunk* ChunkPool::add_chunk() noexcept {
   chunk->huge = huge;
   chunk->free_count = kUnitCount - 1;
   fill_run(chunk->free_map, 1, kUnitCount - 1, true);
-  open_.push_back(chunk);
+  open_.push_front(chunk);
   ++empty_count_;
   if (huge) add_held(kChunkBytes);
   note_touched(chunk, 0, 1);
@@ -315,6 +321,13 @@ void ChunkPool::ChunkList::push_back(Chunk* chunk) noexcept {
   chunk->previous = last;
   (last != nullptr ? last->next : first) = chunk;
   last = chunk;
+}
+
+void ChunkPool::ChunkList::push_front(Chunk* chunk) noexcept {
+  chunk->previous = nullptr;
+  chunk->next = first;
+  (first != nullptr ? first->previous : last) = chunk;
+  first = chunk;
 }
 
 void ChunkPool::ChunkList::remove(Chunk* chunk) noexcept {

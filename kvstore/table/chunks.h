@@ -103,6 +103,7 @@ class ChunkPool {
     Chunk* first = nullptr;
     Chunk* last = nullptr;
     void push_back(Chunk* chunk) noexcept;
+    void push_front(Chunk* chunk) noexcept;
     void remove(Chunk* chunk) noexcept;
   };
   Chunk* add_chunk() noexcept;
