@@ -120,14 +120,14 @@ char* ChunkPool::take(size_t count) noexcept {
   Chunk* chunk = open_.first;
   size_t begin = kUnitCount;
   // What has no such run goes to the back, so that another search looks at others. A new chunk comes to the front: behind
-  // as many chunks without a run as are searched it would never be found again, and every call would add one.
-  for (; chunk != nullptr && searched < kChunksSearchedMax; ++searched) {
+  // as many chunks without a run as are searched it would not be found again, and call after call would add one.
+  for (const Chunk* const last = open_.last; chunk != nullptr && searched < kChunksSearchedMax; ++searched) {
     begin = find_run(chunk->free_map, count);
     if (begin != kUnitCount) break;
-    Chunk* next = chunk->next;
+    const bool was_last = chunk == last;
     open_.remove(chunk);
     open_.push_back(chunk);
-    chunk = next;
+    chunk = was_last ? nullptr : open_.first;
   }
   if (begin == kUnitCount) {
     chunk = add_chunk();
