@@ -7,8 +7,10 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "bench/check.h"
+#include "bench/thread_times.h"
 #include "kvstore/kvstore.h"
 
 namespace {
@@ -79,9 +82,13 @@ class Scratch {
   std::unique_ptr<Store> store_;
 };
 
+// Counters, in ns a put: "writer" is the processor time of a writing thread for each put of its own; the others are the store's
+// threads, for each put of all.
 void put_fresh(benchmark::State& state) {
   const auto threads = static_cast<size_t>(state.range(0));
   const std::string v = value();
+  std::atomic<uint64_t> writers_ns = 0;
+  std::map<std::string, uint64_t> stores_ns;
   for ([[maybe_unused]] auto _ : state) {
     state.PauseTiming();
     auto store = std::make_unique<Scratch>();
@@ -91,14 +98,21 @@ void put_fresh(benchmark::State& state) {
     for (size_t t = 0; t < threads; ++t) {
       writers.emplace_back([&, t] {
         for (size_t i = t; i < kKeys; i += threads) require((*store)->put(keys()[i], v).ok(), "put");
+        writers_ns += kvstore::bench::own_time_ns();
       });
     }
     for (std::thread& writer : writers) writer.join();
     state.PauseTiming();
+    for (const auto& [name, ns] : kvstore::bench::thread_times_ns()) {
+      if (name.starts_with("kvstore-")) stores_ns[name.substr(8)] += ns;
+    }
     require((*store)->stats().entries == kKeys, "entries are missing");
     store.reset();
     state.ResumeTiming();
   }
+  const auto puts = static_cast<double>(state.iterations()) * static_cast<double>(kKeys);
+  state.counters["writer"] = static_cast<double>(writers_ns) / puts;
+  for (const auto& [name, ns] : stores_ns) state.counters[name] = static_cast<double>(ns) / puts;
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kKeys));
 }
 BENCHMARK(put_fresh)

@@ -135,11 +135,11 @@ bool VerifyReport::has(Finding::Severity severity) const noexcept {
 }
 
 Result<VerifyReport> verify(const std::filesystem::path& dir, const std::function<void(const Progress&)>& on_progress) {
-  return base::guarded([&] { return engine::verify(env::posix_env(), dir.string(), on_progress); });
+  return base::guarded("verify", [&] { return engine::verify(env::posix_env(), dir.string(), on_progress); });
 }
 
 Result<StoreInfo> info(const std::filesystem::path& dir) {
-  return base::guarded([&] { return engine::info(env::posix_env(), dir.string()); });
+  return base::guarded("info", [&] { return engine::info(env::posix_env(), dir.string()); });
 }
 
 }  // namespace kvstore::inline v1

@@ -569,7 +569,7 @@ TEST_F(RecoveryTest, WhatProgressThrowsIsARefusalToOpenOrToVerify) {
   EXPECT_EQ(refused.message(), "open: nobody looks");
   const Status unverified = verify(dir(), throws).status();
   EXPECT_EQ(unverified.code(), Code::kIoError);
-  EXPECT_EQ(unverified.message(), "nobody looks");
+  EXPECT_EQ(unverified.message(), "verify: nobody looks");
   open();
   EXPECT_EQ(store_->last_seq(), 60U);
 }

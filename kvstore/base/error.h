@@ -7,6 +7,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "kvstore/status.h"
@@ -24,16 +25,22 @@ template <typename... Args>
 }
 
 // What `call` returns, a Status or a Result; kOutOfMemory where it throws std::bad_alloc, kIoError with its text where it
-// throws another exception: a thread that cannot be started, or what a callback of the user's throws.
+// throws another exception: a thread that cannot be started, or what a callback of the user's throws. Where `step` is given,
+// what was thrown is told as "step: text"; a Status that `call` returns names its own.
 template <typename Call>
-[[nodiscard]] auto guarded(Call call) -> decltype(call()) {
+[[nodiscard]] auto guarded(std::string_view step, Call call) -> decltype(call()) {
+  const auto thrown = [step](Status s) { return step.empty() ? std::move(s) : std::move(s).with(step); };
   try {
     return call();
   } catch (const std::bad_alloc&) {
-    return Status(Code::kOutOfMemory, "out of memory");
+    return thrown(Status(Code::kOutOfMemory, "out of memory"));
   } catch (const std::exception& e) {
-    return error(Code::kIoError, "{}", e.what());
+    return thrown(error(Code::kIoError, "{}", e.what()));
   }
+}
+template <typename Call>
+[[nodiscard]] auto guarded(Call call) -> decltype(call()) {
+  return guarded({}, std::move(call));
 }
 
 }  // namespace kvstore::base

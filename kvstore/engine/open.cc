@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <new>
 #include <thread>
 #include <utility>
 
@@ -78,18 +77,14 @@ Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Opt
 }
 
 Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::string& dir, const Options& options) {
-  try {
+  return base::guarded("open", [&]() -> Result<std::unique_ptr<Engine>> {
     std::unique_ptr<Engine> engine(new Engine(env, dir, options));
     if (Status s = engine->start(); !s.ok()) {
       engine->log_->error("open: {}", s.message());
       return s;
     }
     return engine;
-  } catch (const std::bad_alloc&) {
-    return Status(Code::kOutOfMemory, "open: out of memory");
-  } catch (const std::exception& e) {  // a thread that cannot be started, a logger that cannot be made
-    return error(Code::kIoError, "open: {}", e.what());
-  }
+  });
 }
 
 Status Engine::take_lock() {

@@ -279,7 +279,7 @@ Judgement CrashExplorer::check_cuts(const MemEnv& before, const MemEnv& after, c
   const size_t kept = std::min(end_of_content(now), content);
   if (now.compare(0, kept, text, 0, kept) != 0) return {Violation::kSilentLoss, "recovery has changed what it kept"};
   const bool is_reported = std::any_of(report.cuts.begin(), report.cuts.end(), [&](const CutReport& cut) {
-    return cut.file == newest && cut.offset + cut.bytes == content;
+    return cut.file == newest && cut.offset + cut.bytes >= content;  // blank lines behind it may go with it
   });
   if (kept < content && !is_reported) {
     return {Violation::kSilentLoss, fmt::format("{} has lost bytes {} to {} without a report", newest, kept, content)};

@@ -55,7 +55,7 @@ struct Fortune {
 };
 
 // What lies in a block of the disk that a file was given but has not written: now and then what stood in the same
-// place of another file, or in any other block of it.
+// place of another file, or in any other block of it; and now and then nothing but blanks, which mean nothing in a log.
 std::string junk(uint64_t begin, uint64_t count, std::span<const std::string> graveyard, Dice& dice) {
   constexpr uint64_t kSectorBytes = 512;
   if (!graveyard.empty() && dice.percent(50)) {
@@ -65,7 +65,8 @@ std::string junk(uint64_t begin, uint64_t count, std::span<const std::string> gr
     return block_of(dead, (begin + moved_by) % (sectors * kSectorBytes), count);
   }
   std::string bytes(count, '\0');
-  for (char& byte : bytes) byte = static_cast<char>(dice.next());
+  const bool is_blank = dice.percent(10);
+  for (char& byte : bytes) byte = is_blank ? " \t\r\n"[dice.below(4)] : static_cast<char>(dice.next());
   return bytes;
 }
 

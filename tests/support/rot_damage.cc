@@ -31,7 +31,10 @@ uint64_t fingerprint_of(const MemEnv& disk) {
   return print;
 }
 
-size_t end_of_content(std::string_view text) { return text.find_last_not_of('\n') + 1; }
+size_t end_of_content(std::string_view text) {
+  const size_t last = text.find_last_not_of(" \t\r\n");
+  return last == std::string_view::npos ? 0 : std::min(text.find('\n', last), text.size());
+}
 
 std::vector<StoreFile> files_of_store(const MemEnv& disk) {
   std::unique_ptr<MemEnv> copy = copy_of(disk);

@@ -64,7 +64,8 @@ void apply(const Damage& damage, env::MemEnv& disk);
 // A copy of all files.
 [[nodiscard]] std::unique_ptr<env::MemEnv> copy_of(const env::MemEnv& disk, std::string_view only_below = "");
 [[nodiscard]] uint64_t fingerprint_of(const env::MemEnv& disk);
-// Behind the last byte that is no newline.
+// Behind the last line that is not blank, its newline not counted: what a log holds, without its filler, or what chance has
+// put in its place.
 [[nodiscard]] size_t end_of_content(std::string_view text);
 
 }  // namespace kvstore::testing
