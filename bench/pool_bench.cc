@@ -19,8 +19,8 @@
 #include <string_view>
 #include <vector>
 
-#include "kvstore/base/pool.h"
 #include "kvstore/base/crc32c.h"
+#include "kvstore/base/pool.h"
 #include "kvstore/format/encode.h"
 #include "tests/support/counting_new.h"
 

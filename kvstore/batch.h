@@ -20,8 +20,8 @@ namespace kvstore::inline v1 {
 class Batch {
  public:
   struct PutOptions {
-    std::chrono::microseconds ttl{0};       // 0: never expires; counted from write(), not from put()
-    int64_t expires_us = 0;                 // absolute expiry instead, microseconds since the epoch
+    std::chrono::microseconds ttl{0};  // 0: never expires; counted from write(), not from put()
+    int64_t expires_us = 0;            // absolute expiry instead, microseconds since the epoch
   };
 
   void put(std::string_view key, std::string_view value);
@@ -33,8 +33,8 @@ class Batch {
 
   void clear() noexcept;
   [[nodiscard]] bool empty() const noexcept { return ops_.empty(); }
-  [[nodiscard]] size_t size() const noexcept { return ops_.size(); }        // operations
-  [[nodiscard]] size_t bytes() const noexcept { return bytes_.size(); }     // keys and values together
+  [[nodiscard]] size_t size() const noexcept { return ops_.size(); }     // operations
+  [[nodiscard]] size_t bytes() const noexcept { return bytes_.size(); }  // keys and values together
 
   // One operation as it was added; the views live until the batch changes.
   struct Op {

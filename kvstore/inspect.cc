@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "kvstore/base/error.h"
@@ -40,8 +40,8 @@ struct LogCursor::Impl {
 
   wal::LogWalk walk;
   const std::string dir;
-  std::optional<wal::Records> records;   // the chunk at hand
-  size_t next_line = 0;                  // in it
+  std::optional<wal::Records> records;  // the chunk at hand
+  size_t next_line = 0;                 // in it
   std::vector<format::Op> ops;
   base::Scratch scratch;
   LogRecord record;
@@ -60,7 +60,8 @@ struct LogCursor::Impl {
     // Everything before the chunk was in an earlier chunk, or is filler between two readings of a growing file.
     const std::string_view text = chunk.bytes.view();
     const uint64_t from = std::max(counted, chunk.offset) - chunk.offset;
-    newlines += static_cast<uint64_t>(std::count(text.begin() + static_cast<ptrdiff_t>(from), text.begin() + line.begin, '\n'));
+    newlines +=
+        static_cast<uint64_t>(std::count(text.begin() + static_cast<ptrdiff_t>(from), text.begin() + line.begin, '\n'));
     counted = chunk.offset_of(line);
     return newlines + 1;
   }
@@ -112,11 +113,8 @@ Result<const LogRecord*> LogCursor::Impl::step() {
   out.is_batch = line.is_batch;
   out.ops.clear();
   for (const format::Op& op : c.ops) {
-    out.ops.push_back({.kind = kind_of(op),
-                          .key = op.key,
-                          .value = op.value,
-                          .is_json = op.is_json,
-                          .expires_us = op.expires_us});
+    out.ops.push_back(
+        {.kind = kind_of(op), .key = op.key, .value = op.value, .is_json = op.is_json, .expires_us = op.expires_us});
   }
   out.line = chunk.text(ref);
   out.file = c.records->path;

@@ -27,23 +27,23 @@ struct LogOp {
   };
   Kind kind = Kind::kPut;
   std::string_view key{};
-  std::string_view value{};   // JSON text when is_json
+  std::string_view value{};  // JSON text when is_json
   bool is_json = false;
-  int64_t expires_us = 0;   // 0: never
+  int64_t expires_us = 0;  // 0: never
 };
 
 // One record, as it stands in the log. The views live until the cursor moves.
 struct LogRecord {
   uint64_t seq = 0;
   int64_t ts_us = 0;
-  uint64_t synced = 0;          // the voucher on this line, 0 when there is none
+  uint64_t synced = 0;  // the voucher on this line, 0 when there is none
   std::string_view by{};
   bool is_batch = false;
   std::vector<LogOp> ops{};
-  std::string_view line{};        // the very bytes, newline not included
-  std::string_view file{};        // path of the log file
-  uint64_t line_number = 0;     // 1-based
-  uint64_t offset = 0;          // byte offset of the line in its file
+  std::string_view line{};   // the very bytes, newline not included
+  std::string_view file{};   // path of the log file
+  uint64_t line_number = 0;  // 1-based
+  uint64_t offset = 0;       // byte offset of the line in its file
 };
 
 // Walks all records of a store that are left, in order: from the first, or from where compaction has kept the log (what
@@ -81,22 +81,22 @@ struct Finding {
   };
   Severity severity = Severity::kNote;
   std::string file{};
-  uint64_t line = 0;     // 1-based, 0 when the whole file is meant
+  uint64_t line = 0;  // 1-based, 0 when the whole file is meant
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  std::string message{};   // a sentence
-  std::string advice{};    // what to do next
+  std::string message{};  // a sentence
+  std::string advice{};   // what to do next
 };
 
 struct VerifyReport {
   uint64_t snapshots = 0;
-  uint64_t entries = 0;    // in them
+  uint64_t entries = 0;  // in them
   uint64_t segments = 0;
   uint64_t records = 0;
   uint64_t operations = 0;
-  uint64_t bytes = 0;        // of segments and snapshots
+  uint64_t bytes = 0;  // of segments and snapshots
   uint64_t last_seq = 0;
-  uint64_t synced_seq = 0;   // the highest voucher seen
+  uint64_t synced_seq = 0;  // the highest voucher seen
   std::vector<Finding> findings{};
   [[nodiscard]] bool has(Finding::Severity severity) const noexcept;
 };
@@ -109,22 +109,22 @@ Result<VerifyReport> verify(const std::filesystem::path& dir,
 
 // Who holds, or last held, the store.
 struct OwnerInfo {
-  int64_t pid = 0;           // 0: nobody, the store was closed cleanly
+  int64_t pid = 0;  // 0: nobody, the store was closed cleanly
   std::string host{};
-  int64_t started_us = 0;    // when it opened the store
-  bool alive = false;        // the lock is held now
+  int64_t started_us = 0;  // when it opened the store
+  bool alive = false;      // the lock is held now
 };
 
 struct SegmentInfo {
-  std::string file{};          // name in the store's directory
+  std::string file{};  // name in the store's directory
   uint64_t first_seq = 0;
-  uint64_t bytes = 0;        // size of the file
-  bool sealed = false;       // ends with a line that names the next
+  uint64_t bytes = 0;   // size of the file
+  bool sealed = false;  // ends with a line that names the next
 };
 
 struct SnapshotInfo {
   std::string file{};
-  uint64_t last_seq = 0;     // it holds the state after this record
+  uint64_t last_seq = 0;  // it holds the state after this record
   uint64_t entries = 0;
   uint64_t bytes = 0;
   int64_t created_us = 0;
@@ -134,7 +134,7 @@ struct StoreInfo {
   std::string uuid{};
   uint32_t format = 0;
   int64_t created_us = 0;
-  uint64_t closed_seq = 0;   // last synced sequence number at the last clean close
+  uint64_t closed_seq = 0;  // last synced sequence number at the last clean close
   OwnerInfo owner{};
   std::vector<SnapshotInfo> snapshots{};  // oldest first; the state begins with the last
   std::vector<SegmentInfo> segments{};    // oldest first

@@ -115,8 +115,7 @@ class JsonObject {
     template <bool kOther>
     // NOLINTNEXTLINE(google-explicit-constructor): as every container's const_iterator
     requires(kConst && !kOther) Iterator(const Iterator<kOther>& other)
-    noexcept
-        : leaf_(other.leaf_), at_(other.at_) {}
+    noexcept : leaf_(other.leaf_), at_(other.at_) {}
 
     reference operator*() const noexcept { return *leaf_->entries()[at_].member; }
     pointer operator->() const noexcept { return leaf_->entries()[at_].member; }

@@ -38,48 +38,48 @@ enum class LogIo : uint8_t {
 
 // What opening does with damage. Damage to promised data is refused under both (P5).
 enum class RecoveryPolicy : uint8_t {
-  kCutTornTail,       // cut what no sync vouched for, keep it in lost+found/, report it
-  kRefuseAnyDamage,   // refuse to open even for a torn tail: for tests and for careful people
+  kCutTornTail,      // cut what no sync vouched for, keep it in lost+found/, report it
+  kRefuseAnyDamage,  // refuse to open even for a torn tail: for tests and for careful people
 };
 
 // What a write does that would go over Options::max_memory or max_entries.
 enum class WhenFull : uint8_t {
   kRefuse,  // fails with kOutOfMemory; deleting still works
-  kEvict,   // makes room: deletes the keys least likely to be read again (SIEVE), with an "evict" in the log. Fails with
-            // kOutOfMemory where that does not help: snapshots keep the memory, or it has come to lie in pieces
+  kEvict,  // makes room: deletes the keys least likely to be read again (SIEVE), with an "evict" in the log. Fails with
+           // kOutOfMemory where that does not help: snapshots keep the memory, or it has come to lie in pieces
 };
 
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
 
 // One stretch of bytes that recovery removed from the log.
 struct CutReport {
-  std::string file{};       // path of the log file
+  std::string file{};     // path of the log file
   uint64_t line = 0;      // 1-based line number of the first byte cut
   uint64_t offset = 0;    // byte offset of the first byte cut
   uint64_t bytes = 0;     // how many, trailing blank filler not counted
-  std::string reason{};     // "crc mismatch (stored 9ab1c0de, computed 77c012fa)"
-  std::string kept_as{};    // where under lost+found/ the bytes are now; empty for a read-only open
+  std::string reason{};   // "crc mismatch (stored 9ab1c0de, computed 77c012fa)"
+  std::string kept_as{};  // where under lost+found/ the bytes are now; empty for a read-only open
 };
 
 // What opening found and did.
 struct RecoveryReport {
-  uint64_t snapshot_seq = 0;   // the snapshot the replay began with holds all records up to this; 0: none
+  uint64_t snapshot_seq = 0;      // the snapshot the replay began with holds all records up to this; 0: none
   uint64_t snapshot_entries = 0;  // live keys in it
-  uint64_t records = 0;        // log lines replayed
-  uint64_t operations = 0;     // puts and deletes in them
-  uint64_t bytes = 0;          // log bytes read, those of the snapshot not counted
-  uint64_t segments = 0;       // log files read
-  uint64_t last_seq = 0;       // sequence number of the last record, 0 for an empty store
-  uint64_t synced_seq = 0;     // highest sequence number some voucher promised
-  bool clean_close = false;    // the last owner closed the store; otherwise it crashed or runs
+  uint64_t records = 0;           // log lines replayed
+  uint64_t operations = 0;        // puts and deletes in them
+  uint64_t bytes = 0;             // log bytes read, those of the snapshot not counted
+  uint64_t segments = 0;          // log files read
+  uint64_t last_seq = 0;          // sequence number of the last record, 0 for an empty store
+  uint64_t synced_seq = 0;        // highest sequence number some voucher promised
+  bool clean_close = false;       // the last owner closed the store; otherwise it crashed or runs
   std::chrono::microseconds duration{0};
   std::vector<CutReport> cuts{};  // empty: nothing was lost
 };
 
 // What a compaction did.
 struct CompactionReport {
-  uint64_t seq = 0;            // the snapshot holds the state after this record; 0: the store is empty, nothing was done
-  uint64_t entries = 0;        // live keys in it
+  uint64_t seq = 0;      // the snapshot holds the state after this record; 0: the store is empty, nothing was done
+  uint64_t entries = 0;  // live keys in it
   uint64_t snapshot_bytes = 0;
   uint64_t log_bytes = 0;      // of the log it replaces
   uint64_t files_removed = 0;  // covered segments and older snapshots
@@ -88,14 +88,14 @@ struct CompactionReport {
 
 // What a backup holds.
 struct BackupReport {
-  uint64_t seq = 0;            // the state after this record
+  uint64_t seq = 0;  // the state after this record
   uint64_t entries = 0;
   uint64_t bytes = 0;
   std::chrono::microseconds duration{0};
 };
 
 struct Progress {
-  std::string_view step{};     // "replay", "compact", "backup", "verify"
+  std::string_view step{};  // "replay", "compact", "backup", "verify"
   uint64_t done_bytes = 0;
   uint64_t total_bytes = 0;
 };
@@ -106,10 +106,10 @@ struct Options {
   LogIo log_io = LogIo::kMapped;
   RecoveryPolicy recovery = RecoveryPolicy::kCutTornTail;
   bool create_if_missing = true;
-  bool read_only = false;                     // no lock, no change on disk; works beside a writer
+  bool read_only = false;  // no lock, no change on disk; works beside a writer
   // A log file is rotated at this size, but grows to four times it while the disk is behind. At least 4096.
   uint64_t segment_bytes = uint64_t{64} << 20;
-  unsigned replay_threads = 0;                // 0: as many as there are cores
+  unsigned replay_threads = 0;  // 0: as many as there are cores
 
   // Compaction: once snapshot and log together hold more than this share of what the live data needs, and the log at
   // least compact_min_bytes. 0 percent: only by hand.
@@ -147,12 +147,12 @@ struct Options {
 };
 
 struct WriteOptions {
-  std::optional<Durability> durability{};        // unset: the store's
-  std::chrono::microseconds ttl{0};            // 0: never expires; negative is refused
-  std::optional<int64_t> expires_us{};           // absolute expiry, microseconds since the epoch; instead of ttl
-  std::optional<uint64_t> if_version{};          // write only if the key's version is this; kConflict otherwise
-  bool if_absent = false;                      // write only if the key is absent; kConflict otherwise
-  std::string_view by{};                         // provenance, kept in the log: at most kByBytesMax, UTF-8
+  std::optional<Durability> durability{};  // unset: the store's
+  std::chrono::microseconds ttl{0};        // 0: never expires; negative is refused
+  std::optional<int64_t> expires_us{};     // absolute expiry, microseconds since the epoch; instead of ttl
+  std::optional<uint64_t> if_version{};    // write only if the key's version is this; kConflict otherwise
+  bool if_absent = false;                  // write only if the key is absent; kConflict otherwise
+  std::string_view by{};                   // provenance, kept in the log: at most kByBytesMax, UTF-8
 };
 
 }  // namespace kvstore::inline v1

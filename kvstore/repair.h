@@ -85,9 +85,9 @@ struct RepairPlan {
   std::vector<MissingRecords> missing{};  // the first kRepairListMax
 
   // What the new store would hold.
-  bool has_anything = false;        // false: not one intact record or entry is left, and repair() refuses
-  uint64_t last_seq = 0;  // the highest record seen or promised: its number is never given out again
-  uint64_t entries = 0;   // live keys
+  bool has_anything = false;  // false: not one intact record or entry is left, and repair() refuses
+  uint64_t last_seq = 0;      // the highest record seen or promised: its number is never given out again
+  uint64_t entries = 0;       // live keys
   // Every record up to the last intact one is there: the result is a state that the store once had, though not
   // the last one where records are missing behind it.
   bool is_prefix = false;

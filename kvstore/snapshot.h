@@ -29,10 +29,10 @@ namespace kvstore::inline v1 {
 // One live key. The views live as long as the Scan, or the callback, they came from.
 struct EntryView {
   std::string_view key{};
-  std::string_view value{};    // a JSON document's text when is_json
+  std::string_view value{};  // a JSON document's text when is_json
   bool is_json = false;
-  uint64_t version = 0;      // sequence number of the write that put it
-  int64_t expires_us = 0;    // microseconds since the epoch, 0: never
+  uint64_t version = 0;    // sequence number of the write that put it
+  int64_t expires_us = 0;  // microseconds since the epoch, 0: never
 };
 
 // The same with its own bytes.
@@ -54,7 +54,7 @@ class Scan {
   ~Scan();
 
   [[nodiscard]] size_t size() const noexcept;
-  [[nodiscard]] uint64_t seq() const noexcept;  // the instant: every write up to it, none after
+  [[nodiscard]] uint64_t seq() const noexcept;                      // the instant: every write up to it, none after
   [[nodiscard]] EntryView operator[](size_t index) const noexcept;  // needs: index < size()
 
   class Iterator {
@@ -100,7 +100,8 @@ class Snapshot {
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const noexcept;
   [[nodiscard]] std::optional<Entry> get_entry(std::string_view key) const noexcept;
   [[nodiscard]] bool contains(std::string_view key) const noexcept;
-  [[nodiscard]] std::vector<std::optional<std::string>> multi_get(std::span<const std::string_view> keys) const noexcept;
+  [[nodiscard]] std::vector<std::optional<std::string>> multi_get(
+      std::span<const std::string_view> keys) const noexcept;
   [[nodiscard]] std::optional<std::string> get_field(std::string_view key, std::string_view pointer) const noexcept;
   // Without a copy. The views live as long as the snapshot.
   [[nodiscard]] std::optional<EntryView> view(std::string_view key) const noexcept;

@@ -43,7 +43,7 @@ class [[nodiscard]] Status {
   Status(Code code, const char* message) noexcept;  // the same; where no memory is left the sentence is the code's name
   Status(const Status& other) noexcept;             // a deep copy
   Status& operator=(const Status& other) noexcept;
-  Status(Status&&) noexcept = default;              // leaves OK behind
+  Status(Status&&) noexcept = default;  // leaves OK behind
   Status& operator=(Status&&) noexcept = default;
   ~Status() = default;
 
@@ -61,9 +61,7 @@ class [[nodiscard]] Status {
   // errno of the failed system call, 0 when there was none.
   [[nodiscard]] int sys_errno() const noexcept { return detail_ ? detail_->sys_errno : 0; }
   // Byte offset in path(), when one byte is to blame.
-  [[nodiscard]] std::optional<uint64_t> offset() const noexcept {
-    return detail_ ? detail_->offset : std::nullopt;
-  }
+  [[nodiscard]] std::optional<uint64_t> offset() const noexcept { return detail_ ? detail_->offset : std::nullopt; }
 
   // Builders, for the place where the failure happens. They do nothing to OK.
   // with("append record 7") prefixes the sentence: "append record 7: <old message>".
@@ -95,7 +93,7 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                // NOLINT: conversion is the purpose
+  Result(T value) : value_(std::move(value)) {}                   // NOLINT: conversion is the purpose
   Result(Status status) noexcept : status_(std::move(status)) {}  // NOLINT; needs: !status.ok()
 
   [[nodiscard]] bool ok() const noexcept { return value_.has_value(); }

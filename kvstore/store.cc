@@ -58,10 +58,13 @@ Result<uint64_t> Store::erase_prefix(std::string_view prefix, const WriteOptions
 Result<bool> Store::expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options) {
   return engine_->expire(key, ttl, options);
 }
-Result<bool> Store::persist(std::string_view key, const WriteOptions& options) { return engine_->persist(key, options); }
+Result<bool> Store::persist(std::string_view key, const WriteOptions& options) {
+  return engine_->persist(key, options);
+}
 std::optional<std::chrono::microseconds> Store::ttl(std::string_view key) const noexcept { return engine_->ttl(key); }
 Result<Transaction> Store::begin() { return engine_->begin(); }
-Status Store::transact_raw(Status (*fn)(void*, Transaction&), void* arg, unsigned attempts, const WriteOptions& options) {
+Status Store::transact_raw(Status (*fn)(void*, Transaction&), void* arg, unsigned attempts,
+                           const WriteOptions& options) {
   return engine_->transact(fn, arg, attempts, options);
 }
 Status Store::patch(std::string_view key, std::string_view merge_patch, const WriteOptions& options) {

@@ -79,17 +79,20 @@ class Store {
   template <std::invocable<std::string_view> Fn>
   bool read(std::string_view key, Fn&& fn) const {
     auto call = [&fn](std::string_view value) { fn(value); };
-    return read_raw(key, [](void* c, std::string_view value) { (*static_cast<decltype(call)*>(c))(value); }, &call);
+    return read_raw(
+        key, [](void* c, std::string_view value) { (*static_cast<decltype(call)*>(c))(value); }, &call);
   }
   // The same for JSON documents: false as well when the value is none.
   template <std::invocable<std::string_view> Fn>
   bool read_json(std::string_view key, Fn&& fn) const {
     auto call = [&fn](std::string_view document) { fn(document); };
-    return read_json_raw(key, [](void* c, std::string_view text) { (*static_cast<decltype(call)*>(c))(text); }, &call);
+    return read_json_raw(
+        key, [](void* c, std::string_view text) { (*static_cast<decltype(call)*>(c))(text); }, &call);
   }
   [[nodiscard]] bool contains(std::string_view key) const noexcept;
   // Element i answers keys[i]. Faster than as many gets: cache misses overlap.
-  [[nodiscard]] std::vector<std::optional<std::string>> multi_get(std::span<const std::string_view> keys) const noexcept;
+  [[nodiscard]] std::vector<std::optional<std::string>> multi_get(
+      std::span<const std::string_view> keys) const noexcept;
   // The JSON text at a JSON pointer (RFC 6901) in a JSON value: get_field("user:2", "/name") gives
   // "\"Bob\"". nullopt when the key is absent, is no JSON document, or has no such member. Reads the document in place and
   // builds nothing: one allocation for a result over 15 bytes. json.h has more for JSON.
@@ -148,8 +151,8 @@ class Store {
   // returned. fn may be called several times, so what it does besides must bear that; it neither commits nor rolls
   // back by itself.
   template <std::invocable<Transaction&> Fn>
-    requires std::convertible_to<std::invoke_result_t<Fn&, Transaction&>, Status>
-  Status transact(Fn&& fn, unsigned attempts = 16, const WriteOptions& options = {}) {
+  requires std::convertible_to<std::invoke_result_t<Fn&, Transaction&>, Status> Status
+  transact(Fn&& fn, unsigned attempts = 16, const WriteOptions& options = {}) {
     auto call = [&fn](Transaction& transaction) -> Status { return fn(transaction); };
     return transact_raw([](void* c, Transaction& txn) { return (*static_cast<decltype(call)*>(c))(txn); }, &call,
                         attempts, options);

@@ -1,13 +1,12 @@
 // Scratch: addresses that stay, and memory that is kept but does not pile up. Its own program, because it replaces
 // operator new.
-#include "kvstore/base/scratch.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string_view>
 #include <vector>
 
+#include "kvstore/base/scratch.h"
 #include "tests/support/counting_new.h"
 
 namespace kvstore::base {

@@ -299,7 +299,8 @@ TEST(Decode, RefusesSpecialLinesThatDoNotSayWhatTheyMust) {
          R"(malformed: an empty text in "store" at column 37)");
   expect(R"({"kvstore":"snapshot","format":1,"store":"","last_seq":1,"created":1)",
          R"(malformed: an empty text in "store" at column 42)");
-  expect(R"({"kvstore":"lock","format":1,"store":"","pid":0,"host":"","started":0,"closed_seq":0)", "an intact owner line");
+  expect(R"({"kvstore":"lock","format":1,"store":"","pid":0,"host":"","started":0,"closed_seq":0)",
+         "an intact owner line");
   expect(R"({"kvstore":"end","last_seq":1,"next":"../../etc/passwd")",
          R"(malformed: no name of a segment in "next" at column 38)");
   expect(R"({"kvstore":"end","last_seq":1,"next":"wal-0000000000000000000a.jsonl")",

@@ -80,7 +80,8 @@ TEST(Layers, PublicHeadersIncludeOnlyTheStandardLibraryAndEachOther) {
 TEST(Layers, NoHeaderIncludesTheOneThatSpeaksNlohmann) {
   for (const fs::path& file : sources()) {
     if (file.extension() != ".h") continue;
-    for (const std::string& line : lines_of(file)) EXPECT_FALSE(line.starts_with("#include \"kvstore/json.h\"")) << file;
+    for (const std::string& line : lines_of(file))
+      EXPECT_FALSE(line.starts_with("#include \"kvstore/json.h\"")) << file;
   }
 }
 
@@ -97,7 +98,7 @@ TEST(Layers, TheNamespaceIsThePath) {
 
 TEST(Layers, OnlyEnvTouchesFilesAndNobodyPrints) {
   const std::regex system_header(R"(^#include <(fcntl\.h|sys/.*|unistd\.h|fstream|cstdio|stdio\.h|iostream)>)");
-  const std::set<std::string> allowed = {"base/assert.cc",   // its last words
+  const std::set<std::string> allowed = {"base/assert.cc",    // its last words
                                          "base/crc32c.cc",    // asks which instructions there are
                                          "table/chunks.cc"};  // memory, not files
   for (const fs::path& file : sources()) {

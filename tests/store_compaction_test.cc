@@ -38,7 +38,8 @@ class CompactionTest : public StoreTest {
   std::vector<std::string> files() {
     std::vector<std::string> names;
     for (const auto& item : fs::directory_iterator(dir())) {
-      if (item.path().filename() != "LOCK" && item.path().filename() != "wal-next.jsonl") names.push_back(item.path().filename());
+      if (item.path().filename() != "LOCK" && item.path().filename() != "wal-next.jsonl")
+        names.push_back(item.path().filename());
     }
     std::sort(names.begin(), names.end());
     return names;
@@ -162,7 +163,8 @@ TEST_F(CompactionTest, WhatWasSweptStaysGoneAfterAWriteAndAReopeningWithAnEarlie
 TEST_F(CompactionTest, RunsByItselfWhenTheLogHasOutgrownTheState) {
   open({.segment_bytes = uint64_t{256} << 10, .compact_min_bytes = uint64_t{512} << 10});
   for (int i = 0; i < 20'000; ++i) put("k" + std::to_string(i % 10), std::string(100, 'v'));
-  for (int wait = 0; wait < 100 && store_->stats().compactions == 0; ++wait) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  for (int wait = 0; wait < 100 && store_->stats().compactions == 0; ++wait)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_GT(store_->stats().compactions, 0U);
   EXPECT_LT(store_->stats().log_bytes, uint64_t{3} << 20);
   EXPECT_EQ(store_->stats().entries, 10U);
@@ -413,7 +415,8 @@ TEST_F(CompactionTest, AKeyThatStandsTwiceInASnapshotIsNoticed) {
   std::string text = format::encode_snapshot_header({.format = 1, .store = uuid, .last_seq = 2, .created_us = 1});
   base::Buffer entries;
   for (uint64_t seq : {1, 2}) {
-    format::encode_entry(entries, {.kind = format::Op::Kind::kPut, .is_json = false, .key = "a", .value = "v", .expires_us = 0}, seq);
+    format::encode_entry(
+        entries, {.kind = format::Op::Kind::kPut, .is_json = false, .key = "a", .value = "v", .expires_us = 0}, seq);
   }
   text += entries.view();
   text += format::encode_snapshot_end(
@@ -422,7 +425,8 @@ TEST_F(CompactionTest, AKeyThatStandsTwiceInASnapshotIsNoticed) {
   expects_damage_ = true;
   Result<Store> store = Store::open(dir());
   ASSERT_FALSE(store.ok());
-  EXPECT_NE(store.status().message().find("its 2 entries are for only 1 keys"), std::string::npos) << store.status().message();
+  EXPECT_NE(store.status().message().find("its 2 entries are for only 1 keys"), std::string::npos)
+      << store.status().message();
 }
 
 // Two keys of one hash look like one that stands twice, until the file is read once more.
@@ -487,12 +491,15 @@ TEST_F(CompactionTest, AMissingSnapshotOrTheSegmentBehindItIsNoticed) {
   const fs::path snapshot = dir() / "snapshot-00000000000000000001.jsonl";
   const fs::path segment = dir() / "wal-00000000000000000002.jsonl";
   fs::rename(snapshot, dir() / "away");
-  EXPECT_NE(refusal().find("the log begins with wal-00000000000000000002.jsonl, so the files with the 1 records before it are missing"),
-            std::string::npos)
+  EXPECT_NE(
+      refusal().find(
+          "the log begins with wal-00000000000000000002.jsonl, so the files with the 1 records before it are missing"),
+      std::string::npos)
       << refusal();
   fs::rename(dir() / "away", snapshot);
   fs::rename(segment, dir() / "away");
-  EXPECT_NE(refusal().find("names wal-00000000000000000002.jsonl as the next segment, but that file is missing"), std::string::npos)
+  EXPECT_NE(refusal().find("names wal-00000000000000000002.jsonl as the next segment, but that file is missing"),
+            std::string::npos)
       << refusal();
   fs::rename(dir() / "away", segment);
   EXPECT_EQ(refusal(), "opened");

@@ -161,7 +161,8 @@ TEST_P(Fault, ProgressDoesWithoutAFileThatIsGone) {
   {
     Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options);
     ASSERT_TRUE(engine.ok());
-    for (int i = 0; i < 60; ++i) ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), std::string(150, 'v'), false, {}).ok());
+    for (int i = 0; i < 60; ++i)
+      ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), std::string(150, 'v'), false, {}).ok());
     ASSERT_TRUE((*engine)->close().ok());
   }
   options.read_only = true;
@@ -310,14 +311,16 @@ TEST_P(Fault, WhatAFailedSyncLostIsNeverMissedInSilence) {
     options.segment_bytes = 1 << 20;
     Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options);
     ASSERT_TRUE(engine.ok());
-    for (int i = 0; i < 30; ++i) ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), std::string(200, 'v'), false, {}).ok());
+    for (int i = 0; i < 30; ++i)
+      ASSERT_TRUE((*engine)->put(fmt::format("k{}", i), std::string(200, 'v'), false, {}).ok());
     env.fail_next_sync();
     ASSERT_FALSE((*engine)->sync().ok());
     engine->reset();
     engine = Engine::open(env, "db", options);
     ASSERT_TRUE(engine.ok());
     ASSERT_TRUE((*engine)->put("later", "1", false, {.durability = Durability::kSync}).ok());
-    const std::unique_ptr<env::MemEnv> left = env.crash_clone(CrashChoice::random(choice, CrashChoice::Names::kOrdered));
+    const std::unique_ptr<env::MemEnv> left =
+        env.crash_clone(CrashChoice::random(choice, CrashChoice::Names::kOrdered));
     Result<std::unique_ptr<Engine>> again = Engine::open(*left, "db", options);
     if (!again.ok()) {
       EXPECT_EQ(again.status().code(), Code::kCorruption) << again.status().message();

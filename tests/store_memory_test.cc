@@ -35,7 +35,8 @@ TEST_F(MemoryLimitTest, RefusesTheKeyTooManyAndTakesItOnceThereIsRoom) {
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(store_->put(key(i), "v").ok());
   const Status refused = store_->put(key(3), "v");
   EXPECT_EQ(refused.code(), Code::kOutOfMemory);
-  EXPECT_NE(refused.message().find("the store has 3 of the 3 keys of max_entries"), std::string::npos) << refused.message();
+  EXPECT_NE(refused.message().find("the store has 3 of the 3 keys of max_entries"), std::string::npos)
+      << refused.message();
   EXPECT_TRUE(store_->put(key(2), "overwriting is no new key").ok());
   Batch batch;
   batch.put(key(3), "v");

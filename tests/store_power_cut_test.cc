@@ -170,9 +170,11 @@ TEST(PowerCutTest, CoveredFilesAreRemovedOneByOneForGood) {
     EXPECT_FALSE(is_pending.exchange(true)) << op.describe();
     ++removals;
   });
-  Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(
-      env, "db",
-      {.sync_interval = std::chrono::hours(1), .log_io = LogIo::kWrite, .segment_bytes = 4096, .compact_at_percent = 0});
+  Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(env, "db",
+                                                                        {.sync_interval = std::chrono::hours(1),
+                                                                         .log_io = LogIo::kWrite,
+                                                                         .segment_bytes = 4096,
+                                                                         .compact_at_percent = 0});
   ASSERT_TRUE(engine.ok());
   fill_segments(**engine, 100);
   ASSERT_TRUE((*engine)->compact().ok());

@@ -210,13 +210,16 @@ TEST_F(RepairTest, AKeyTwiceInASnapshotIsAFindingWithItsPlace) {
     EXPECT_TRUE(report.ok());
     std::string text;
     for (const Finding& finding : report->findings) {
-      if (finding.severity == Finding::Severity::kDamage) text += fmt::format("{}:{} {}", finding.file, finding.line, finding.message);
+      if (finding.severity == Finding::Severity::kDamage)
+        text += fmt::format("{}:{} {}", finding.file, finding.line, finding.message);
     }
     return text;
   };
-  EXPECT_EQ(findings(), fmt::format("db/{0}:4 db/{0}:4 (byte {1}): the key \"a\" stands here once more, and a snapshot has each "
-                                    "key once",
-                                    kSnapshot3, (snapshot_header_line(3) + entry_line(1, "a", "1") + entry_line(2, "b", "2")).size()));
+  EXPECT_EQ(
+      findings(),
+      fmt::format("db/{0}:4 db/{0}:4 (byte {1}): the key \"a\" stands here once more, and a snapshot has each "
+                  "key once",
+                  kSnapshot3, (snapshot_header_line(3) + entry_line(1, "a", "1") + entry_line(2, "b", "2")).size()));
   EXPECT_EQ(Engine::open(env_, "db", {.read_only = true, .replay_threads = 1}).status().code(), Code::kCorruption);
   // Kept for looking back, it is looked at too.
   env_.put_file("db/snapshot-00000000000000000004.jsonl", snapshot_of(4, entry_line(4, "d", "4")));
@@ -228,7 +231,8 @@ TEST_F(RepairTest, AKeyTwiceInASnapshotIsAFindingWithItsPlace) {
 
 // "Nothing to repair", it said, of a store that opens, and left kept history unmentioned that nobody could read any more.
 TEST_F(RepairTest, OfAStoreThatOpensDamageInKeptHistoryIsTold) {
-  const std::string old_segment = header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + put_line(3, "c", "3") + end_line(3);
+  const std::string old_segment =
+      header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + put_line(3, "c", "3") + end_line(3);
   put_files({{kWal1, old_segment},
              {kSnapshot3, snapshot_of(3, entry_line(1, "a", "1") + entry_line(2, "b", "2") + entry_line(3, "c", "3"))},
              {kWal4, header_line(4) + put_line(4, "d", "4")}});
@@ -241,7 +245,8 @@ TEST_F(RepairTest, OfAStoreThatOpensDamageInKeptHistoryIsTold) {
   EXPECT_TRUE(plan->opens);
   ASSERT_EQ(plan->damaged_history.size(), 1U);
   EXPECT_EQ(plan->damaged_history[0].file, "db/" + kWal1);
-  EXPECT_TRUE(plan->damaged_history[0].reason.starts_with("db/" + kWal1 + ":3 (byte ")) << plan->damaged_history[0].reason;
+  EXPECT_TRUE(plan->damaged_history[0].reason.starts_with("db/" + kWal1 + ":3 (byte "))
+      << plan->damaged_history[0].reason;
   EXPECT_EQ(plan->rejected_lines, 0U);  // of what a repair would use nothing is damaged
 }
 
@@ -253,7 +258,8 @@ TEST_F(RepairTest, OfAStoreThatOpensHistoryOfANewerVersionIsTold) {
   ASSERT_TRUE(plan.ok());
   EXPECT_TRUE(plan->opens);
   ASSERT_EQ(plan->damaged_history.size(), 1U);
-  EXPECT_TRUE(plan->damaged_history[0].reason.starts_with("db/" + kWal1 + ":2 (byte ")) << plan->damaged_history[0].reason;
+  EXPECT_TRUE(plan->damaged_history[0].reason.starts_with("db/" + kWal1 + ":2 (byte "))
+      << plan->damaged_history[0].reason;
 }
 
 // What stands behind a second header, of this store, in a file of another was used, but with a number below its own: it was

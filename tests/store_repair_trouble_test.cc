@@ -394,7 +394,9 @@ TEST(RepairTrouble, ARecordAppendedMeanwhileIsInThePlanOrMakesItFail) {
         std::unique_ptr<env::FileLock> owner;
         env.act = [&] {
           if (stays) owner = *env.lock("db/LOCK");
-          ASSERT_TRUE((*env.MemEnv::open(kWal3, env::OpenMode::kReadWrite))->write_at(begin.size(), put_line(4, "d", "4")).ok());
+          ASSERT_TRUE((*env.MemEnv::open(kWal3, env::OpenMode::kReadWrite))
+                          ->write_at(begin.size(), put_line(4, "d", "4"))
+                          .ok());
         };
         env.act_before_open = nth;
         const Result<RepairPlan> plan = [&]() -> Result<RepairPlan> {
@@ -409,7 +411,8 @@ TEST(RepairTrouble, ARecordAppendedMeanwhileIsInThePlanOrMakesItFail) {
           EXPECT_EQ(plan->entries, plan->last_seq);
         } else {
           EXPECT_EQ(plan.status().code(), Code::kLocked) << plan.status().message();
-          const bool says_changed = plan.status().message().find("files have changed while they were read") != std::string::npos;
+          const bool says_changed =
+              plan.status().message().find("files have changed while they were read") != std::string::npos;
           const bool says_locked = plan.status().message().find("in use by") != std::string::npos;
           EXPECT_TRUE(stays ? says_locked : says_changed) << plan.status().message();
           ++(stays ? locked : changed);
@@ -455,8 +458,9 @@ TEST(RepairTrouble, KeptHistoryThatCannotBeReadIsToldAndInNobodysWay) {
       EXPECT_EQ(report->plan.entries, 4U);
       ASSERT_EQ(report->plan.damaged_history.size(), 1U);
       EXPECT_EQ(report->plan.damaged_history[0].file, "db/" + file);
-      EXPECT_NE(report->plan.damaged_history[0].reason.find(op == EnvOp::kOpen ? "ermission denied" : "nput/output error"),
-                std::string::npos)
+      EXPECT_NE(
+          report->plan.damaged_history[0].reason.find(op == EnvOp::kOpen ? "ermission denied" : "nput/output error"),
+          std::string::npos)
           << report->plan.damaged_history[0].reason;
     }
   }

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,8 +41,9 @@ TEST_F(StoreTest, TheLogReadsAsOneWouldWriteItByHand) {
   ASSERT_EQ(lines.size(), 4U);
   EXPECT_EQ(lines[1], R"({"seq":1,"ts":1763800000000000,"op":"put","key":"user:1","value":"Ada","crc":")" +
                           lines[1].substr(lines[1].size() - 10));
-  EXPECT_EQ(lines[2].substr(0, lines[2].size() - 18),
-            R"({"seq":2,"ts":1763800000000000,"op":"put","key":"user:2","json":{"name":"Bob"},"expires":1763803600000000,"by":"import")");
+  EXPECT_EQ(
+      lines[2].substr(0, lines[2].size() - 18),
+      R"({"seq":2,"ts":1763800000000000,"op":"put","key":"user:2","json":{"name":"Bob"},"expires":1763803600000000,"by":"import")");
   EXPECT_EQ(lines[3].substr(0, lines[3].size() - 18), R"({"seq":3,"ts":1763800000000000,"op":"del","key":"user:1")");
   open(clocked());
 }
@@ -74,7 +78,8 @@ TEST_F(StoreTest, LargeAndEmptyValuesRoundTrip) {
 TEST_F(StoreTest, WhatIsTooLongOrEmptyIsRefusedWithASentence) {
   open();
   EXPECT_EQ(store_->put("", "v").message(), "put: the key is empty; keys have 1 to 65536 bytes");
-  EXPECT_EQ(store_->put(std::string(kKeyBytesMax + 1, 'k'), "v").message(), "put: the key has 65537 bytes; keys have 1 to 65536");
+  EXPECT_EQ(store_->put(std::string(kKeyBytesMax + 1, 'k'), "v").message(),
+            "put: the key has 65537 bytes; keys have 1 to 65536");
   EXPECT_EQ(store_->put("k", std::string(kValueBytesMax + 1, 'v')).message(),
             "put: the value has 67108865 bytes; values have at most 67108864");
   Batch batch;
@@ -151,7 +156,8 @@ TEST_F(StoreTest, ABatchWithOneBadOperationWritesNothing) {
   batch.put_json("b", "{");
   const Status s = store_->write(batch);
   EXPECT_EQ(code_of(s), "InvalidArgument");
-  EXPECT_TRUE(s.message().starts_with("write: operation 1: the value is no JSON document: line 1, column 2:")) << s.message();
+  EXPECT_TRUE(s.message().starts_with("write: operation 1: the value is no JSON document: line 1, column 2:"))
+      << s.message();
   EXPECT_EQ(store_->get("a"), std::nullopt);
   EXPECT_TRUE(store_->write(Batch()).ok());
   EXPECT_EQ(store_->last_seq(), 0U);
@@ -201,6 +207,19 @@ TEST_F(StoreTest, AnExpiredKeyIsAbsentOnEveryPathFromTheVeryMicrosecond) {
   EXPECT_TRUE(store_->put("gone:json", "x", {.if_absent = true}).ok());
   open(clocked());
   EXPECT_EQ(contents_of(*store_), (State{{"gone", "5"}, {"gone:json", "x"}, {"stays", "1"}}));
+}
+
+// The clock is read once to find the key alive, and once more to tell how long it has: it may expire in between.
+TEST_F(StoreTest, TimeToLiveIsNeverNegative) {
+  std::atomic<int64_t> clock = now_us.load();
+  std::atomic<int64_t> step = 0;
+  open({.now_us = [&] { return clock += step; }});
+  ASSERT_TRUE(store_->put("k", "1", {.ttl = std::chrono::microseconds(10)}).ok());
+  EXPECT_EQ(store_->ttl("k"), std::chrono::microseconds(10));
+  step = 6;
+  EXPECT_EQ(store_->ttl("k"), std::nullopt);
+  step = 0;
+  ASSERT_TRUE(store_->close().ok());  // its threads use our clock
 }
 
 TEST_F(StoreTest, IncrementCountsKeepsTheExpiryAndRefusesWhatIsNoInteger) {
@@ -404,7 +423,8 @@ TEST_F(StoreTest, AReaderBesideTheOwnerSeesTheDataAndChangesNothing) {
   ASSERT_TRUE(store_->put("a", "1").ok());
   const auto names_and_sizes = [this] {
     std::map<std::string, uintmax_t> sizes;
-    for (const auto& item : std::filesystem::directory_iterator(dir())) sizes[item.path().filename()] = item.file_size();
+    for (const auto& item : std::filesystem::directory_iterator(dir()))
+      sizes[item.path().filename()] = item.file_size();
     return sizes;
   };
   const auto before = names_and_sizes();
@@ -478,7 +498,8 @@ TEST_F(StoreTest, ASyncedWriteIsVouchedForByTheNextLine) {
 TEST_F(StoreTest, TheBackgroundSyncBoundsWhatAPowerCutCanTake) {
   open({.sync_interval = std::chrono::milliseconds(5)});
   ASSERT_TRUE(store_->put("a", "1").ok());
-  for (int i = 0; i < 1000 && store_->stats().synced_seq < 1; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  for (int i = 0; i < 1000 && store_->stats().synced_seq < 1; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   EXPECT_EQ(store_->stats().synced_seq, 1U);
 }
 

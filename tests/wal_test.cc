@@ -17,10 +17,10 @@
 #include "kvstore/format/encode.h"
 #include "kvstore/wal/chunk.h"
 #include "kvstore/wal/copy_forward.h"
+#include "kvstore/wal/file_names.h"
 #include "kvstore/wal/group_sync.h"
 #include "kvstore/wal/log_walk.h"
 #include "kvstore/wal/log_writer.h"
-#include "kvstore/wal/file_names.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/fault_env.h"
 #include "tests/support/store_text.h"
@@ -85,7 +85,8 @@ TEST(ChunkPipeline, KeepsTheOrderOfLinesWithAnyNumberOfThreadsAndAnyLineLength) 
   text.pop_back();
   env.put_file("log", text);
   const auto file = *env.open("log", env::OpenMode::kRead);
-  for (const unsigned threads : {1U, 2U, 3U, 5U}) EXPECT_EQ(lines_through_pipeline(*file, threads), expected) << threads;
+  for (const unsigned threads : {1U, 2U, 3U, 5U})
+    EXPECT_EQ(lines_through_pipeline(*file, threads), expected) << threads;
 }
 
 TEST(ChunkPipeline, StopsInTheMiddleWithoutWaitingForTheRest) {
@@ -166,11 +167,10 @@ class BusyEnv final : public env::MemEnv {
 TEST(LogWalk, LooksTwiceBeforeItCallsALineBadBesideAWriter) {
   BusyEnv env;
   const std::string path = "db/wal-00000000000000000001.jsonl";
-  const std::string begin = format::encode_segment_header({.format = 1,
-                                                           .store = "00000000-0000-4000-8000-000000000000",
-                                                           .first_seq = 1,
-                                                           .created_us = 1}) +
-                            record(1);
+  const std::string begin =
+      format::encode_segment_header(
+          {.format = 1, .store = "00000000-0000-4000-8000-000000000000", .first_seq = 1, .created_us = 1}) +
+      record(1);
   env.put_file(path, begin + std::string(600'000, '\n'));
   const std::string later = record(2, std::string(400'000, 'v')) + record(3);
   env.act = [&] {
@@ -212,11 +212,10 @@ TEST(LogWalk, ASegmentCompactedAwayWhileTheOneBeforeItIsJudgedIsNoError) {
 // line made for it, and called it damaged. Whenever the writer goes on, the log is whole.
 TEST(LogWalk, NeverCallsALineDamagedThatWasOnlyPromisedAfterItWasRead) {
   const std::string path = "db/wal-00000000000000000001.jsonl";
-  const std::string begin = format::encode_segment_header({.format = 1,
-                                                           .store = "00000000-0000-4000-8000-000000000000",
-                                                           .first_seq = 1,
-                                                           .created_us = 1}) +
-                            record(1);
+  const std::string begin =
+      format::encode_segment_header(
+          {.format = 1, .store = "00000000-0000-4000-8000-000000000000", .first_seq = 1, .created_us = 1}) +
+      record(1);
   const Op op{.kind = Op::Kind::kPut, .is_json = false, .key = "k", .value = "v", .expires_us = 0};
   const std::string later = record(2) + format::encode_line({.seq = 3, .ts_us = 1, .synced = 2}, {&op, 1});
   int finished_later = 0;
@@ -270,7 +269,8 @@ class Log : public ::testing::Test {
     const Op op{.kind = Op::Kind::kPut, .is_json = false, .key = "k", .value = value, .expires_us = 0};
     format::encode_body(body, {&op, 1}, false, {});
     ASSERT_TRUE(writer.make_room(body.size()).ok());
-    ASSERT_TRUE(writer.append({.seq = writer.last_seq() + 1, .ts_us = 1, .synced = 0}, wal::Body::of(body.view())).ok());
+    ASSERT_TRUE(
+        writer.append({.seq = writer.last_seq() + 1, .ts_us = 1, .synced = 0}, wal::Body::of(body.view())).ok());
   }
 
   env::MemEnv disk;

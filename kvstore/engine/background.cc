@@ -13,11 +13,13 @@ Background::~Background() { stop(); }
 void Background::start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::milliseconds sync_interval,
                        std::function<void(const Status&)> on_error, Logger logger) {
   KV_ASSERT(!syncs_.joinable() && !extensions_.joinable());
+  KV_ASSERT(!stopping_);  // it starts once
   log_ = &log;
   group_ = &group;
   sync_interval_ = std::max(sync_interval, std::chrono::milliseconds(1));
   on_error_ = std::move(on_error);
   logger_ = std::move(logger);
+  KV_ASSERT(logger_ != nullptr);
   syncs_ = std::thread([this] {
     base::name_this_thread("kvstore-sync");
     run_syncs();
@@ -51,6 +53,7 @@ void Background::stop() {
   }
   sync_wake_.notify_one();
   room_wake_.notify_one();
+  KV_ASSERT(syncs_.get_id() != std::this_thread::get_id());  // a callback that closes the store would wait for itself
   if (syncs_.joinable()) syncs_.join();
   if (extensions_.joinable()) extensions_.join();
 }

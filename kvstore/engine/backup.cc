@@ -3,6 +3,7 @@
 #include <mutex>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/store_copy.h"
@@ -43,7 +44,9 @@ Result<BackupReport> Engine::backup(std::string dir) {
     table::Table::Pin pin(table_);
     const Instant instant{.pin = std::move(pin), .taken_us = now_us()};
     report.seq = instant.seq();
+    KV_ASSERT(report.seq <= table_.published());
     const std::string uuid = env_.new_uuid();
+    KV_ASSERT(!uuid.empty());
     has_segment = true;
     if (Status s = write_segment(env_, dir, uuid, report.seq, instant.taken_us); !s.ok()) return s;
     if (report.seq > 0) {
@@ -54,6 +57,7 @@ Result<BackupReport> Engine::backup(std::string dir) {
       if (Status s = (*out)->finish(); !s.ok()) return s;
       report.entries = (*out)->entries();
       report.bytes = (*out)->bytes();
+      KV_ASSERT(report.entries <= report.bytes);
     }
     if (Status s = env_.sync_dir(wal::parent_path(dir)); !s.ok()) return s;
     Result<uint64_t> read_back = count_entries(env_, dir);
@@ -68,8 +72,7 @@ Result<BackupReport> Engine::backup(std::string dir) {
     if (has_segment) remove_copy(env_, dir, report.seq);
     return std::move(result).with("backup");
   }
-  report.duration =
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  report.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   return report;
 }
 

@@ -49,7 +49,8 @@ void Engine::learn_spelling() noexcept {
   const uint64_t in_snapshot = compaction_.snapshot_entries;
   const uint64_t plain = live_bytes();
   if (entries == 0 || in_snapshot == 0 || plain == 0) return;
-  const double plain_then = static_cast<double>(plain) / static_cast<double>(entries) * static_cast<double>(in_snapshot);
+  const double plain_then =
+      static_cast<double>(plain) / static_cast<double>(entries) * static_cast<double>(in_snapshot);
   const double percent = 100.0 * static_cast<double>(compaction_.snapshot_bytes) / plain_then;
   compaction_.spelling_percent = static_cast<uint64_t>(std::clamp(percent, 50.0, 800.0));
 }
@@ -102,7 +103,8 @@ Status Engine::write_entries(const Instant& instant, std::string_view step, wal:
     if (compaction_.running) compaction_.done_bytes = out.bytes();
     if (compaction_.cancelled || closing_) return error(Code::kCancelled, "{}: cancelled", step);
     if (options_.on_progress && SteadyClock::now() >= next_progress) {
-      options_.on_progress({.step = step, .done_bytes = out.bytes(), .total_bytes = std::max(total_bytes, out.bytes())});
+      options_.on_progress(
+          {.step = step, .done_bytes = out.bytes(), .total_bytes = std::max(total_bytes, out.bytes())});
       next_progress = SteadyClock::now() + kProgressInterval;
     }
   }
@@ -147,7 +149,7 @@ Result<CompactionReport> Engine::compact() {
     if (written.ok()) written = (*out)->finish();
     compaction_.written_bytes += (*out)->bytes();
     if (!written.ok()) return written;
-    KV_ASSERT(writer_->synced_seq() >= report.seq);     // what it covers was on disk before it had a name
+    KV_ASSERT(writer_->synced_seq() >= report.seq);  // what it covers was on disk before it had a name
     KV_ASSERT(report.seq > compaction_.snapshot_seq);
     report.entries = (*out)->entries();
     report.snapshot_bytes = (*out)->bytes();
@@ -175,8 +177,8 @@ Result<CompactionReport> Engine::compact() {
   ++compaction_.done;
   compaction_.retry_log_bytes = 0;
   compaction_.last_us = static_cast<uint64_t>(report.duration.count());
-  log_->info("compacted {} bytes of log into a snapshot of {} entries, {} bytes, in {} us", report.log_bytes, report.entries,
-             report.snapshot_bytes, report.duration.count());
+  log_->info("compacted {} bytes of log into a snapshot of {} entries, {} bytes, in {} us", report.log_bytes,
+             report.entries, report.snapshot_bytes, report.duration.count());
   return report;
 }
 
@@ -295,7 +297,7 @@ void Engine::clear_away() {
     const std::lock_guard lock(commit_lock_);
     const int64_t now = now_us();
     KV_ASSERT(now >= clock_floor_us_);  // what is swept stays swept
-    clock_floor_us_ = now;  // before the sweep: its contract
+    clock_floor_us_ = now;              // before the sweep: its contract
     const table::Sweep sweep = table_.sweep_expired(now, kBucketsMax);
     KV_ASSERT(sweep.visited <= kBucketsMax);
     compaction_.expired += sweep.dropped;

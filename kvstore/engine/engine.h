@@ -24,8 +24,8 @@
 #include <string_view>
 #include <vector>
 
-#include "kvstore/base/pool_access.h"
 #include "kvstore/base/latency.h"
+#include "kvstore/base/pool_access.h"
 #include "kvstore/base/spin_park_lock.h"
 #include "kvstore/engine/background.h"
 #include "kvstore/engine/logging.h"
@@ -109,7 +109,7 @@ class Engine {
     Durability durability = Durability::kProcess;
     Condition condition;
     int64_t now_us = 0;
-    ReadSet* reads = nullptr;  // what must still be as it was read
+    ReadSet* reads = nullptr;                         // what must still be as it was read
     std::chrono::steady_clock::time_point entered{};  // when the call was; the epoch: not measured
   };
   struct Prepared;  // a Request, hashed and encoded
@@ -178,9 +178,9 @@ class Engine {
   Logger log_;
   RecoveryReport recovery_;
   int64_t opened_us_ = 0;
-  std::unique_ptr<env::FileLock> lock_;      // null: read-only, or closed
-  wal::Owner owner_;                         // what LOCK says of us
-  wal::Owner previous_owner_;                // what it said before
+  std::unique_ptr<env::FileLock> lock_;  // null: read-only, or closed
+  wal::Owner owner_;                     // what LOCK says of us
+  wal::Owner previous_owner_;            // what it said before
 
   table::Table table_;
   Pools pools_;
@@ -191,27 +191,27 @@ class Engine {
   mutable Durations durations_;
 
   mutable base::SpinParkLock commit_lock_{durations_.lock_wait};  // guards the four below, and the table's writer side
-  int64_t last_ts_us_ = 0;                   // `ts` never runs backwards
-  Seq vouched_ = 0;                          // the last voucher written
+  int64_t last_ts_us_ = 0;                                        // `ts` never runs backwards
+  Seq vouched_ = 0;                                               // the last voucher written
   bool closed_ = false;
   RecentWrites recent_writes_;
 
-  std::atomic<int64_t> clock_floor_us_{0};   // now_us() never says less
-  const bool has_limits_;                    // of memory or entries
-  std::atomic<bool> closing_{false};         // ends what the upkeep thread is at
+  std::atomic<int64_t> clock_floor_us_{0};  // now_us() never says less
+  const bool has_limits_;                   // of memory or entries
+  std::atomic<bool> closing_{false};        // ends what the upkeep thread is at
 
   struct Compaction {
-    std::mutex one_at_a_time;                // held while one runs, and by backups
+    std::mutex one_at_a_time;  // held while one runs, and by backups
     std::atomic<bool> cancelled{false};
-    std::atomic<uint64_t> snapshot_seq{0};   // of the newest snapshot
+    std::atomic<uint64_t> snapshot_seq{0};  // of the newest snapshot
     std::atomic<uint64_t> snapshot_bytes{0};
     std::atomic<uint64_t> snapshot_entries{0};
     std::atomic<uint64_t> spelling_percent{100};  // bytes in lines for 100 as live_bytes() reckons
     std::atomic<uint64_t> done{0};
     std::atomic<uint64_t> failed{0};
-    std::atomic<uint64_t> last_us{0};        // how long the last one took
-    std::atomic<uint64_t> expired{0};        // entries taken out of memory since opening
-    std::atomic<uint64_t> evicted{0};        // ... and entries evicted
+    std::atomic<uint64_t> last_us{0};          // how long the last one took
+    std::atomic<uint64_t> expired{0};          // entries taken out of memory since opening
+    std::atomic<uint64_t> evicted{0};          // ... and entries evicted
     std::atomic<uint64_t> retry_log_bytes{0};  // after a failure: not before the log has grown to this
     std::atomic<bool> running{false};
     std::atomic<uint64_t> done_bytes{0};     // by the one that runs
@@ -229,12 +229,12 @@ class Engine {
   };
   LastError last_error_;
 
-  std::unique_ptr<wal::LogWriter> writer_;   // null: read-only
+  std::unique_ptr<wal::LogWriter> writer_;  // null: read-only
   std::unique_ptr<wal::GroupSync> group_;
   std::optional<Status> close_result_;
-  Seq seq_at_last_upkeep_ = 0;               // these two are the upkeep thread's own
+  Seq seq_at_last_upkeep_ = 0;  // these two are the upkeep thread's own
   std::chrono::steady_clock::time_point pools_aged_{};
-  std::unique_ptr<Background> background_;   // these three last: their threads use all of the above
+  std::unique_ptr<Background> background_;  // these three last: their threads use all of the above
   std::unique_ptr<Upkeep> upkeep_;
   std::unique_ptr<Upkeep> memory_;
 };

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/engine/inspect.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_header.h"
@@ -44,6 +45,7 @@ Result<Ends> look_at_ends(env::Env& env, const std::string& path, bool is_first,
   std::string bytes(kLookBytes, '\0');
   Result<size_t> got = (*file)->read_at(*size - std::min<uint64_t>(*size, kLookBytes), bytes);
   if (!got.ok()) return std::move(got).status();
+  KV_ASSERT(*got <= kLookBytes);
   std::string_view text = std::string_view(bytes).substr(0, *got);
   text = text.substr(0, text.find_last_not_of('\n') + 1);
   text = text.substr(text.rfind('\n') + 1);
@@ -75,6 +77,8 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
     if (!reader.ok() && reader.status().sys_errno() == ENOENT) continue;  // a writer's compaction was faster
     if (!reader.ok()) return std::move(reader).status();
     const wal::SnapshotReader::Summary& summary = reader->summary();
+    KV_ASSERT(summary.last_seq == snapshot.last_seq);  // the reader has compared them
+    KV_ASSERT(out.snapshots.empty() || out.snapshots.back().last_seq < snapshot.last_seq);
     out.snapshots.push_back({.file = snapshot.name,
                              .last_seq = snapshot.last_seq,
                              .entries = summary.entries,
@@ -85,6 +89,7 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
     Result<Ends> ends = look_at_ends(env, wal::join_path(dir, segment.name), out.segments.empty(), out);
     if (!ends.ok() && ends.status().sys_errno() == ENOENT) continue;
     if (!ends.ok()) return std::move(ends).status();
+    KV_ASSERT(out.segments.empty() || out.segments.back().first_seq < segment.first_seq);
     out.segments.push_back(
         {.file = segment.name, .first_seq = segment.first_seq, .bytes = ends->bytes, .sealed = ends->sealed});
   }

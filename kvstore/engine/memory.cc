@@ -46,7 +46,8 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     // What was freed lies in the wrong places, or is not free yet.
     if (round == (options_.when_full == WhenFull::kEvict ? kRoundsMax : 2)) return full(bytes_added_by(request));
     if (options_.when_full == WhenFull::kEvict) {
-      if (Status s = evict(std::max(4 * bytes_added_by(request), kEvictBytesMin), 0); !s.ok()) return std::move(s).with("evict");
+      if (Status s = evict(std::max(4 * bytes_added_by(request), kEvictBytesMin), 0); !s.ok())
+        return std::move(s).with("evict");
     }
     table_.tidy(kTidySteps);
   }
@@ -71,10 +72,11 @@ uint64_t Engine::new_keys_in(const Request& request, const Prepared& prepared) c
 
 Status Engine::full(uint64_t bytes) const {
   const table::TableStats now = table_.stats();
-  return error(Code::kOutOfMemory,
-               "the write needs {} bytes, but of the {} of max_memory {} are in use and {} taken, {} overwritten values that "
-               "snapshots can see among them; nothing was written. try: delete something, or raise the limit",
-               bytes, options_.max_memory, now.used_bytes, now.memory_bytes, now.versions_held);
+  return error(
+      Code::kOutOfMemory,
+      "the write needs {} bytes, but of the {} of max_memory {} are in use and {} taken, {} overwritten values that "
+      "snapshots can see among them; nothing was written. try: delete something, or raise the limit",
+      bytes, options_.max_memory, now.used_bytes, now.memory_bytes, now.versions_held);
 }
 
 // Needs: commit_lock_ held. OK: there is room for the operations, as far as the figures tell.
@@ -99,7 +101,8 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
   }
   if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(bytes);
   if (excess(now.entries, new_keys, options_.max_entries) != 0) {
-    return error(Code::kOutOfMemory, "the store has {} of the {} keys of max_entries; nothing was written. try: delete something, "
+    return error(Code::kOutOfMemory,
+                 "the store has {} of the {} keys of max_entries; nothing was written. try: delete something, "
                  "or raise the limit",
                  now.entries, options_.max_entries);
   }

@@ -17,8 +17,8 @@
 #include "kvstore/engine/random_seed.h"
 #include "kvstore/engine/recover.h"
 #include "kvstore/engine/replay.h"
-#include "kvstore/wal/log_walk.h"
 #include "kvstore/wal/file_names.h"
+#include "kvstore/wal/log_walk.h"
 
 namespace kvstore::engine {
 
@@ -118,7 +118,8 @@ Status Engine::take_lock() {
   if (lock.status().code() != Code::kLocked) return std::move(lock).status().with("take the lock");
   Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
   const std::string who = owner.ok() && owner->has_value() ? describe(**owner) : "another process";
-  return error(Code::kLocked, "{}: in use by {}. try: stop it, or look inside meanwhile with a read-only open", dir_, who)
+  return error(Code::kLocked, "{}: in use by {}. try: stop it, or look inside meanwhile with a read-only open", dir_,
+               who)
       .at(path);
 }
 
@@ -145,12 +146,12 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     learn_spelling();
   }
   if (options_.read_only) previous_owner_ = walk->owner();
-  recovery_.clean_close =
-      previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.cuts.empty();
+  recovery_.clean_close = previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.cuts.empty();
   if (!end.cuts.empty() && options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
     const CutReport& torn = end.cuts.front();
-    return error(Code::kCorruption, "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes",
-                 torn.file, torn.line, torn.offset, torn.reason, torn.bytes)
+    return error(Code::kCorruption,
+                 "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes", torn.file,
+                 torn.line, torn.offset, torn.reason, torn.bytes)
         .at(torn.file, torn.offset);
   }
   recovery_.cuts = end.cuts;
@@ -172,8 +173,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
       owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
     }
   }
-  recovery_.duration =
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  recovery_.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   for (const CutReport& cut : recovery_.cuts) {
     log_->warn("recovery cut {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,
                cut.reason, cut.kept_as);

@@ -1,6 +1,7 @@
 // Reading: no lock, no waiting. A ReadGuard keeps entries in place while a call looks at them.
 #include <algorithm>
 
+#include "kvstore/base/assert.h"
 #include "kvstore/engine/engine.h"
 
 namespace kvstore::engine {
@@ -10,6 +11,7 @@ using table::Table;
 const table::Entry* Engine::find_live(std::string_view key) const {
   const table::Entry* entry = table_.find(key, table_.hash(key));
   if (entry == nullptr) return nullptr;
+  KV_DASSERT(!entry->is_tombstone());
   if (entry->expires_us() != 0 && entry->is_expired(now_us())) return nullptr;  // the clock is read only if need be
   return entry;
 }

@@ -20,6 +20,7 @@ std::string quoted(std::string_view key) {
   std::string text = "\"";
   std::string_view shown = key.substr(0, kShownMax);
   const size_t whole = format::valid_utf8_prefix(shown);
+  KV_ASSERT(whole <= shown.size());
   // What was cut within its last character is text all the same.
   const bool is_text = whole == shown.size() || (shown.size() < key.size() && shown.size() - whole < 4);
   if (is_text) {
@@ -49,7 +50,12 @@ std::string ReadSet::Range::describe() const {
 
 void ReadSet::add_key(std::string_view key, uint64_t hash, Seq version) {
   // Of several reads of a key one is enough: all were at the same instant.
-  if (!keys_.contains(key)) keys_.emplace(key, Key{.hash = hash, .version = version});
+  if (const auto seen = keys_.find(key); seen != keys_.end()) {
+    KV_ASSERT(seen->second.version == version);
+    KV_ASSERT(seen->second.hash == hash);
+    return;
+  }
+  keys_.emplace(key, Key{.hash = hash, .version = version});
 }
 
 void ReadSet::add_range(const table::Filter& filter, Seq pin_seq, Seq highest,
@@ -68,12 +74,14 @@ void ReadSet::add_range(const table::Filter& filter, Seq pin_seq, Seq highest,
 }
 
 Status ReadSet::conflict(std::string_view key, std::string_view what) {
+  KV_ASSERT(conflict_key_.empty());  // the first one ends the transaction
   conflict_key_ = key;
   return error(Code::kConflict, "the key {} {}; nothing was written. try: run the transaction again", quoted(key),
                what);
 }
 
 Status ReadSet::catch_up(const RecentWrites& recent, uint64_t keys_max) {
+  KV_ASSERT(!ranges_.empty());  // else nobody watches
   Status result;
   const bool complete = recent.walk(place_, keys_max, [&](std::string_view key) {
     for (const Range& range : ranges_) {
@@ -95,6 +103,7 @@ Status ReadSet::check_key(const table::Table& table, const std::string& key, con
   const table::Entry* entry = table.newest(key, seen.hash);
   const bool expired = entry != nullptr && entry->is_expired(ts_us);
   const Seq version = entry == nullptr || expired ? 0 : entry->seq();
+  KV_ASSERT(version <= table.published());
   if (version == seen.version) return {};
   if (seen.version == 0) {
     return conflict(key, fmt::format("was absent when the transaction read it and has version {} now", version));
@@ -113,6 +122,7 @@ Status ReadSet::check_scans(const table::Table& table, const table::Table::Pin& 
     const std::string what =
         fmt::format("had changed between the begin of the transaction and its scan of {}", range.describe());
     const table::Table::Pin now(table);
+    KV_ASSERT(now.seq() >= pin.seq());
     std::vector<const table::Entry*> entries;
     table.collect(now, range.filter(), entries);
     for (const table::Entry* entry : entries) {

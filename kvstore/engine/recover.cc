@@ -102,8 +102,9 @@ Status trim_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::
   if (Status s = (*file)->truncate(previous.offset); !s.ok()) return s;
   if (close) {
     // The newline in front completes a last line that lacks its own, and is a legal blank line otherwise.
-    const std::string closing_line = "\n" + format::encode_segment_end({.last_seq = previous.last_seq,
-                                                                        .next = wal::segment_name(previous.last_seq + 1)});
+    const std::string closing_line =
+        "\n" +
+        format::encode_segment_end({.last_seq = previous.last_seq, .next = wal::segment_name(previous.last_seq + 1)});
     if (Status s = (*file)->write_at(previous.offset, closing_line); !s.ok()) return s;
   }
   return (*file)->sync();

@@ -28,6 +28,7 @@ constexpr size_t kPieceBytes = size_t{1} << 20;
 
 std::string without_slash(std::string dir) {
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
+  KV_ASSERT(dir == "/" || !dir.ends_with('/'));
   return dir;
 }
 
@@ -146,7 +147,13 @@ Status Writer::keep_the_rest() {
 
   Keepsake stale(env_, lost_and_found + "/stale-keys.jsonl");
   for (const table::Entry* entry : salvage_.stale()) {
-    stale.json().begin_object().bytes("key", entry->key()).member("version").number(entry->seq()).end_object().end_row();
+    stale.json()
+        .begin_object()
+        .bytes("key", entry->key())
+        .member("version")
+        .number(entry->seq())
+        .end_object()
+        .end_row();
     if (stale.json().failed()) break;
   }
   kept = stale.finish();
@@ -156,6 +163,7 @@ Status Writer::keep_the_rest() {
 }
 
 Status Writer::write_state() {
+  KV_ASSERT(!has_segment_);  // a directory of its own, claimed just now
   const std::string uuid = env_.new_uuid();
   has_segment_ = true;
   if (Status s = write_segment(env_, report_.dir, uuid, report_.plan.last_seq, salvage_.taken_us()); !s.ok()) return s;
@@ -169,6 +177,7 @@ Status Writer::write_state() {
   KV_ASSERT((*out)->entries() == report_.plan.entries);  // the plan has counted the same
   if (Status s = (*out)->finish(); !s.ok()) return s;
   report_.bytes = (*out)->bytes();
+  KV_ASSERT(report_.bytes > 0);  // header and footer at least
   return {};
 }
 
@@ -198,6 +207,8 @@ Status Writer::read_back() {
 
 Status Writer::run() {
   KV_ASSERT(report_.plan.has_anything);
+  KV_ASSERT(!report_.dir.empty());
+  KV_ASSERT(report_.rejected_as.empty() && report_.stale_as.empty());
   KV_ASSERT(report_.plan.last_seq < format::kIntegerMax);
   if (Status s = claim_directory(env_, report_.dir); !s.ok()) return s;
   if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with("keep the rejected lines");
@@ -287,6 +298,7 @@ Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir,
     if (Status s = check_writable(report.plan, dir); !s.ok()) return s;
     Writer writer(env, salvage, report);
     Status written = base::guarded([&] { return writer.run(); });
+    KV_ASSERT(!written.ok() || salvage.stale().empty() == report.stale_as.empty());
     if (!written.ok()) writer.remove_all();
     return written;
   };

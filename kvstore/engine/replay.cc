@@ -78,10 +78,11 @@ Status replay_log(env::Env& env, const std::string& dir, wal::LogWalk& walk, tab
     if (in_snapshot && !is_entry) {
       if (table.stats().entries != walk.base()->entries) {
         const std::string path = wal::join_path(dir, wal::snapshot_name(walk.base()->last_seq));
-        return base::error(Code::kCorruption,
-                           "{}: its {} entries are for only {} keys: some stand there twice. try: restore this file from a copy",
-                           path, walk.base()->entries, table.stats().entries)
-            .at(path);
+        return base::
+            error(Code::kCorruption,
+                  "{}: its {} entries are for only {} keys: some stand there twice. try: restore this file from a copy",
+                  path, walk.base()->entries, table.stats().entries)
+                .at(path);
       }
       in_snapshot = false;
     }

@@ -86,8 +86,8 @@ Status Salvage::read() {
 }
 
 Status Salvage::files_changed() const {
-  return error(Code::kLocked, "{}: its files have changed while they were read. try: again, when no program has the store open",
-               dir_)
+  return error(Code::kLocked,
+               "{}: its files have changed while they were read. try: again, when no program has the store open", dir_)
       .at(dir_);
 }
 
@@ -155,7 +155,8 @@ Status Salvage::identify(const wal::StoreFiles& files) {
   }
   if (owner_.store == uuid_ || uuid_.empty()) promised_ = owner_.closed_seq;
   for (const Source& source : sources_) {
-    if (!source.is_foreign && !source.is_next) promised_ = std::max(promised_, source.is_snapshot ? source.number : source.number - 1);
+    if (!source.is_foreign && !source.is_next)
+      promised_ = std::max(promised_, source.is_snapshot ? source.number : source.number - 1);
   }
   return {};
 }
@@ -394,7 +395,7 @@ void Salvage::note(const Source& source, const wal::LineRef& line) {
 void Salvage::find_missing() {
   plan_.segments = static_cast<uint64_t>(
       std::count_if(sources_.begin(), sources_.end(), [](const Source& s) { return !s.is_snapshot; }));
-  Seq damaged_seq = 0;                                       // the newest damaged snapshot's
+  Seq damaged_seq = 0;                                                         // the newest damaged snapshot's
   Seq evidence = std::max({plan_.base_seq, seen_.highest(), highest_entry_});  // the newest that is known of any key
   for (const DamagedSnapshot& snapshot : plan_.damaged_snapshots) {
     damaged_seq = std::max(damaged_seq, snapshot.last_seq);

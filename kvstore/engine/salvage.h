@@ -115,11 +115,11 @@ class Salvage {
   std::string uuid_;  // the store's; empty: no header is left
   wal::Owner owner_;
   std::vector<Source> sources_;  // snapshots, then segments, in the order of their names; later what is read of them
-  std::vector<CutReport> cuts_;     // a store that opens: what the opening cuts
-  SeqRanges seen_;                                        // numbers of intact records, the pass at hand
-  std::optional<Tally> first_tally_;                      // of the first pass, which the plan is made of
-  format::Seq promised_ = 0;                              // the highest voucher
-  format::Seq highest_entry_ = 0;                         // of the intact entries of snapshots that are no base
+  std::vector<CutReport> cuts_;  // a store that opens: what the opening cuts
+  SeqRanges seen_;               // numbers of intact records, the pass at hand
+  std::optional<Tally> first_tally_;  // of the first pass, which the plan is made of
+  format::Seq promised_ = 0;          // the highest voucher
+  format::Seq highest_entry_ = 0;     // of the intact entries of snapshots that are no base
   format::Seq last_missing_ = 0;
   bool out_of_order_ = false;                             // some record stands behind one with a higher number
   std::unordered_map<std::string, format::Seq> deleted_;  // only where out_of_order_: when a key was deleted

@@ -11,6 +11,8 @@
 namespace kvstore::engine {
 
 EntryView view_of(const table::Entry& entry) noexcept {
+  KV_DASSERT(!entry.is_tombstone());
+  KV_DASSERT(entry.seq() > 0);
   return {.key = entry.key(),
           .value = entry.value(),
           .is_json = entry.is_json(),
@@ -27,6 +29,7 @@ Entry copy_of(const EntryView& entry) {
 }
 
 format::Op put_of(const table::Entry& entry) noexcept {
+  KV_ASSERT(!entry.is_tombstone());  // or a copy would bring a dead key back
   return {.kind = format::Op::Kind::kPut,
           .is_json = entry.is_json(),
           .key = entry.key(),
@@ -45,6 +48,7 @@ const table::Entry* SnapshotState::find(std::string_view key) const noexcept {
   // A sweep may free an entry that had expired before the pin was taken: until that is known, the guard holds it.
   const table::Table::ReadGuard guard(table);
   const table::Entry* entry = table.find(pin, key, table.hash(key));
+  KV_ASSERT(entry == nullptr || entry->seq() <= pin.seq());  // nothing that came later
   return entry == nullptr || entry->is_expired(taken_us) ? nullptr : entry;
 }
 
@@ -53,6 +57,8 @@ std::vector<const table::Entry*> SnapshotState::collect(const table::Filter& fil
   table::Filter live = filter;
   live.now_us = taken_us;
   const format::Seq seq = table.collect(pin, live, entries);
+  KV_DASSERT(std::all_of(entries.begin(), entries.end(),
+                         [this](const table::Entry* entry) { return entry->seq() <= pin.seq(); }));
   if (highest != nullptr) *highest = seq;
   std::sort(entries.begin(), entries.end(),
             [](const table::Entry* a, const table::Entry* b) { return a->key() < b->key(); });
@@ -73,7 +79,10 @@ void SnapshotState::for_each(void (*fn)(void*, const EntryView&), void* arg) con
   for (size_t shard = 0; shard < table::Table::kShards; ++shard) {
     entries.clear();
     table.collect_shard(pin, shard, taken_us, entries);
-    for (const table::Entry* entry : entries) fn(arg, view_of(*entry));
+    for (const table::Entry* entry : entries) {
+      KV_ASSERT(entry->seq() <= pin.seq());
+      fn(arg, view_of(*entry));
+    }
   }
 }
 
@@ -126,7 +135,9 @@ std::vector<std::optional<std::string>> Snapshot::multi_get(std::span<const std:
   const table::Table::ReadGuard guard(state_->table);
   state_->table.find_many(state_->pin, keys, found);
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (found[i] != nullptr && !found[i]->is_expired(state_->taken_us)) values[i].emplace(found[i]->value());
+    if (found[i] == nullptr || found[i]->is_expired(state_->taken_us)) continue;
+    KV_ASSERT(found[i]->seq() <= state_->pin.seq());
+    values[i].emplace(found[i]->value());
   }
   return values;
 }

@@ -30,7 +30,8 @@ class SnapshotState {
   [[nodiscard]] const table::Entry* find(std::string_view key) const noexcept;
   // The live entries that match, sorted by key; good for as long as the pin. `highest` as Table::collect() returns it.
   // Throws std::bad_alloc, like scan() and for_each().
-  [[nodiscard]] std::vector<const table::Entry*> collect(const table::Filter& filter, format::Seq* highest = nullptr) const;
+  [[nodiscard]] std::vector<const table::Entry*> collect(const table::Filter& filter,
+                                                         format::Seq* highest = nullptr) const;
   [[nodiscard]] Scan scan(const table::Filter& filter) const;
   void for_each(void (*fn)(void*, const EntryView&), void* arg) const;
 

@@ -36,6 +36,7 @@ Stats Engine::stats() const {
   out.evicted = compaction_.evicted;
   if (const table::PinStats pins = table_.pin_stats(); pins.pins != 0) {
     const auto age = std::chrono::steady_clock::now() - pins.oldest_since;
+    KV_ASSERT(pins.oldest_seq <= table_.published());
     out.pins = pins.pins;
     out.oldest_pin_seq = pins.oldest_seq;
     out.oldest_pin_age_us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(age).count());

@@ -35,6 +35,7 @@ Status write_segment(env::Env& env, const std::string& dir, const std::string& u
     return {Code::kNoSpace, "there is no sequence number left for the segment behind the state. try: kvctl export"};
   }
   KV_ASSERT(!uuid.empty());
+  KV_ASSERT(!dir.empty());
   wal::LogWriter::Settings settings{.dir = dir,
                                     .store = uuid,
                                     .io = LogIo::kWrite,
@@ -48,6 +49,7 @@ Status write_segment(env::Env& env, const std::string& dir, const std::string& u
 }
 
 void remove_copy(env::Env& env, const std::string& dir, format::Seq last_seq) {
+  KV_ASSERT(!dir.empty());  // names without one would be those of the working directory
   if (last_seq != 0) (void)env.remove(wal::join_path(dir, wal::snapshot_name(last_seq))).ok();
   (void)env.remove(wal::join_path(dir, wal::segment_name(last_seq + 1))).ok();
 }

@@ -30,13 +30,16 @@ Status out_of_memory() { return {Code::kOutOfMemory, "out of memory"}; }
 TransactionState::TransactionState(Engine& engine)
     : engine_(engine),
       instant_(std::in_place, engine.table_, [&engine] { return engine.now_us(); }),
-      seq_(instant_->pin.seq()) {}
+      seq_(instant_->pin.seq()) {
+  KV_ASSERT(seq_ <= engine.table_.published());
+}
 
 Result<Transaction> TransactionState::begin(Engine& engine) {
   return Transaction(std::make_unique<TransactionState>(engine));
 }
 
 std::optional<EntryView> TransactionState::view_of_own(const Writes::value_type& write) const noexcept {
+  KV_ASSERT(instant_.has_value());
   const auto& [key, wanted] = write;
   int64_t expires_us = wanted.options.expires_us;
   const int64_t ttl_us = wanted.options.ttl.count();
@@ -52,6 +55,7 @@ TransactionState::Found TransactionState::find(std::string_view key) noexcept {
   KV_ASSERT(instant_.has_value());
   if (const auto own = writes_.find(key); own != writes_.end()) return {.entry = nullptr, .own = view_of_own(*own)};
   const table::Entry* entry = instant_->find(key);
+  KV_ASSERT(entry == nullptr || entry->seq() <= seq_);
   try {
     reads_.add_key(key, engine_.table_.hash(key), entry != nullptr ? entry->seq() : 0);
   } catch (const std::bad_alloc&) {
@@ -74,6 +78,7 @@ Result<std::vector<Entry>> TransactionState::scan(const table::Filter& filter) {
 
     std::vector<Entry> merged;
     merged.reserve(found.size());
+    KV_ASSERT(watching_);  // what comes after this scan is noticed
     auto own = writes_.begin();
     const auto add_own = [&](const Writes::value_type& write) {
       if (!filter.matches(write.first)) return;
@@ -85,6 +90,8 @@ Result<std::vector<Entry>> TransactionState::scan(const table::Filter& filter) {
       merged.push_back(copy_of(*entry));
     }
     while (own != writes_.end()) add_own(*own++);
+    KV_DASSERT(
+        std::is_sorted(merged.begin(), merged.end(), [](const Entry& a, const Entry& b) { return a.key < b.key; }));
     return merged;
   } catch (const std::bad_alloc&) {
     return out_of_memory().with("scan");
@@ -94,6 +101,7 @@ Result<std::vector<Entry>> TransactionState::scan(const table::Filter& filter) {
 // ---- writing -------------------------------------------------------------------------------------
 
 void TransactionState::refuse(std::string_view call, Status why) noexcept {
+  KV_ASSERT(!why.ok());
   if (refused_.ok()) refused_ = std::move(why).with(call);
 }
 
@@ -150,6 +158,7 @@ void TransactionState::rollback() noexcept {
 // In slices, so that no writer waits long; as many as there is to do now, so that it ends whatever others write
 // meanwhile.
 Status TransactionState::catch_up() {
+  KV_ASSERT(watching_);
   constexpr uint64_t kSlice = 2048;  // 3 ns each for every scan there was
   uint64_t behind = 0;
   {
@@ -187,6 +196,7 @@ Status TransactionState::commit_writes(const WriteOptions& options) {
     ops.push_back(
         {.kind = write.kind, .is_json = write.is_json, .key = key, .value = write.value, .expires_us = *expires});
   }
+  KV_ASSERT(ops.size() == writes_.size());
   KV_ASSERT(request->condition.kind == Engine::Condition::Kind::kNone);
   request->ops = ops;
   request->as_batch = ops.size() > 1;

@@ -51,7 +51,9 @@ Result<bool> Engine::update(std::string_view key, const WriteOptions& options, c
       KV_ASSERT(current == nullptr || !current->is_tombstone());
       request->ops = {&**op, 1};
       request->condition = {Condition::Kind::kVersion, current != nullptr ? current->seq() : 0};
+      KV_ASSERT(!request->as_batch);
       seq = commit(*request, Acknowledge::kLater);
+      KV_ASSERT(!seq.ok() || *seq > request->condition.version);
     }
     if (seq.ok()) seq = acknowledge(*seq, *request);
     if (seq.ok()) return true;
@@ -73,13 +75,16 @@ Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const Wri
     }
     const auto [end, failure] = std::to_chars(digits.data(), digits.data() + digits.size(), sum);
     KV_ASSERT(failure == std::errc());
+    KV_DASSERT(parse_integer({digits.data(), static_cast<size_t>(end - digits.data())}) ==
+               sum);  // the next one can read it
     return std::optional(Op{.kind = Op::Kind::kPut,
                             .is_json = false,
                             .key = key,
                             .value = {digits.data(), static_cast<size_t>(end - digits.data())},
                             .expires_us = current != nullptr ? current->expires_us() : 0});
   };
-  Result<bool> done = update(key, options, "increment", std::ref(add));  // which std::function keeps without memory of its own
+  Result<bool> done =
+      update(key, options, "increment", std::ref(add));  // which std::function keeps without memory of its own
   if (!done.ok()) return std::move(done).status();
   return sum;
 }
@@ -91,6 +96,7 @@ Status Engine::patch(std::string_view key, std::string_view merge_patch, const W
       return error(Code::kInvalidArgument, "patch: no JSON text: {}", format::describe(merge_patch, *wrong));
     }
     const std::string_view normal = format::json_on_one_line(merge_patch, scratch);
+    KV_DASSERT(normal.find('\n') == std::string_view::npos);
     const base::BufferPool::Lease merged = base::PoolAccess::of(pools_)->slices.lease();
     const Change merge = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
       if (current != nullptr && !current->is_json()) {
@@ -127,6 +133,7 @@ Result<bool> Engine::expire(std::string_view key, std::chrono::microseconds ttl,
     if (current == nullptr) return std::optional<Op>();
     const Result<int64_t> expires = expiry_of(ttl, std::nullopt, now);
     if (!expires.ok()) return expires.status();
+    KV_ASSERT(*expires > now);
     return std::optional(with_expiry(*current, *expires));
   });
 }
@@ -148,7 +155,9 @@ std::optional<std::chrono::microseconds> Engine::ttl(std::string_view key) const
   const table::Entry* entry = find_live(key);
   if (entry == nullptr) return std::nullopt;
   if (entry->expires_us() == 0) return std::chrono::microseconds::max();
-  return std::chrono::microseconds(entry->expires_us() - now_us());
+  const int64_t left_us = entry->expires_us() - now_us();
+  if (left_us <= 0) return std::nullopt;  // it has expired since it was found
+  return std::chrono::microseconds(left_us);
 }
 
 }  // namespace kvstore::engine

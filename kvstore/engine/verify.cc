@@ -41,6 +41,7 @@ Finding finding_of(const Status& status, Severity severity, uint64_t line, const
 // What stands behind the last record. An owner cuts a torn tail before it writes anything, so what looks like one
 // beside an owner is the record that it is writing.
 Finding finding_of(const CutReport& torn, bool is_owned) {
+  KV_ASSERT(torn.kept_as.empty());  // whoever looks moves nothing
   const std::string place = fmt::format("{}:{} (byte {})", torn.file, torn.line, torn.offset);
   Finding finding{.severity = is_owned ? Severity::kNote : Severity::kTornTail,
                   .file = torn.file,
@@ -50,8 +51,8 @@ Finding finding_of(const CutReport& torn, bool is_owned) {
                   .message = {},
                   .advice = {}};
   if (is_owned) {
-    finding.message = fmt::format("{}: {} bytes of a record that the process which has the store open is writing just now",
-                                  place, torn.bytes);
+    finding.message = fmt::format(
+        "{}: {} bytes of a record that the process which has the store open is writing just now", place, torn.bytes);
   } else {
     finding.message = fmt::format("{}: {} bytes: {}", place, torn.bytes, torn.reason);
     finding.advice = "opening the store for writing, which cuts these bytes and keeps them in lost+found/";
@@ -107,6 +108,7 @@ class Verifier {
 
 // OK: it is a finding now. Otherwise the reason why verifying cannot go on.
 Status Verifier::add_refusal(const Status& refusal) {
+  KV_ASSERT(!refusal.ok());
   const bool is_unreadable = refusal.code() == Code::kIoError && unreadable_ == Unreadable::kIsDamage;
   if (refusal.code() != Code::kCorruption && refusal.code() != Code::kUnsupported && !is_unreadable) return refusal;
   uint64_t number = 0;
@@ -133,6 +135,7 @@ Status Verifier::add_refusal(const Status& refusal) {
 
 void Verifier::count(const wal::Records& records) {
   KV_ASSERT(!records.lines.empty());
+  KV_ASSERT(records.chunk != nullptr);
   constexpr uint64_t kProgressBytes = uint64_t{16} << 20;
   if (records.lines.front().kind == format::LineKind::kEntry) {
     report.entries += records.lines.size();
@@ -186,6 +189,7 @@ Status Verifier::check_state() {
       if (Status stop = add_refusal(advise_repair(std::move(s), dir_)); !stop.ok()) return stop;
     }
   }
+  KV_ASSERT(!walk->base().has_value() || walk->last_seq() >= walk->base()->last_seq);
   report.segments += walk->segments().size();
   report.bytes += walk->bytes_accepted();
   report.last_seq = walk->last_seq();
@@ -198,6 +202,7 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
   const format::Seq base = files.base_seq();
   for (const wal::SnapshotFile& snapshot : files.snapshots) {
     if (snapshot.last_seq == base) break;
+    KV_ASSERT(snapshot.last_seq < base);  // the newest is the base
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env_, dir_, snapshot, 1);
     Status refusal = reader.ok() ? Status() : reader.status();
     DuplicateKeys keys;
@@ -225,6 +230,7 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
     if (!records->has_value()) break;
     count(**records);
   }
+  KV_ASSERT(files.segments.size() >= files.live_segments().size());
   report.segments += files.segments.size() - files.live_segments().size();
   report.bytes += walk->bytes_accepted();
   return {};
@@ -245,7 +251,8 @@ Status Verifier::run() {
 
 }  // namespace
 
-Result<VerifyReport> verify(env::Env& env, const std::string& dir, const std::function<void(const Progress&)>& on_progress) {
+Result<VerifyReport> verify(env::Env& env, const std::string& dir,
+                            const std::function<void(const Progress&)>& on_progress) {
   for (;;) {
     Verifier verifier(env, dir, on_progress);
     Status done = verifier.run();
@@ -262,7 +269,8 @@ Result<std::vector<Finding>> verify_history(env::Env& env, const std::string& di
   if (Status s = verifier.check_history(*files); !s.ok()) return s;
   std::vector<Finding> wrong;
   for (Finding& finding : verifier.report.findings) {
-    if (finding.severity == Severity::kDamage || finding.severity == Severity::kUnsupported) wrong.push_back(std::move(finding));
+    if (finding.severity == Severity::kDamage || finding.severity == Severity::kUnsupported)
+      wrong.push_back(std::move(finding));
   }
   return wrong;
 }

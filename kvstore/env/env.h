@@ -58,9 +58,9 @@ class FileLock {
 };
 
 enum class OpenMode : uint8_t {
-  kRead,        // must exist
-  kReadWrite,   // must exist
-  kCreate,      // must not exist; mode 0600
+  kRead,       // must exist
+  kReadWrite,  // must exist
+  kCreate,     // must not exist; mode 0600
 };
 
 class Env {

@@ -41,7 +41,8 @@ struct Stamp {
 struct SegmentHeader {
   uint32_t format = 0;
   std::string_view store;  // the store's uuid, 36 characters
-  Seq first_seq = 0;       // of the first record in this file; the file's name says the same, and vouches for every earlier one
+  Seq first_seq =
+      0;  // of the first record in this file; the file's name says the same, and vouches for every earlier one
   int64_t created_us = 0;
 };
 

@@ -23,7 +23,7 @@ constexpr size_t smaller(size_t count) noexcept {
   return std::has_single_bit(count) ? count / 4 * 3 : count / 3 * 2;
 }
 static_assert(larger(16) == 24 && larger(24) == 32 && smaller(32) == 24 && smaller(24) == 16);
-static_assert(shrink_limit(larger(64)) < grow_limit(64));    // what has just grown does not shrink at once
+static_assert(shrink_limit(larger(64)) < grow_limit(64));   // what has just grown does not shrink at once
 static_assert(shrink_limit(64) < grow_limit(smaller(64)));  // ... nor what has just shrunk grow
 
 // Spare overflow buckets kept when none is needed.
@@ -91,7 +91,7 @@ void Buckets::trim_reserve(size_t inserts) noexcept {
 
 void Buckets::insert(Entry* entry, uint64_t hash) noexcept {
   const size_t shard = hash >> (64 - kShardBits);
-  KV_ASSERT(array(shard).buckets != nullptr);              // reserve() has seen to it
+  KV_ASSERT(array(shard).buckets != nullptr);             // reserve() has seen to it
   KV_DASSERT(find(entry->key(), hash).entry == nullptr);  // else one of the two would be found by chance
   Shard& state = states_[shard];
   Bucket* last = nullptr;

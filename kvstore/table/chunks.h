@@ -26,7 +26,7 @@ inline constexpr size_t kChunkBytes = size_t{2} << 20;
 inline constexpr size_t kUnitBytes = size_t{16} << 10;
 inline constexpr size_t kUnitCount = kChunkBytes / kUnitBytes;
 inline constexpr size_t kUnitRunMax = kUnitCount / 4 * 3;  // 1.5 MiB: what is larger gets a mapping of its own
-static_assert(kUnitRunMax < kUnitCount);  // a run fits into a chunk beside its bookkeeping
+static_assert(kUnitRunMax < kUnitCount);                   // a run fits into a chunk beside its bookkeeping
 
 // A free block of a slab.
 struct FreeBlock {
@@ -125,8 +125,8 @@ class ChunkPool {
   static constexpr size_t kReadyMax = 8;
   std::array<std::atomic<char*>, kReadyMax> ready_{};  // prepared chunks
   std::function<void()> on_taken_{};
-  std::atomic<uint64_t> chunk_count_{0};               // chunks of the owner's
-  std::atomic<bool> in_demand_{false};                 // the owner has added a chunk since release_idle()
+  std::atomic<uint64_t> chunk_count_{0};  // chunks of the owner's
+  std::atomic<bool> in_demand_{false};    // the owner has added a chunk since release_idle()
 };
 
 }  // namespace kvstore::table

@@ -115,8 +115,7 @@ class Entry {
   static constexpr uint64_t kUnlinked = 1, kVisited = 2;  // entries are aligned to 8: a pointer's low bits are free
 
   explicit Entry(const format::Op& op) noexcept
-      : seq_flags_((op.is_json ? kJson : 0) | (op.removes() ? kTombstone : 0) |
-                   (op.expires_us != 0 ? kExpires : 0)),
+      : seq_flags_((op.is_json ? kJson : 0) | (op.removes() ? kTombstone : 0) | (op.expires_us != 0 ? kExpires : 0)),
         link_((op.key.size() - 1) << kPointerBits),
         value_size_(static_cast<uint32_t>(op.value.size())) {
     char* out = reinterpret_cast<char*>(this) + kHeaderBytes;

@@ -37,11 +37,11 @@ struct TableStats {
   uint64_t entries = 0;  // keys present in the newest state, expired ones included
   uint64_t key_bytes = 0;
   uint64_t value_bytes = 0;
-  uint64_t memory_bytes = 0;   // taken from the system, for everything; freed big values are malloc's to return
-  uint64_t used_bytes = 0;     // ... of these: in use, or awaiting that the last reader leaves
-  uint64_t versions_held = 0;  // superseded versions some Pin can still see
+  uint64_t memory_bytes = 0;         // taken from the system, for everything; freed big values are malloc's to return
+  uint64_t used_bytes = 0;           // ... of these: in use, or awaiting that the last reader leaves
+  uint64_t versions_held = 0;        // superseded versions some Pin can still see
   uint64_t versions_held_bytes = 0;  // ... and their entries' size
-  uint64_t expiring = 0;       // ... of `entries`: those that carry an expiry, expired or not
+  uint64_t expiring = 0;             // ... of `entries`: those that carry an expiry, expired or not
 };
 
 // The pins that stand.
@@ -194,7 +194,7 @@ class Table {
   // once: each key belongs to one shard for as long as the table lives.
   void collect_shard(const Pin& pin, size_t shard, int64_t now_us, std::vector<const Entry*>& out) const;
 
-  [[nodiscard]] TableStats stats() const noexcept;  // R
+  [[nodiscard]] TableStats stats() const noexcept;    // R
   [[nodiscard]] PinStats pin_stats() const noexcept;  // R; takes a mutex, and some nanoseconds for each instant pinned
   // Walks everything and asserts every structural invariant, leaks included; for tests, O(n). W, with no reader
   // inside and nothing staged.

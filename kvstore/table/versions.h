@@ -42,11 +42,11 @@ struct HeldVersion {
 // All pins of one instant.
 struct PinRecord {
   format::Seq seq = 0;
-  uint64_t pins = 0;            // under the mutex
+  uint64_t pins = 0;                              // under the mutex
   std::chrono::steady_clock::time_point since{};  // when `pins` last rose from 0; under the mutex
-  PinRecord* older = nullptr;   // under the mutex
-  PinRecord* newer = nullptr;   // under the mutex
-  HeldVersion* held = nullptr;  // the writer's
+  PinRecord* older = nullptr;                     // under the mutex
+  PinRecord* newer = nullptr;                     // under the mutex
+  HeldVersion* held = nullptr;                    // the writer's
 };
 
 class Versions {

@@ -27,20 +27,21 @@ static_assert(kClosingLineBytesMax < kFirstStepBytes);
 inline constexpr uint64_t kStretchMax = 4;
 
 struct LogWriter::ActiveSegment {
-  std::string path;                 // of one that still is the next segment: that which it is to get
-  bool has_name = true;             // sync_mutex_
-  std::string closing_line;         // of a full one
-  format::Seq first_seq = 0;        // of the first record in it, there already or still to come
+  std::string path;           // of one that still is the next segment: that which it is to get
+  bool has_name = true;       // sync_mutex_
+  std::string closing_line;   // of a full one
+  format::Seq first_seq = 0;  // of the first record in it, there already or still to come
   std::unique_ptr<env::File> file;
-  char* mapping = nullptr;          // commit lock; null under LogIo::kWrite
-  std::atomic<uint64_t> capacity{0};       // where the segment counts as full; writes: commit lock, or nobody appends any more
-  uint64_t stretch_end = 0;         // how far capacity may move; the mapping's size. Writes: commit lock and extend_mutex
-  uint64_t tail = 0;                // end of the last line; commit lock
-  std::atomic<uint64_t> low_water{0};      // when tail passes it, more space is asked for
-  std::atomic<uint64_t> filled_end{0};     // the file holds written bytes up to here
-  std::mutex extend_mutex;          // one extends at a time
-  uint64_t step = kFirstStepBytes;  // extend_mutex
-  uint64_t writeback_end = 0;       // extend_mutex; the kernel was asked to write up to here
+  char* mapping = nullptr;  // commit lock; null under LogIo::kWrite
+  std::atomic<uint64_t> capacity{
+      0};                    // where the segment counts as full; writes: commit lock, or nobody appends any more
+  uint64_t stretch_end = 0;  // how far capacity may move; the mapping's size. Writes: commit lock and extend_mutex
+  uint64_t tail = 0;         // end of the last line; commit lock
+  std::atomic<uint64_t> low_water{0};   // when tail passes it, more space is asked for
+  std::atomic<uint64_t> filled_end{0};  // the file holds written bytes up to here
+  std::mutex extend_mutex;              // one extends at a time
+  uint64_t step = kFirstStepBytes;      // extend_mutex
+  uint64_t writeback_end = 0;           // extend_mutex; the kernel was asked to write up to here
 };
 
 }  // namespace kvstore::wal

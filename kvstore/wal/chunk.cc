@@ -22,7 +22,8 @@ constexpr size_t kChunkBytes = size_t{256} << 10;
 // they are that long, and none keeps the memory of a long one.
 constexpr size_t kUnderWayBytesMax = size_t{64} << 20;
 constexpr size_t kKeptBytesMax = size_t{8} << 20;
-static_assert(kLineBytesMax + 2 * kChunkBytes < UINT32_MAX);  // LineRef::begin and size, in a chunk of one long line and a rest
+static_assert(kLineBytesMax + 2 * kChunkBytes <
+              UINT32_MAX);  // LineRef::begin and size, in a chunk of one long line and a rest
 
 const char* skip_newlines(const char* at, const char* end) noexcept {
   constexpr uint64_t kEightNewlines = 0x0a0a0a0a0a0a0a0aULL;
@@ -106,16 +107,16 @@ struct ChunkPipeline::Impl {
 
   Impl(env::File& file, uint64_t offset, size_t line_bytes_max) : reader(file, offset, line_bytes_max) {}
 
-  ChunkReader reader;                     // guarded by mutex, as all below
+  ChunkReader reader;  // guarded by mutex, as all below
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<std::unique_ptr<Slot>> slots;
   uint64_t next_ticket = 0;
-  uint64_t consumed = 0;                  // tickets the consumer is done with
-  bool exhausted = false;                 // no ticket >= next_ticket will come
+  uint64_t consumed = 0;   // tickets the consumer is done with
+  bool exhausted = false;  // no ticket >= next_ticket will come
   bool stopping = false;
   Status failure;
-  Slot* lent = nullptr;                   // what the consumer looks at
+  Slot* lent = nullptr;  // what the consumer looks at
   std::vector<std::thread> workers;
 
   Slot* free_slot() {
@@ -179,7 +180,8 @@ ChunkPipeline::ChunkPipeline(env::File& file, uint64_t offset, unsigned threads,
     : impl_(std::make_unique<Impl>(file, offset, line_bytes_max)) {
   const unsigned workers = threads > 1 ? threads - 1 : 0;
   for (unsigned i = 0; i < 2 * workers + 1; ++i) impl_->slots.push_back(std::make_unique<Impl::Slot>());
-  for (unsigned i = 0; i < workers; ++i) impl_->workers.emplace_back([this] {
+  for (unsigned i = 0; i < workers; ++i)
+    impl_->workers.emplace_back([this] {
       base::name_this_thread("kvstore-replay");
       impl_->work();
     });

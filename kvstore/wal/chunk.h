@@ -23,11 +23,11 @@ namespace kvstore::wal {
 // One non-blank line of a chunk, reduced to what replay needs; the rest is decoded again on demand.
 struct LineRef {
   format::LineKind kind = format::LineKind::kBlank;
-  bool newline = false;           // ends in '\n'
+  bool newline = false;  // ends in '\n'
   bool is_batch = false;
-  uint32_t begin = 0;             // in Chunk::bytes
-  uint32_t size = 0;              // without the newline
-  uint32_t op_begin = 0;          // in Chunk::ops
+  uint32_t begin = 0;     // in Chunk::bytes
+  uint32_t size = 0;      // without the newline
+  uint32_t op_begin = 0;  // in Chunk::ops
   uint32_t op_count = 0;
   format::Stamp stamp{};
 };
@@ -37,8 +37,8 @@ struct LineRef {
 struct Chunk {
   base::Buffer bytes{};
   uint64_t offset = 0;            // of bytes[0] in the file
-  std::vector<LineRef> lines{};     // blank lines left out
-  std::vector<format::Op> ops{};    // point into bytes and scratch
+  std::vector<LineRef> lines{};   // blank lines left out
+  std::vector<format::Op> ops{};  // point into bytes and scratch
   base::Scratch scratch{};
 
   [[nodiscard]] std::string_view text(const LineRef& line) const noexcept {
@@ -75,8 +75,8 @@ class ChunkReader {
 
  private:
   env::File& file_;
-  uint64_t offset_;      // of the next byte to hand out; carry_ holds the bytes from here on
-  base::Buffer carry_;   // the head of a line whose end has not been read yet
+  uint64_t offset_;     // of the next byte to hand out; carry_ holds the bytes from here on
+  base::Buffer carry_;  // the head of a line whose end has not been read yet
   size_t line_bytes_max_;
   bool at_end_ = false;
 };

@@ -27,10 +27,8 @@ namespace kvstore::wal {
 using format::Seq;
 
 std::string LogWriter::segment_header(Seq first_seq) const {
-  return format::encode_segment_header({.format = kFormatVersion,
-                                        .store = settings_.store,
-                                        .first_seq = first_seq,
-                                        .created_us = settings_.now_us()});
+  return format::encode_segment_header(
+      {.format = kFormatVersion, .store = settings_.store, .first_seq = first_seq, .created_us = settings_.now_us()});
 }
 
 // The first segment of a store, or of its log: nothing before it waits for a sync, so it is made in one go.
@@ -109,7 +107,7 @@ void LogWriter::prepare_next_in_time(ActiveSegment& segment) {
     const std::lock_guard lock(segment.extend_mutex);
     if (segment.filled_end.load(std::memory_order_relaxed) + 4 * kLastStepBytes < segment.capacity) return;
   }
-  if (full_and_active().first != nullptr) return;  // whoever syncs comes first
+  if (full_and_active().first != nullptr) return;               // whoever syncs comes first
   (void)base::guarded([this] { return prepare_next(); }).ok();  // a failure is met again, and reported, by make_room()
 }
 
@@ -245,7 +243,7 @@ Status LogWriter::seal(ActiveSegment& full) {
     return s;
   }
   KV_ASSERT(end <= full.capacity || full.mapping == nullptr);
-  full.capacity = end;  // nobody extends it any more
+  full.capacity = end;            // nobody extends it any more
   if (full.mapping != nullptr) {  // nor is there more of it to write out
     full.filled_end = end;
     full.writeback_end = std::min(full.writeback_end, end);

@@ -25,9 +25,10 @@ Status LogWalk::Impl::begin_with_snapshot(const SnapshotFile& newest) {
   if (!reader.ok()) return std::move(reader).status();
   base = reader->summary();
   if (!uuid.empty() && base->store != uuid) {
-    return damage_at(nullptr, join_path(dir, newest.name), 0, Code::kCorruption,
-                     fmt::format("this is a snapshot of store {}, expected one of store {}. try: put the right file back",
-                                 base->store, uuid));
+    return damage_at(
+        nullptr, join_path(dir, newest.name), 0, Code::kCorruption,
+        fmt::format("this is a snapshot of store {}, expected one of store {}. try: put the right file back",
+                    base->store, uuid));
   }
   KV_ASSERT(base->last_seq == newest.last_seq);  // the reader has compared them
   KV_ASSERT(newest.last_seq == covered);
@@ -51,7 +52,8 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
   if (files.segments.empty() && files.snapshots.empty()) {
     if (files.has_next) {
       return error(Code::kCorruption,
-                   "{}: of the log only {} is left, which is begun when a segment is nearly full: the files before it are "
+                   "{}: of the log only {} is left, which is begun when a segment is nearly full: the files before it "
+                   "are "
                    "missing. try: restore the wal-*.jsonl files from a copy",
                    dir, kNextSegmentName)
           .at(dir);
@@ -59,10 +61,13 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
     if (no_lock) return error(Code::kNotAStore, "{}: no store here: it has no log file", dir).at(dir);
     if (owner.store.empty()) return {};  // it died before its first segment had a name
     return error(Code::kCorruption,
-                 "{}: no log file is left, but LOCK says that this is store {}{}. try: restore the wal-*.jsonl files from a copy; "
+                 "{}: no log file is left, but LOCK says that this is store {}{}. try: restore the wal-*.jsonl files "
+                 "from a copy; "
                  "or, to begin anew, remove LOCK too",
                  dir, owner.store,
-                 owner.closed_seq == 0 ? "" : fmt::format(", and that {} records were on disk when it was closed", owner.closed_seq))
+                 owner.closed_seq == 0
+                     ? ""
+                     : fmt::format(", and that {} records were on disk when it was closed", owner.closed_seq))
         .at(dir);
   }
   if (segments.empty() || (start == Start::kState && segments.front().first_seq != covered + 1)) {
@@ -74,13 +79,15 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
           .at(dir);
     }
     return error(Code::kCorruption,
-                 "{}: the snapshot {} names {} as the next segment, but that file is missing. try: restore it from a copy",
+                 "{}: the snapshot {} names {} as the next segment, but that file is missing. try: restore it from a "
+                 "copy",
                  dir, files.snapshots.back().name, segment_name(covered + 1))
         .at(dir);
   }
   if (start == Start::kState) return covered == 0 ? Status() : begin_with_snapshot(files.snapshots.back());
   if (segments.front().first_seq > covered + 1) {
-    return error(Code::kCorruption, "{}: the log begins with {}, so the files with the records before it are missing. "
+    return error(Code::kCorruption,
+                 "{}: the log begins with {}, so the files with the records before it are missing. "
                  "try: restore them from a copy",
                  dir, segments.front().name)
         .at(dir);
@@ -146,7 +153,10 @@ bool LogWalk::Impl::accept(const Chunk& chunk, const LineRef& line) {
     std::vector<format::Op> ops;
     base::Scratch scratch;
     const format::SegmentEnd seal = format::decode(chunk.text(line), ops, scratch).end;
-    if (seal.last_seq != expected - 1 || seal.next != segment_name(expected)) return false;
+    // Of a segment without a record it is the line that closed the one before it: a block of that one's, which came to this
+    // segment and shows what it held.
+    const bool has_record = expected > segments[index].first_seq;
+    if (!has_record || seal.last_seq != expected - 1 || seal.next != segment_name(expected)) return false;
     sealed = true;
   } else {
     return false;
@@ -212,8 +222,8 @@ Result<std::optional<Records>> LogWalk::Impl::next() {
           lent = std::exchange(pipeline, nullptr);
           looked_twice = {index, offset};
         }
-        return std::optional<Records>(Records{&chunk, std::span(chunk.lines).subspan(first, last - first), path,
-                                              segments[index].first_seq});
+        return std::optional<Records>(
+            Records{&chunk, std::span(chunk.lines).subspan(first, last - first), path, segments[index].first_seq});
       }
       if (i < chunk.lines.size()) go_on = finish_bad_line(chunk, chunk.lines[i]);
     }

@@ -31,15 +31,15 @@ struct WalkEnd {
   // go on where the log ends. Their kept_as is empty. None: nothing but blank lines stands behind the last record.
   std::vector<CutReport> cuts{};
   std::string previous_segment{};  // name of the one before the last; empty: there is none
-  std::string segment{};         // name of the last segment; empty: the store has none yet
-  format::Seq first_seq = 0;     // of that segment
-  uint64_t offset = 0;           // in it, behind the last accepted line
-  bool newline_missing = false;  // the last accepted line lacks its '\n'
+  std::string segment{};           // name of the last segment; empty: the store has none yet
+  format::Seq first_seq = 0;       // of that segment
+  uint64_t offset = 0;             // in it, behind the last accepted line
+  bool newline_missing = false;    // the last accepted line lacks its '\n'
   // A rotation was under way: the segment before the last has all its records, but maybe not the end it should have, and
   // it may not be on disk.
   struct Unsettled {
     std::string segment{};
-    uint64_t offset = 0;                // behind its last good line
+    uint64_t offset = 0;  // behind its last good line
     format::Seq last_seq = 0;
     bool closing_line_missing = false;  // else it stands before the offset, and only what follows it has to go
   };
@@ -72,7 +72,7 @@ class LogWalk {
   [[nodiscard]] const std::vector<Segment>& segments() const noexcept;
   // The snapshot the walk began with, nullopt without one and under kHistory.
   [[nodiscard]] const std::optional<SnapshotReader::Summary>& base() const noexcept;
-  [[nodiscard]] format::Seq last_seq() const noexcept;     // of the last accepted record
+  [[nodiscard]] format::Seq last_seq() const noexcept;  // of the last accepted record
   [[nodiscard]] int64_t last_ts_us() const noexcept;
   [[nodiscard]] format::Seq synced_seq() const noexcept;   // highest voucher seen, LOCK's included
   [[nodiscard]] uint64_t bytes_accepted() const noexcept;  // bytes of accepted lines of every kind, in segments

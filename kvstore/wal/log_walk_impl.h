@@ -21,9 +21,9 @@ struct LogWalk::Impl {
   std::vector<Segment> segments;
   Owner owner;
   std::string uuid;
-  std::optional<SnapshotReader> snapshot;            // being read, before the first segment
-  std::optional<SnapshotReader::Summary> base;       // what it says
-  format::Seq covered = 0;                           // the newest snapshot holds all records up to here
+  std::optional<SnapshotReader> snapshot;       // being read, before the first segment
+  std::optional<SnapshotReader::Summary> base;  // what it says
+  format::Seq covered = 0;                      // the newest snapshot holds all records up to here
 
   // The place: segments[index], behind everything accepted.
   size_t index = 0;

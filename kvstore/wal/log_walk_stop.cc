@@ -39,8 +39,9 @@ Result<bool> LogWalk::Impl::was_compacted() {
 }
 
 Status LogWalk::Impl::compacted() {
-  return base::error(Code::kCompacted, "{}: the log from record {} on has been compacted away. try: read from the beginning again",
-                     dir, expected)
+  return base::error(Code::kCompacted,
+                     "{}: the log from record {} on has been compacted away. try: read from the beginning again", dir,
+                     expected)
       .at(dir);
 }
 
@@ -79,7 +80,8 @@ void LogWalk::Impl::move_on() {
 void LogWalk::Impl::leave_unsettled() {
   KV_ASSERT(index + 2 == segments.size());  // only of the newest segment a rotation can be under way
   KV_ASSERT(segments[index + 1].first_seq == expected);
-  end.unsettled = {.segment = segments[index].name, .offset = offset, .last_seq = expected - 1, .closing_line_missing = !sealed};
+  end.unsettled = {
+      .segment = segments[index].name, .offset = offset, .last_seq = expected - 1, .closing_line_missing = !sealed};
   move_on();
 }
 
@@ -108,7 +110,8 @@ Result<LogWalk::Impl::Next> LogWalk::Impl::open_next() {
   Next next{.file = *std::move(opened)};
   Result<std::optional<FileHeader>> header = read_header(*next.file);
   if (!header.ok()) return std::move(header).status();
-  const bool is_ours = header->has_value() && !(*header)->is_snapshot && (*header)->offset == 0 && (*header)->store == uuid;
+  const bool is_ours =
+      header->has_value() && !(*header)->is_snapshot && (*header)->offset == 0 && (*header)->store == uuid;
   if (is_ours) next.first_seq = (*header)->number;
   return next;
 }
@@ -193,9 +196,10 @@ Result<bool> LogWalk::Impl::rotation_was_under_way() {
 Result<bool> LogWalk::Impl::finish_segment() {
   if (!in_segment) {
     if (second_look()) return true;
-    return damage(Code::kCorruption, 0,
-                  "the file has no header line, though it got its name only once the header was on disk: it was emptied. "
-                  "try: restore this file from a copy; the other files are as they were");
+    return damage(
+        Code::kCorruption, 0,
+        "the file has no header line, though it got its name only once the header was on disk: it was emptied. "
+        "try: restore this file from a copy; the other files are as they were");
   }
   if (is_last()) {  // a writer may have rotated meanwhile
     Result<bool> more = find_more_segments();
@@ -218,13 +222,15 @@ Result<bool> LogWalk::Impl::finish_segment() {
     if (!gone.ok()) return std::move(gone).status();
     if (*gone && following.first_seq != expected) return compacted();
     if (following.first_seq == expected) {
-      return damage(Code::kCorruption, offset, "the closing line is missing, though records of the next segment were promised. "
-                                               "try: restore this file from a copy");
+      return damage(Code::kCorruption, offset,
+                    "the closing line is missing, though records of the next segment were promised. "
+                    "try: restore this file from a copy");
     }
-    return damage(Code::kCorruption, offset,
-                  fmt::format("the file ends with record {}, but the next one, {}, begins with record {}: promised records "
-                              "are missing between them. try: restore the missing file or lines from a copy",
-                              expected - 1, following.name, following.first_seq));
+    return damage(
+        Code::kCorruption, offset,
+        fmt::format("the file ends with record {}, but the next one, {}, begins with record {}: promised records "
+                    "are missing between them. try: restore the missing file or lines from a copy",
+                    expected - 1, following.name, following.first_seq));
   }
 
   Result<Seq> in_next = highest_voucher_in_next();
@@ -238,10 +244,11 @@ Result<bool> LogWalk::Impl::finish_segment() {
                                 "try: restore it from a copy",
                                 segment_name(expected)));
     }
-    return damage(Code::kCorruption, offset,
-                  fmt::format("the log ends with record {}, but {} says that record {} was on disk: the file was cut short. "
-                              "try: restore it from a copy",
-                              expected - 1, owner.closed_seq >= expected ? kLockName : kNextSegmentName, promised));
+    return damage(
+        Code::kCorruption, offset,
+        fmt::format("the log ends with record {}, but {} says that record {} was on disk: the file was cut short. "
+                    "try: restore it from a copy",
+                    expected - 1, owner.closed_seq >= expected ? kLockName : kNextSegmentName, promised));
   }
   end.cuts.clear();
   if (Status s = end_here(); !s.ok()) return s;
@@ -286,14 +293,15 @@ Status LogWalk::Impl::end_here() {
   Result<uint64_t> content_end = end_of_content(*next->file, 0);
   if (!content_end.ok()) return std::move(content_end).status();
   if (*content_end == 0) return {};  // made ahead, and not begun
-  end.cuts.push_back({.file = join_path(dir, kNextSegmentName),
-                      .line = 1,
-                      .offset = 0,
-                      .bytes = *content_end,
-                      .reason = fmt::format("it does not go on from record {}, with which the log ends, and no sync promised "
-                                            "what it holds",
-                                            expected - 1),
-                      .kept_as = {}});
+  end.cuts.push_back(
+      {.file = join_path(dir, kNextSegmentName),
+       .line = 1,
+       .offset = 0,
+       .bytes = *content_end,
+       .reason = fmt::format("it does not go on from record {}, with which the log ends, and no sync promised "
+                             "what it holds",
+                             expected - 1),
+       .kept_as = {}});
   return {};
 }
 
@@ -336,9 +344,9 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
   const bool is_record = line.kind == LineKind::kRecord;
   const bool is_end = line.kind == LineKind::kSegmentEnd;
   // A whole line of another file, where nothing was promised: what the disk held before these blocks became ours.
-  const bool is_stale = !vouched &&
-                        (line.kind == LineKind::kEntry || line.kind == LineKind::kSnapshotHeader ||
-                         line.kind == LineKind::kSnapshotEnd || line.kind == LineKind::kSegmentHeader || line.kind == LineKind::kOwner);
+  const bool is_stale = !vouched && (line.kind == LineKind::kEntry || line.kind == LineKind::kSnapshotHeader ||
+                                     line.kind == LineKind::kSnapshotEnd || line.kind == LineKind::kSegmentHeader ||
+                                     line.kind == LineKind::kOwner);
   const format::LineFacts facts{
       .newline = line.newline,
       .sealed = line.kind != LineKind::kUnsealed,
@@ -350,23 +358,25 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
   };
   std::string cause = explain(text, decoded);
   if (is_record) cause = fmt::format("record {} stands where record {} belongs", line.stamp.seq, expected);
-  if (is_end) cause = fmt::format("a closing line for record {} stands where record {} belongs", decoded.end.last_seq, expected);
+  if (is_end)
+    cause = fmt::format("a closing line for record {} stands where record {} belongs", decoded.end.last_seq, expected);
 
   switch (format::judge(facts)) {
     case format::Verdict::kUnsupported:
       return damage(Code::kUnsupported, at, fmt::format("{}. try: a newer version of this program", cause));
     case format::Verdict::kAccept:  // not reached: next_seq is false
     case format::Verdict::kCorrupt:
-      return damage(Code::kCorruption, at,
-                    fmt::format("{}; {}; {}. try: kvctl verify {}, then restore this file from a copy", cause, format::why(facts),
-                                is_last() ? fmt::format("records up to {} were promised to be on disk", *promised)
-                                          : fmt::format("all of this file was on disk before anything was promised in {}",
-                                                        segments[index + 1].name),
-                                dir));
+      return damage(
+          Code::kCorruption, at,
+          fmt::format("{}; {}; {}. try: kvctl verify {}, then restore this file from a copy", cause, format::why(facts),
+                      is_last() ? fmt::format("records up to {} were promised to be on disk", *promised)
+                                : fmt::format("all of this file was on disk before anything was promised in {}",
+                                              segments[index + 1].name),
+                      dir));
     case format::Verdict::kCut:
       break;
   }
-  KV_ASSERT(is_last());          // only the end of the log is ever cut
+  KV_ASSERT(is_last());             // only the end of the log is ever cut
   KV_ASSERT(*promised < expected);  // ... and nothing that was promised
   Result<uint64_t> content_end = end_of_content(*file, at);
   if (!content_end.ok()) return std::move(content_end).status();

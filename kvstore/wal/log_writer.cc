@@ -111,7 +111,8 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
     return {};
   }
   Result<char*> mapping = segment.file->map(segment.stretch_end);
-  if (!mapping.ok() && segment.stretch_end > capacity) {  // addresses may be scarce; then commits wait where it would grow
+  if (!mapping.ok() &&
+      segment.stretch_end > capacity) {  // addresses may be scarce; then commits wait where it would grow
     segment.stretch_end = capacity;
     mapping = segment.file->map(capacity);
   }
@@ -200,7 +201,8 @@ Status LogWriter::make_room(size_t body_bytes) {
   if (segment.tail > segment.low_water.load(std::memory_order_relaxed)) {
     segment.low_water.store(UINT64_MAX, std::memory_order_relaxed);  // ask once; extend_to() sets it again
     const bool is_filled = segment.filled_end.load(std::memory_order_relaxed) >= segment.capacity;
-    if (is_filled && full_and_active().first != nullptr) stretch(segment, segment.capacity);  // or there is nothing to extend
+    if (is_filled && full_and_active().first != nullptr)
+      stretch(segment, segment.capacity);  // or there is nothing to extend
     settings_.on_low_room();
   }
   return {};
@@ -233,7 +235,8 @@ Status LogWriter::extend_to(ActiveSegment& segment, uint64_t needed_end) {
   const std::lock_guard lock(segment.extend_mutex);
   if (segment.mapping == nullptr) return broken();  // grow() has lost it
   uint64_t end = segment.filled_end.load(std::memory_order_relaxed);
-  const uint64_t goal = std::min(std::max(needed_end, end + segment.step), segment.capacity.load(std::memory_order_relaxed));
+  const uint64_t goal =
+      std::min(std::max(needed_end, end + segment.step), segment.capacity.load(std::memory_order_relaxed));
   if (end >= goal) return {};
   const uint64_t step = goal - end;
   while (end < goal) {
@@ -298,7 +301,8 @@ Status LogWriter::append_text(ActiveSegment& segment, std::string_view text) {
     return std::move(s).with("append to the log");
   }
   segment.tail += text.size();
-  counters_.log_bytes.store(counters_.log_bytes.load(std::memory_order_relaxed) + text.size(), std::memory_order_relaxed);
+  counters_.log_bytes.store(counters_.log_bytes.load(std::memory_order_relaxed) + text.size(),
+                            std::memory_order_relaxed);
   return {};
 }
 

@@ -56,7 +56,7 @@ class LogWriter {
  public:
   struct Settings {
     std::string dir{};
-    std::string store{};                // uuid
+    std::string store{};  // uuid
     LogIo io = LogIo::kMapped;
     uint64_t segment_bytes = 0;
     bool syncs_little = false;          // to begin with: see syncs_little_
@@ -69,11 +69,11 @@ class LogWriter {
   };
   // Where a recovered log goes on.
   struct Place {
-    std::string segment{};              // file name; empty: a new store
-    uint64_t offset = 0;              // behind its last line, newline included
+    std::string segment{};  // file name; empty: a new store
+    uint64_t offset = 0;    // behind its last line, newline included
     format::Seq last_seq = 0;
-    uint64_t sealed_bytes = 0;        // of earlier segments
-    uint64_t segments = 0;            // log files, the active one included
+    uint64_t sealed_bytes = 0;  // of earlier segments
+    uint64_t segments = 0;      // log files, the active one included
   };
 
   // Opens the active segment for appending, or creates one. Removes a next segment that is left over. Needs: the file
@@ -119,8 +119,8 @@ class LogWriter {
   [[nodiscard]] bool is_broken() const noexcept { return is_broken_.load(std::memory_order_acquire); }
 
   struct Counters {
-    std::atomic<uint64_t> log_bytes{0};      // lines in the segments that no snapshot covers
-    std::atomic<uint64_t> segments{0};       // ... which are so many
+    std::atomic<uint64_t> log_bytes{0};  // lines in the segments that no snapshot covers
+    std::atomic<uint64_t> segments{0};   // ... which are so many
     std::atomic<uint64_t> syncs{0};
     std::atomic<uint64_t> rotations{0};
     std::atomic<uint64_t> reserve_stalls{0};
@@ -167,19 +167,19 @@ class LogWriter {
   // Which segments there are. Writes to the first two need the commit lock, too.
   mutable std::mutex segments_mutex_;
   SegmentPtr active_;
-  SegmentPtr full_;                    // sealed by the rotation under way: it and active_ wait for their syncs
-  std::vector<SegmentPtr> retired_;    // sealed and synced; extend() unmaps them off the commit path
+  SegmentPtr full_;                  // sealed by the rotation under way: it and active_ wait for their syncs
+  std::vector<SegmentPtr> retired_;  // sealed and synced; extend() unmaps them off the commit path
 
-  mutable std::mutex next_mutex_;      // one makes or takes it at a time; locked before the other mutexes
-  SegmentPtr next_;                    // made ahead: wal-next.jsonl, blank
+  mutable std::mutex next_mutex_;  // one makes or takes it at a time; locked before the other mutexes
+  SegmentPtr next_;                // made ahead: wal-next.jsonl, blank
 
-  base::Buffer line_;                  // kWrite: the line under way; commit lock
+  base::Buffer line_;  // kWrite: the line under way; commit lock
 
   std::atomic<format::Seq> last_seq_{0};
-  std::atomic<format::Seq> synced_seq_{0};                 // grows under sync_mutex_
+  std::atomic<format::Seq> synced_seq_{0};  // grows under sync_mutex_
   std::mutex sync_mutex_;
-  uint64_t bytes_at_sync_ = 0;                             // log_bytes at the last one; sync_mutex_
-  std::atomic<bool> syncs_little_;                         // the last one covered less than kLittleBytes
+  uint64_t bytes_at_sync_ = 0;      // log_bytes at the last one; sync_mutex_
+  std::atomic<bool> syncs_little_;  // the last one covered less than kLittleBytes
   std::atomic<bool> is_broken_{false};
   mutable std::mutex broken_mutex_;
   Status broken_;

@@ -13,8 +13,8 @@
 namespace kvstore::wal {
 
 struct Owner {
-  std::string store{};          // uuid; empty: LOCK is new or unreadable
-  int64_t pid = 0;            // 0: closed cleanly
+  std::string store{};  // uuid; empty: LOCK is new or unreadable
+  int64_t pid = 0;      // 0: closed cleanly
   std::string host{};
   int64_t started_us = 0;
   format::Seq closed_seq = 0;

@@ -41,7 +41,8 @@ struct SnapshotReader::Impl {
   }
   Status bad_line(uint64_t at, std::string_view text, const format::Line& line, std::string_view expected) {
     if (line.kind == LineKind::kUnknownOp) {
-      return damage_at(file.get(), path, at, Code::kUnsupported, "written in a newer format. try: a newer version of this program");
+      return damage_at(file.get(), path, at, Code::kUnsupported,
+                       "written in a newer format. try: a newer version of this program");
     }
     return damage(at, fmt::format("{} should stand here: {}", expected, format::explain(text, line)));
   }
@@ -64,7 +65,8 @@ Status SnapshotReader::Impl::look_at_ends(unsigned threads) {
   const format::Line head = format::decode(text, ops, scratch);
   if (head.kind != LineKind::kSnapshotHeader) return bad_line(0, text, head, "the header of a snapshot");
   if (head.snapshot.last_seq != name.last_seq) {
-    return damage(0, fmt::format("the header is that of the snapshot of record {}: this is another file", head.snapshot.last_seq));
+    return damage(0, fmt::format("the header is that of the snapshot of record {}: this is another file",
+                                 head.snapshot.last_seq));
   }
   summary.store = head.snapshot.store;
   summary.last_seq = head.snapshot.last_seq;
@@ -82,7 +84,8 @@ Status SnapshotReader::Impl::look_at_ends(unsigned threads) {
   const format::Line foot = format::decode(text, ops, scratch);
   if (foot.kind != LineKind::kSnapshotEnd) return bad_line(footer_at, text, foot, "the footer of the snapshot");
   if (foot.snapshot_end.last_seq != name.last_seq || foot.snapshot_end.next != segment_name(name.last_seq + 1)) {
-    return damage(footer_at, fmt::format("the footer is that of the snapshot of record {}", foot.snapshot_end.last_seq));
+    return damage(footer_at,
+                  fmt::format("the footer is that of the snapshot of record {}", foot.snapshot_end.last_seq));
   }
   KV_ASSERT(footer_at < *size);
   summary.entries = foot.snapshot_end.entries;
@@ -107,13 +110,15 @@ Status SnapshotReader::Impl::check_line(const Chunk& chunk, const LineRef& line)
   if (decoded.kind != LineKind::kSnapshotEnd) return bad_line(at, text, decoded, "an entry");
   footer_seen = true;
   if (decoded.snapshot_end.entries != entries) {
-    return damage(at, fmt::format("the footer counts {} entries, but {} stand in the file", decoded.snapshot_end.entries, entries));
+    return damage(at, fmt::format("the footer counts {} entries, but {} stand in the file",
+                                  decoded.snapshot_end.entries, entries));
   }
   crc = base::crc32c(chunk.bytes.view().substr(0, line.begin), crc);
   if (decoded.snapshot_end.whole != crc) {
-    return damage(at, fmt::format("the lines are intact each for itself, but not as a whole (checksum stored {:08x}, computed "
-                                  "{:08x}): some were exchanged, repeated or left out",
-                                  decoded.snapshot_end.whole, crc));
+    return damage(
+        at, fmt::format("the lines are intact each for itself, but not as a whole (checksum stored {:08x}, computed "
+                        "{:08x}): some were exchanged, repeated or left out",
+                        decoded.snapshot_end.whole, crc));
   }
   return {};
 }
@@ -122,7 +127,8 @@ SnapshotReader::SnapshotReader(std::unique_ptr<Impl> impl) noexcept : impl_(std:
 SnapshotReader::SnapshotReader(SnapshotReader&&) noexcept = default;
 SnapshotReader::~SnapshotReader() = default;
 
-Result<SnapshotReader> SnapshotReader::open(env::Env& env, const std::string& dir, const SnapshotFile& file, unsigned threads) {
+Result<SnapshotReader> SnapshotReader::open(env::Env& env, const std::string& dir, const SnapshotFile& file,
+                                            unsigned threads) {
   auto impl = std::make_unique<Impl>();
   impl->path = join_path(dir, file.name);
   impl->name = file;
@@ -150,7 +156,8 @@ Result<std::optional<Records>> SnapshotReader::next() {
       const LineRef& line = chunk.lines[i];
       if (line.kind == LineKind::kEntry && my.header_seen && !my.footer_seen) {
         if (line.stamp.seq > my.name.last_seq) {
-          return my.damage(chunk.offset_of(line), fmt::format("version {} in the snapshot of record {}", line.stamp.seq, my.name.last_seq));
+          return my.damage(chunk.offset_of(line),
+                           fmt::format("version {} in the snapshot of record {}", line.stamp.seq, my.name.last_seq));
         }
         ++my.entries;
         first = std::min(first, i);

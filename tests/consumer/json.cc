@@ -33,7 +33,8 @@ int main(int argc, char** argv) {
   if (!text.ok()) return complain(text.status());
   if (kvstore::unmarshal("{\n\"a\":}", store->pools()).ok()) return 1;
   return text->view() == R"({"city":"London","name":"Ada","seen":true})" &&
-                 kvstore::field_string(text->view(), "name") == "Ada" && kvstore::field_bool(text->view(), "seen") == true
+                 kvstore::field_string(text->view(), "name") == "Ada" &&
+                 kvstore::field_bool(text->view(), "seen") == true
              ? 0
              : 1;
 }

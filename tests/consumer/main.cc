@@ -37,5 +37,6 @@ int main(int argc, char** argv) {
   if (!users.ok()) return complain(users.status());
   const auto report = kvstore::verify(argv[1]);
   if (!report.ok()) return complain(report.status());
-  return same && store->get_field("user:2", "/name") == "\"Bob\"" && users->size() == 2 && store->last_seq() == 3 ? 0 : 1;
+  return same && store->get_field("user:2", "/name") == "\"Bob\"" && users->size() == 2 && store->last_seq() == 3 ? 0
+                                                                                                                  : 1;
 }

@@ -31,9 +31,9 @@ namespace kvstore::crash {
 namespace {
 
 constexpr unsigned kThreads = 8;
-constexpr unsigned kRunsPerStore = 25;     // then a fresh directory
-constexpr unsigned kViolationsMax = 5;     // then it ends
-constexpr uint64_t kEntriesMax = 400;      // where keys are evicted: a quarter of all
+constexpr unsigned kRunsPerStore = 25;  // then a fresh directory
+constexpr unsigned kViolationsMax = 5;  // then it ends
+constexpr uint64_t kEntriesMax = 400;   // where keys are evicted: a quarter of all
 
 // Shared between parent and child: how far each thread has come. It survives the child.
 struct Progress {
@@ -51,7 +51,8 @@ struct Mode {
   bool evicts = false;
 };
 constexpr uint64_t kSmallSegment = uint64_t{64} << 10;
-constexpr std::array<Mode, 9> kModes = {{  // in all of them one write in sixteen asks for a sync
+constexpr std::array<Mode, 9> kModes = {{
+    // in all of them one write in sixteen asks for a sync
     {"mapped, 64 MiB segments", LogIo::kMapped, Durability::kProcess, uint64_t{64} << 20},
     {"mapped, 64 KiB segments", LogIo::kMapped, Durability::kProcess, kSmallSegment},
     {"mapped, compacting", LogIo::kMapped, Durability::kProcess, kSmallSegment, true},
@@ -135,12 +136,12 @@ class Runner {
   }
 
   void print_table() const {
-    fmt::print("{:<27}{:>7}{:>14}{:>16}{:>11}{:>10}{:>9}{:>12}\n", "mode", "kills", "acknowledged", "killed opening", "torn tail",
-               "kept more", "backups", "violations");
+    fmt::print("{:<27}{:>7}{:>14}{:>16}{:>11}{:>10}{:>9}{:>12}\n", "mode", "kills", "acknowledged", "killed opening",
+               "torn tail", "kept more", "backups", "violations");
     for (size_t i = 0; i < kModes.size(); ++i) {
       const Row& row = rows_[i];
-      fmt::print("{:<27}{:>7}{:>14}{:>16}{:>11}{:>10}{:>9}{:>12}\n", kModes[i].name, row.runs, row.acknowledged, row.killed_opening,
-                 row.torn, row.unacknowledged_kept, row.backups, row.violations);
+      fmt::print("{:<27}{:>7}{:>14}{:>16}{:>11}{:>10}{:>9}{:>12}\n", kModes[i].name, row.runs, row.acknowledged,
+                 row.killed_opening, row.torn, row.unacknowledged_kept, row.backups, row.violations);
     }
   }
 
@@ -160,7 +161,8 @@ class Runner {
     const pid_t pid = ::fork();
     if (pid < 0) return "fork fails";
     if (pid == 0) child(dir(), mode, store_seed_, *progress_);
-    for (int i = 0; !early && !progress_->opened && i < 10'000; ++i) std::this_thread::sleep_for(std::chrono::microseconds(500));
+    for (int i = 0; !early && !progress_->opened && i < 10'000; ++i)
+      std::this_thread::sleep_for(std::chrono::microseconds(500));
     std::this_thread::sleep_for(delay);
     ::kill(pid, SIGKILL);
     int how = 0;
@@ -183,7 +185,8 @@ class Runner {
 
   std::string check(Row& row) {
     if (!std::filesystem::exists(dir())) return progress_->opened ? "the store is gone" : "";
-    if (std::string bad = testing::first_line_that_is_no_json(dir(), /*last_line_may_be_torn=*/true); !bad.empty()) return bad;
+    if (std::string bad = testing::first_line_that_is_no_json(dir(), /*last_line_may_be_torn=*/true); !bad.empty())
+      return bad;
     Result<Store> store = Store::open(dir(), {.read_only = true});
     if (!store.ok()) {
       // Killed before the first segment had its name: there is no store yet.
@@ -262,12 +265,14 @@ class Runner {
   }
 
   static std::string difference(unsigned thread, uint64_t operations, const Model& expected, const Model& found) {
-    std::string text = fmt::format("thread {}: the state is neither that after {} operations nor after one more", thread, operations);
+    std::string text =
+        fmt::format("thread {}: the state is neither that after {} operations nor after one more", thread, operations);
     for (const auto& [key, value] : expected) {
       const auto at = found.find(key);
       if (at == found.end()) return fmt::format("{}: {} is missing", text, key);
-      if (at->second != value) return fmt::format("{}: {} has operation {}'s value, expected {}'s", text, key,
-                                                  at->second.substr(0, at->second.find(':')), value.substr(0, value.find(':')));
+      if (at->second != value)
+        return fmt::format("{}: {} has operation {}'s value, expected {}'s", text, key,
+                           at->second.substr(0, at->second.find(':')), value.substr(0, value.find(':')));
     }
     return text + ": there are keys that should be gone";
   }

@@ -19,7 +19,7 @@ struct Operation {
     std::string value;  // unused when is_del
     bool is_del = false;
   };
-  std::vector<Change> changes; // one, but for kBatch and kTransaction
+  std::vector<Change> changes;  // one, but for kBatch and kTransaction
   bool durable = false;         // ask for kSync
 };
 

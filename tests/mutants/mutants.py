@@ -203,6 +203,9 @@ mutant("the sequence number is left out of the checksum", "P4", "kvstore/format/
 mutant("gaps between records are accepted", "P1", WALK,
        "    if (line.stamp.seq != expected) return false;\n    ++expected;\n", "    expected = line.stamp.seq + 1;\n",
        "store_recovery_test", "store_golden_test", ROT)
+mutant("a closing line counts where no record stands", "P1", WALK,
+       "    const bool has_record = expected > segments[index].first_seq;", "    const bool has_record = true;",
+       "store_recovery_test")
 mutant("a segment of another store is accepted", "P4", WALK,
        "  if (!uuid.empty() && header.store != uuid) return false;\n", "",
        "store_recovery_test")
@@ -277,7 +280,7 @@ mutant("compaction: the clock's floor is not raised", "P4", COMPACTION,
        "  clock_floor_us_.store(std::max(clock_floor_us_.load(), taken_us));\n", "",
        "store_compaction_test")
 mutant("sweep: the clock's floor is not raised", "P4", COMPACTION,
-       "    clock_floor_us_ = now;  // before the sweep: its contract\n", "",
+       "    clock_floor_us_ = now;              // before the sweep: its contract\n", "",
        "store_compaction_test")
 mutant("opening: the clock's floor is not taken from the log", "P4", OPEN, "  clock_floor_us_ = last_ts_us_; ", "  //",
        "store_compaction_test")

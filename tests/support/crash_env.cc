@@ -26,7 +26,7 @@ struct CrashNode {
   std::unique_ptr<File> file;  // a way to the bytes that outlives every name; null for a directory
   FileHistory history;
   std::vector<std::string> cut_off;  // by truncations since the last sync
-  const char* mapping = nullptr;  // of whoever mapped it last
+  const char* mapping = nullptr;     // of whoever mapped it last
   uint64_t mapping_bytes = 0;
 
   [[nodiscard]] uint64_t size() const { return file->size().value(); }
@@ -91,7 +91,8 @@ class CrashFile final : public File {
   Status truncate(uint64_t size) override {
     return env_.hooked({.op = EnvOp::kTruncate, .path = path_, .offset = size}, [&] {
       remember(size, node_->size());
-      if (std::string cut = node_->content(); cut.find_first_not_of('\n', size) != std::string::npos && size < cut.size()) {
+      if (std::string cut = node_->content();
+          cut.find_first_not_of('\n', size) != std::string::npos && size < cut.size()) {
         std::fill_n(cut.begin(), size, '\0');  // so that the rest keeps its place
         node_->cut_off.push_back(std::move(cut));
       }

@@ -83,7 +83,7 @@ std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool la
   std::reverse(files.begin(), files.end());
   std::string found;
   bool is_end_of_log = true;  // no segment behind this file has a line
-  std::string closing_line;  // that may be under way in the next file looked at
+  std::string closing_line;   // that may be under way in the next file looked at
   for (const std::filesystem::path& file : files) {
     const std::vector<std::string> lines = lines_of(file);
     if (lines.empty()) continue;
@@ -94,7 +94,8 @@ std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool la
       if (last_line_may_be_torn && i + 1 == lines.size() && (is_end_of_log || closing_line.starts_with(line))) continue;
       // A block of a file read before a line came and the next block after it show a line without its middle: FORMAT.md,
       // "Reading beside a writer", has the remedy.
-      if (const std::vector<std::string> again = lines_of(file); i >= again.size() || parsed(again[i]).is_object()) continue;
+      if (const std::vector<std::string> again = lines_of(file); i >= again.size() || parsed(again[i]).is_object())
+        continue;
       found = file.string() + ": line " + std::to_string(i + 1) + " is no JSON object: " + line;
     }
     closing_line = is_end_of_log ? closing_line_before(lines) : "";

@@ -161,9 +161,10 @@ void print_plan(const Args& args, const RepairPlan& plan, Stdio& io) {
       io.out.line(fmt::format("history    {}", escape_message(damage.reason)));
     }
     if (!plan.damaged_history.empty()) {
-      io.out.line(fmt::format("           the state does not depend on it. To have it back, restore the file from a copy; to go "
-                              "without all history: kvctl compact {}",
-                              shell_quote(args.dir)));
+      io.out.line(fmt::format(
+          "           the state does not depend on it. To have it back, restore the file from a copy; to go "
+          "without all history: kvctl compact {}",
+          shell_quote(args.dir)));
     }
   } else {
     io.out.line(fmt::format("{}: the store does not open: {}", escape_message(args.dir), escape_message(plan.refusal)));

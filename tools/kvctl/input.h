@@ -38,7 +38,8 @@ class Input {
 };
 
 // What an argument says that may be '-' for standard input. Fails as open() and read_all() do.
-[[nodiscard]] kvstore::Result<std::string> text_of_argument(const std::string& argument, size_t bytes_max, Messages& err);
+[[nodiscard]] kvstore::Result<std::string> text_of_argument(const std::string& argument, size_t bytes_max,
+                                                            Messages& err);
 
 // Splits an input at '\n'. The last line need not end in one.
 class LineReader {
