@@ -57,9 +57,9 @@ class LogCursor {
   LogCursor& operator=(LogCursor&&) noexcept;
   ~LogCursor();
 
-  // The next record, nullptr at the end. Called again after the end it looks whether a writer has added
-  // more, also in newer segments: that is how `kvctl log --follow` works. kCorruption, kUnsupported, kIoError;
-  // kCompacted: a compaction has removed the records that would have come next.
+  // The next record, nullptr at the end: behind all that was acknowledged before the call. Called again after the end it
+  // looks whether a writer has added more, also in newer segments: that is how `kvctl log --follow` works. kCorruption,
+  // kUnsupported, kIoError; kCompacted: a compaction has removed the records that would have come next.
   Result<const LogRecord*> next();
   // What stands behind the last intact record and would be cut by the next opening, if anything.
   [[nodiscard]] const std::optional<CutReport>& torn_tail() const noexcept;

@@ -387,6 +387,22 @@ TEST_F(StoreTest, WhatIsMovedOverLetsGoOfWhatItHad) {
   EXPECT_EQ((**cursor.next()).seq, 1U);
 }
 
+// The cursor had read ahead, and told the end that the log had when it read, not the one it had when it was asked.
+TEST_F(StoreTest, ALogCursorEndsBehindAllThatWasWrittenBeforeItWasAsked) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  LogCursor cursor = *LogCursor::open(dir());
+  for (uint64_t seq = 1; seq <= 20; ++seq) {
+    const Result<const LogRecord*> record = cursor.next();
+    ASSERT_TRUE(record.ok() && *record != nullptr) << seq;
+    EXPECT_EQ((*record)->seq, seq);
+    if (seq < 20) {
+      ASSERT_TRUE(store_->put("a", std::to_string(seq)).ok());
+    }
+  }
+  EXPECT_EQ(*cursor.next(), nullptr);
+}
+
 TEST_F(StoreTest, ReadShowsTheValueInPlaceAndForEachVisitsEveryKey) {
   open();
   ASSERT_TRUE(store_->put("a", "1").ok());
