@@ -1,9 +1,9 @@
 // What the benchmarks check their own results with: a wrong one ends the program with 1, and says so.
 #pragma once
 
-#include <errno.h>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>

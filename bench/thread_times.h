@@ -1,9 +1,8 @@
 // Processor time by thread: what a benchmark's own threads took, and what the store's did beside them.
 #pragma once
 
-#include <time.h>
-
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
