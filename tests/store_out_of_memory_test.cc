@@ -269,6 +269,20 @@ TEST_F(OutOfMemoryCall, ATransactionThatCannotNoteWhatItReadsAnswersAndDoesNotCo
   EXPECT_FALSE(store_.contains("mine"));
 }
 
+TEST_F(OutOfMemoryCall, ATransactionThatCannotKeepADeletionDoesNotCommit) {
+  Result<Transaction> transaction = store_.begin();
+  ASSERT_TRUE(transaction.ok());
+  transaction->put("mine", "1");
+  {
+    const MemoryRunsOut now(0, 1);
+    transaction->del("key 7");
+    EXPECT_TRUE(MemoryRunsOut::has_refused());
+  }
+  EXPECT_EQ(transaction->commit().message(), "commit: del: out of memory");
+  EXPECT_TRUE(store_.contains("key 7"));
+  EXPECT_FALSE(store_.contains("mine"));
+}
+
 TEST_F(OutOfMemoryCall, StatisticsGoWithoutTheSentenceThatFindsNoMemory) {
   std::filesystem::create_directory(dir_ / "snapshot-00000000000000000300.jsonl.tmp");  // in the way of a compaction
   const std::string sentence(store_.compact().status().message());

@@ -153,6 +153,7 @@ class LogWriter {
   Result<SegmentPtr> create_segment(format::Seq first_seq);
   Result<SegmentPtr> create_next();
   Result<SegmentPtr> take_next(uint64_t capacity);
+  Status reserve_closing_line(ActiveSegment& old);
   Status rotate(size_t line_bytes_max);
   Status finish_rotation_locked(const SegmentPtr& full, ActiveSegment& next) noexcept;
   static Status seal(ActiveSegment& full);
