@@ -20,6 +20,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "bench/check.h"
 
@@ -82,42 +83,44 @@ std::unique_ptr<char, FreeAligned> aligned_blocks() {
 
 const std::string kLine(kLineBytes, 'x');
 
-void overwrite(benchmark::State& state) {
-  const bool dsync = state.range(0) == 1;
+// Where the next `count` bytes go: behind the last ones, from the beginning again at the end of the file.
+size_t next_place(size_t at, size_t count) { return at + 2 * count > kFileBytes ? 0 : at + count; }
+
+void overwrite(benchmark::State& state, bool dsync) {
   BlankFile file(dsync ? O_DSYNC : 0, kBlockBytes);
   size_t at = 0;
   for ([[maybe_unused]] auto _ : state) {
-    at = at + 2 * kLineBytes > kFileBytes ? 0 : at + kLineBytes;
+    at = next_place(at, kLineBytes);
     file.write(at, kLine.data(), kLineBytes);
     if (!dsync) file.sync();
   }
   file.require_holds(at, kLine, aligned_blocks().get());
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(overwrite)->Name("disk/overwrite")->Arg(0)->ArgName("dsync")->UseRealTime();
-BENCHMARK(overwrite)->Name("disk/dsync")->Arg(1)->ArgName("dsync")->UseRealTime();
+BENCHMARK_CAPTURE(overwrite, , false)->Name("disk/overwrite")->UseRealTime();
+BENCHMARK_CAPTURE(overwrite, , true)->Name("disk/dsync")->UseRealTime();
 
-void direct(benchmark::State& state) {
-  BlankFile file(O_DIRECT | (state.range(0) == 1 ? O_DSYNC : 0), kBlockBytes);
+void direct(benchmark::State& state, bool dsync) {
+  BlankFile file(O_DIRECT | (dsync ? O_DSYNC : 0), kBlockBytes);
   const auto blocks = aligned_blocks();
   std::memset(blocks.get(), 'x', 2 * kBlockBytes);
   size_t at = 0;
   for ([[maybe_unused]] auto _ : state) {
-    at = at + 2 * kBlockBytes > kFileBytes ? 0 : at + kBlockBytes;
+    at = next_place(at, kBlockBytes);
     file.write(at, blocks.get(), kBlockBytes);
   }
   file.require_holds(at, kLine, blocks.get());
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(direct)->Name("disk/direct")->Arg(1)->ArgName("dsync")->UseRealTime();
-BENCHMARK(direct)->Name("disk/direct_lost")->Arg(0)->ArgName("dsync")->UseRealTime();
+BENCHMARK_CAPTURE(direct, , true)->Name("disk/direct")->UseRealTime();
+BENCHMARK_CAPTURE(direct, , false)->Name("disk/direct_lost")->UseRealTime();
 
 void through_mapping(benchmark::State& state) {
   BlankFile file(0, static_cast<size_t>(state.range(0)) << 10);
   char* const mapping = file.map();
   size_t at = 0;
   for ([[maybe_unused]] auto _ : state) {
-    at = at + 2 * kLineBytes > kFileBytes ? 0 : at + kLineBytes;
+    at = next_place(at, kLineBytes);
     std::memcpy(mapping + at, kLine.data(), kLineBytes);
     file.sync();
   }
@@ -125,16 +128,7 @@ void through_mapping(benchmark::State& state) {
   file.require_holds(at, kLine, aligned_blocks().get());
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(through_mapping)
-    ->Name("disk/map")
-    ->Arg(4)
-    ->Arg(16)
-    ->Arg(64)
-    ->Arg(256)
-    ->Arg(1024)
-    ->Arg(4096)
-    ->ArgName("filled_by_KiB")
-    ->UseRealTime();
+BENCHMARK(through_mapping)->Name("disk/map")->Arg(4)->Arg(16)->Arg(64)->Arg(256)->Arg(1024)->Arg(4096)->UseRealTime();
 
 }  // namespace
 }  // namespace kvstore::bench

@@ -42,7 +42,6 @@ struct LogCursor::Impl {
   const std::string dir;
   std::optional<wal::Records> records;  // the chunk at hand
   size_t next_line = 0;                 // in it
-  bool has_read_ahead = false;
   std::vector<format::Op> ops;
   base::Scratch scratch;
   LogRecord record;
@@ -92,11 +91,10 @@ Result<const LogRecord*> LogCursor::Impl::step() {
   if (!c.records.has_value() || c.next_line == c.records->lines.size()) {
     Result<std::optional<wal::Records>> read = c.walk.next();
     // The walk reads ahead: its first end after records is that of an earlier moment, and records may stand there by now.
-    if (read.ok() && !read->has_value() && std::exchange(c.has_read_ahead, false)) read = c.walk.next();
+    if (read.ok() && !read->has_value() && c.records.has_value()) read = c.walk.next();
     if (!read.ok()) return engine::advise_repair(std::move(read).status(), c.dir);
     c.records = *std::move(read);
     c.next_line = 0;
-    c.has_read_ahead = c.records.has_value();
     c.torn.reset();
     if (!c.records.has_value()) {
       if (!c.walk.end().cuts.empty()) c.torn = c.walk.end().cuts.front();

@@ -378,6 +378,18 @@ TEST_F(Log, ALineComesIntoTheFileStrictlyFromItsFront) {
   looker.join();
 }
 
+// On a disk that was full by then the closing line found no block, and closing the store failed.
+TEST_F(Log, AClosingLineNeedsNoRoomThatTheRotationDidNotTake) {
+  const std::string path = "db/wal-00000000000000000001.jsonl";
+  const auto writer = open_writer_on(env, 4096, LogIo::kWrite);
+  while (writer->counters().segments == 1U) append(*writer, 150);
+  const size_t taken = disk.get_file(path)->size();
+  ASSERT_TRUE(writer->sync().ok());
+  const std::string text = *disk.get_file(path);
+  EXPECT_NE(text.find(R"({"kvstore":"end")"), std::string::npos);
+  EXPECT_LE(text.size(), taken);
+}
+
 // The counters used to keep the header of a segment that a full disk had made impossible, once for every attempt.
 TEST_F(Log, ARotationUndoneLeavesTheCountersAsTheyWere) {
   const auto writer = open_writer_on(env, 4096, LogIo::kWrite);

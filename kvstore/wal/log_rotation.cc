@@ -133,16 +133,6 @@ void LogWriter::discard_next() noexcept {
 
 // ---- the switch ----------------------------------------------------------------------------------
 
-// kWrite: blank lines where the closing line will stand, so that on a disk that is full by then it needs no new block.
-Status LogWriter::reserve_closing_line(ActiveSegment& old) {
-  KV_ASSERT(!old.closing_line.empty());
-  Status s = old.file->write_at(old.tail, std::string(old.closing_line.size(), '\n'));
-  if (s.ok()) return s;
-  s = std::move(s).with("begin a new log segment");
-  const Status cut = old.file->truncate(old.tail);
-  return cut.ok() ? s : mark_broken(std::move(s));
-}
-
 // Needs: the active segment has a record, or the new one would get its name.
 Status LogWriter::rotate(size_t line_bytes_max) {
   const auto begin = std::chrono::steady_clock::now();
@@ -156,8 +146,9 @@ Status LogWriter::rotate(size_t line_bytes_max) {
   KV_ASSERT(old.closing_line.size() <= kClosingLineBytesMax);
   if (old.mapping != nullptr) {  // only a segment just reopened can lack the room
     if (Status s = extend_to(old, old.tail + kClosingLineBytesMax); !s.ok()) return s;
-  } else if (Status s = reserve_closing_line(old); !s.ok()) {
-    return s;
+  } else if (Status s = write_at_tail(old, std::string(old.closing_line.size(), '\n')); !s.ok()) {
+    return std::move(s).with(
+        "begin a new log segment");  // later, on a disk that is full by then, it needs no new block
   }
   if (Status s = prepare_next(); !s.ok()) return s;  // long done, unless writing outruns the disk
   const std::lock_guard lock(next_mutex_);

@@ -111,8 +111,8 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
     return {};
   }
   Result<char*> mapping = segment.file->map(segment.stretch_end);
-  if (!mapping.ok() &&
-      segment.stretch_end > capacity) {  // addresses may be scarce; then commits wait where it would grow
+  // Addresses may be scarce; then commits wait where it would grow.
+  if (!mapping.ok() && segment.stretch_end > capacity) {
     segment.stretch_end = capacity;
     mapping = segment.file->map(capacity);
   }
@@ -201,8 +201,8 @@ Status LogWriter::make_room(size_t body_bytes) {
   if (segment.tail > segment.low_water.load(std::memory_order_relaxed)) {
     segment.low_water.store(UINT64_MAX, std::memory_order_relaxed);  // ask once; extend_to() sets it again
     const bool is_filled = segment.filled_end.load(std::memory_order_relaxed) >= segment.capacity;
-    if (is_filled && full_and_active().first != nullptr)
-      stretch(segment, segment.capacity);  // or there is nothing to extend
+    // Or there is nothing to extend.
+    if (is_filled && full_and_active().first != nullptr) stretch(segment, segment.capacity);
     settings_.on_low_room();
   }
   return {};
@@ -289,16 +289,23 @@ void LogWriter::forget(uint64_t bytes, uint64_t segments) noexcept {
 
 // ---- appending and syncing -----------------------------------------------------------------------
 
+// kWrite. Of what cannot be written whole nothing stays.
+Status LogWriter::write_at_tail(ActiveSegment& segment, std::string_view text) {
+  Status s = segment.file->write_at(segment.tail, text);
+  if (s.ok()) return s;
+  if (Status cut = segment.file->truncate(segment.tail); !cut.ok()) {
+    return mark_broken(std::move(s).with("append to the log, then remove the partial line"));
+  }
+  return std::move(s).with("append to the log");
+}
+
 Status LogWriter::append_text(ActiveSegment& segment, std::string_view text) {
   KV_ASSERT(text.ends_with('\n'));
   if (segment.mapping != nullptr) {
     KV_ASSERT(segment.tail + text.size() <= segment.filled_end.load(std::memory_order_relaxed));
     copy_forward(segment.mapping + segment.tail, text);
-  } else if (Status s = segment.file->write_at(segment.tail, text); !s.ok()) {
-    if (Status cut = segment.file->truncate(segment.tail); !cut.ok()) {
-      return mark_broken(std::move(s).with("append to the log, then remove the partial line"));
-    }
-    return std::move(s).with("append to the log");
+  } else if (Status s = write_at_tail(segment, text); !s.ok()) {
+    return s;
   }
   segment.tail += text.size();
   counters_.log_bytes.store(counters_.log_bytes.load(std::memory_order_relaxed) + text.size(),

@@ -142,6 +142,7 @@ class LogWriter {
   void stretch(ActiveSegment& segment, uint64_t needed_end) const noexcept;
   Status extend_to(ActiveSegment& segment, uint64_t needed_end);
   static void start_writeback(ActiveSegment& segment);
+  Status write_at_tail(ActiveSegment& segment, std::string_view text);
   Status append_text(ActiveSegment& segment, std::string_view text);
   static void let_go_of_pages(ActiveSegment& segment);
   Status sync_file(env::File& file) noexcept;
@@ -153,7 +154,6 @@ class LogWriter {
   Result<SegmentPtr> create_segment(format::Seq first_seq);
   Result<SegmentPtr> create_next();
   Result<SegmentPtr> take_next(uint64_t capacity);
-  Status reserve_closing_line(ActiveSegment& old);
   Status rotate(size_t line_bytes_max);
   Status finish_rotation_locked(const SegmentPtr& full, ActiveSegment& next) noexcept;
   static Status seal(ActiveSegment& full);

@@ -94,7 +94,7 @@ mutant("a follower of a group sync is told nothing of its failure", "P8", "kvsto
        "      failed = log_.broken();\n", "      break;\n",
        "wal_test")
 mutant("full disk: part of a line stays (kWrite)", "P8", WRITER,
-       "    if (Status cut = segment.file->truncate(segment.tail); !cut.ok()) {", "    if (Status cut; !cut.ok()) {",
+       "  if (Status cut = segment.file->truncate(segment.tail); !cut.ok()) {", "  if (Status cut; !cut.ok()) {",
        "store_fault_test")
 mutant("a line comes into the file from its end", "P7", WRITER,
        "    out = copy_forward(out, head);\n    out = copy_forward(out, body.text);\n    copy_forward(out, tail);\n",
@@ -203,6 +203,9 @@ mutant("the sequence number is left out of the checksum", "P4", "kvstore/format/
 mutant("gaps between records are accepted", "P1", WALK,
        "    if (line.stamp.seq != expected) return false;\n    ++expected;\n", "    expected = line.stamp.seq + 1;\n",
        "store_recovery_test", "store_golden_test", ROT)
+mutant("a rotation takes no room for the closing line", "P8", ROTATION,
+       "write_at_tail(old, std::string(old.closing_line.size(), '\\n'))", "Status()",
+       "wal_test")
 mutant("a closing line counts where no record stands", "P1", WALK,
        "    const bool has_record = expected > segments[index].first_seq;", "    const bool has_record = true;",
        "store_recovery_test")
