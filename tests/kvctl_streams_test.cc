@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <thread>
 
 #include "tests/support/kvctl_test.h"
@@ -100,13 +101,24 @@ TEST_F(KvctlTest, ColoursAreForTerminalsThatWantThem) {
 
 TEST_F(KvctlTest, ProgressIsForTerminalsAndForWorkOverASecond) {
   fill("db", 1);
-  const std::string slow = R"((echo '{"key":"a","value":"1"}'; sleep 1.1; echo '{"key":"b","value":"2"}'))";
-  const ProcessOptions terminal{.out_is_terminal = true};
-  const std::string shown = shell(slow + "| $kvctl import db - 2>&1", terminal).out;
-  EXPECT_NE(shown.find("\r\x1b[Kkvctl: import: read 48 B\r\x1b[K"), std::string::npos) << shown;
-  EXPECT_EQ(shell(slow + "| $kvctl import db -").err, "kvctl: import: 2 entries committed\n");
-  EXPECT_EQ(shell("echo '{\"key\":\"a\",\"value\":\"1\"}' | $kvctl import db - 2>&1", terminal).out,
-            "kvctl: import: 1 entry committed\n");
+  const std::string line = R"({"key":"a","value":"1"})"
+                           "\n";
+  ProcessOptions terminal = here();
+  terminal.out_is_terminal = true;
+  const std::vector<std::string> import = {"sh", "-c", "exec " KVSTORE_KVCTL " import db - 2>&1"};
+  Process slow(import, terminal);
+  const auto begin = std::chrono::steady_clock::now();
+  for (bool shown = false; !shown; shown = slow.has_said("\r\x1b[Kkvctl: import: read ")) slow.write(line);
+  EXPECT_GT(std::chrono::steady_clock::now() - begin, milliseconds(1000));
+  const std::string said = slow.finish().out;
+  const std::regex wiped("read [0-9]+ B\r\x1b\\[Kkvctl: import: [0-9]+ entries committed\n$");
+  EXPECT_TRUE(std::regex_search(said, wiped)) << said;
+
+  Process unseen(command({"import", "db", "-"}), here());
+  const auto end = std::chrono::steady_clock::now() + milliseconds(1500);
+  for (; std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(milliseconds(50))) unseen.write(line);
+  EXPECT_TRUE(std::regex_match(unseen.finish().err, std::regex("kvctl: import: [0-9]+ entries committed\n")));
+  EXPECT_EQ(run_process(import, line, terminal).out, "kvctl: import: 1 entry committed\n");
 }
 
 // ---- as it happens -----------------------------------------------------------------------------

@@ -40,7 +40,7 @@ Status DuplicateKeys::check(env::Env& env, const std::string& dir, const wal::Sn
           file.ok() ? file->get() : nullptr, path, chunk.offset_of(line), Code::kCorruption,
           fmt::format("the key {} stands here once more, and a snapshot has each key once. try: restore "
                       "this file from a copy or a backup",
-                      quoted(key)));
+                      quoted_key(key)));
     }
   }
   return {};

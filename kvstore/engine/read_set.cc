@@ -15,7 +15,7 @@ namespace kvstore::engine {
 using base::error;
 using format::Seq;
 
-std::string quoted(std::string_view key) {
+std::string quoted_key(std::string_view key) {
   constexpr size_t kShownMax = 80;
   std::string text = "\"";
   std::string_view shown = key.substr(0, kShownMax);
@@ -43,9 +43,9 @@ std::string quoted(std::string_view key) {
 
 std::string ReadSet::Range::describe() const {
   if (!from.empty() || !to.empty()) {
-    return fmt::format("the range from {} to {}", quoted(from), to.empty() ? "the end" : quoted(to));
+    return fmt::format("the range from {} to {}", quoted_key(from), to.empty() ? "the end" : quoted_key(to));
   }
-  return prefix.empty() ? "all keys" : fmt::format("the prefix {}", quoted(prefix));
+  return prefix.empty() ? "all keys" : fmt::format("the prefix {}", quoted_key(prefix));
 }
 
 void ReadSet::add_key(std::string_view key, uint64_t hash, Seq version) {
@@ -76,7 +76,7 @@ void ReadSet::add_range(const table::Filter& filter, Seq pin_seq, Seq highest,
 Status ReadSet::conflict(std::string_view key, std::string_view what) {
   KV_ASSERT(conflict_key_.empty());  // the first one ends the transaction
   conflict_key_ = key;
-  return error(Code::kConflict, "the key {} {}; nothing was written. try: run the transaction again", quoted(key),
+  return error(Code::kConflict, "the key {} {}; nothing was written. try: run the transaction again", quoted_key(key),
                what);
 }
 

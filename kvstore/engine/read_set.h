@@ -89,6 +89,6 @@ class ReadSet {
 
 // A key as it stands in a sentence: in quotes and escaped as in JSON when it is UTF-8, each byte that is no
 // printable ASCII as \xNN otherwise; long ones cut short.
-[[nodiscard]] std::string quoted(std::string_view key);
+[[nodiscard]] std::string quoted_key(std::string_view key);
 
 }  // namespace kvstore::engine

@@ -85,7 +85,7 @@ void check_value(std::string_view bytes) {
   Line line;
   line.kind = LineKind::kEntry;
   line.stamp.seq = kIntegerMax;
-  const std::string_view key = bytes.empty() ? "k" : bytes.substr(0, kKeyBytesMax);
+  const std::string_view key = bytes.empty() ? "k" : bytes.substr(0, format::kKeyBytesMax);
   check_rewritten(line, {{Op::Kind::kPut, false, key, bytes, 1}});
   line.kind = LineKind::kRecord;
   line.stamp = {kIntegerMax, static_cast<int64_t>(kIntegerMax), kIntegerMax - 1};

@@ -141,6 +141,11 @@ std::string Process::read_line() {
   return line;
 }
 
+bool Process::has_said(std::string_view text) {
+  read_some();
+  return out_text_.find(text) != std::string::npos;
+}
+
 ProcessResult Process::finish() {
   close_input();
   while (read_some()) {

@@ -37,6 +37,8 @@ class Process {
   void signal(int number);
   // The next line of its stdout, without the newline; what is left when it ends earlier.
   [[nodiscard]] std::string read_line();
+  // Whether `text` is in what it has printed on stdout so far; waits a little for more.
+  [[nodiscard]] bool has_said(std::string_view text);
   // Closes its stdin, reads all that is left, and waits for its end.
   [[nodiscard]] ProcessResult finish();
 
