@@ -47,23 +47,43 @@ struct LogCursor::Impl {
   LogRecord record;
   std::optional<CutReport> torn;
 
-  // Line numbers are counted along the way: `counted` bytes of the segment hold `newlines` newlines.
+  // Line numbers are counted along the way. The next chunk begins where this one ends, or, of a file that grows, behind the
+  // line told last.
+  struct Counted {
+    uint64_t bytes = 0;     // of the segment, from its beginning
+    uint64_t newlines = 0;  // in these
+  };
   format::Seq counted_segment = 0;
-  uint64_t counted = 0;
-  uint64_t newlines = 0;
+  Counted line_end;
+  Counted chunk_end;
 
-  uint64_t number_of(const wal::Chunk& chunk, const wal::LineRef& line, format::Seq segment) {
-    if (segment != counted_segment) {
-      counted_segment = segment;
-      counted = newlines = 0;
+  static uint64_t newlines_in(std::string_view text) {
+    return static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
+  }
+  static Counted count_anew(std::string_view path, uint64_t bytes) {
+    Result<std::unique_ptr<env::File>> file = env::posix_env().open(std::string(path), env::OpenMode::kRead);
+    const Result<uint64_t> line = file.ok() ? wal::line_number_at(**file, bytes) : std::move(file).status();
+    return {.bytes = bytes, .newlines = line.ok() ? *line - 1 : 0};  // unreadable: the walk has met that, or will
+  }
+  uint64_t number_of(const wal::LineRef& line) {
+    if (records->first_seq != counted_segment) {
+      counted_segment = records->first_seq;
+      line_end = chunk_end = {};
     }
-    // Everything before the chunk was in an earlier chunk, or is filler between two readings of a growing file.
+    const wal::Chunk& chunk = *records->chunk;
     const std::string_view text = chunk.bytes.view();
-    const uint64_t from = std::max(counted, chunk.offset) - chunk.offset;
-    newlines +=
-        static_cast<uint64_t>(std::count(text.begin() + static_cast<ptrdiff_t>(from), text.begin() + line.begin, '\n'));
-    counted = chunk.offset_of(line);
-    return newlines + 1;
+    const uint64_t at = chunk.offset_of(line);
+    Counted here = line_end;
+    if (here.bytes < chunk.offset || here.bytes > at) {
+      here = chunk_end.bytes == chunk.offset ? chunk_end : count_anew(records->path, chunk.offset);
+    }
+    here.newlines += newlines_in(text.substr(here.bytes - chunk.offset, at - here.bytes));
+    line_end = {.bytes = chunk.end_of(line), .newlines = here.newlines + (line.newline ? 1 : 0)};
+    if (&line == &records->lines.back()) {
+      chunk_end = {.bytes = chunk.offset + text.size(),
+                   .newlines = line_end.newlines + newlines_in(text.substr(line_end.bytes - chunk.offset))};
+    }
+    return here.newlines + 1;
   }
 
   Result<const LogRecord*> step();
@@ -120,7 +140,7 @@ Result<const LogRecord*> LogCursor::Impl::step() {
   }
   out.line = chunk.text(ref);
   out.file = c.records->path;
-  out.line_number = c.number_of(chunk, ref, c.records->first_seq);
+  out.line_number = c.number_of(ref);
   out.offset = chunk.offset_of(ref);
   ++c.next_line;  // only now that nothing throws any more
   return &out;

@@ -144,6 +144,16 @@ Status Status::with(std::string_view step) && noexcept {
   return std::move(*this);
 }
 
+Status Status::as(Code code) && noexcept {
+  KV_ASSERT(code != Code::kOk);
+  if (Detail* const detail = own_detail()) {
+    detail->code = code;
+  } else if (!ok()) {
+    detail_.reset(spare(code));
+  }
+  return std::move(*this);
+}
+
 Status Status::at(std::string_view path, std::optional<uint64_t> offset) && noexcept {
   if (Detail* const detail = own_detail()) {
     try {

@@ -66,6 +66,8 @@ class [[nodiscard]] Status {
   // Builders, for the place where the failure happens. They do nothing to OK.
   // with("append record 7") prefixes the sentence: "append record 7: <old message>".
   Status with(std::string_view step) && noexcept;
+  // Sets code(), for a step that means something else to whoever asked for more. Needs: not kOk.
+  Status as(Code code) && noexcept;
   // Sets path() and offset(). The sentence is left alone: it has its own way of naming the place.
   Status at(std::string_view path, std::optional<uint64_t> offset = std::nullopt) && noexcept;
   // Sets sys_errno() and ends the sentence with the system's words: "<old message>: no space left on device".

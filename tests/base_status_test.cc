@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -165,6 +166,20 @@ TEST(Result, HoldsAValueOrTheReasonWhyNot) {
   EXPECT_FALSE(none.ok());
   EXPECT_FALSE(static_cast<bool>(none));
   EXPECT_EQ(none.status().message(), "open mydb: no store there");
+}
+
+TEST(Status, ItsCodeMayChangeOnTheWayUp) {
+  const Status s = disk_full().as(Code::kIoError);
+  EXPECT_EQ(s.code(), Code::kIoError);
+  EXPECT_EQ(s.message(), disk_full().message());
+  EXPECT_EQ(s.sys_errno(), ENOSPC);
+  EXPECT_TRUE(Status().as(Code::kIoError).ok());
+  std::optional<Status> spare;
+  {
+    const MemoryRunsOut now;
+    spare = Status(Code::kNoSpace, "this finds no room").as(Code::kIoError);
+  }
+  EXPECT_EQ(spare->code(), Code::kIoError);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "kvstore/engine/inspect.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/fault_env.h"
+#include "tests/support/gates.h"
 #include "tests/support/store_text.h"
 #include "tests/support/swapping_env.h"
 
@@ -329,6 +330,69 @@ TEST_P(Fault, WhatAFailedSyncLostIsNeverMissedInSilence) {
     EXPECT_EQ(contents_of(**again).size(), 31U);
   }
 }
+
+// ---- a rotation that is finished later -----------------------------------------------------------
+
+class FaultInRotation : public ::testing::TestWithParam<LogIo> {
+ protected:
+  void SetUp() override {
+    Result<std::unique_ptr<Engine>> opened = Engine::open(env_, "db", options_for(GetParam()));
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    engine_ = *std::move(opened);
+  }
+  Status put(const std::string& key, Durability durability) {
+    return engine_->put(key, std::string(100, 'v'), false, {.durability = durability});
+  }
+  void rotate() {
+    for (int i = 0; engine_->stats().rotations == 0; ++i) {
+      ASSERT_TRUE(put(fmt::format("k{}", i), Durability::kProcess).ok());
+    }
+  }
+  void wait_for_failure() const {
+    while (env_.failures() == 0) std::this_thread::yield();
+  }
+
+  CrashEnv disk_;
+  Gates gates_{disk_};
+  FaultEnv env_{disk_};
+  std::unique_ptr<Engine> engine_;
+};
+
+// Sealing the old segment had failed. The sync that made up for it left out the new segment, which had its name by then,
+// and acknowledged what stood there.
+TEST_P(FaultInRotation, WhatCameAfterAFailedSealIsSyncedToo) {
+  const auto gate = gates_.shut({.op = EnvOp::kRename, .path_part = "wal-next"});
+  rotate();
+  ASSERT_TRUE(gate->wait_for_arrival());  // the background thread's; what follows there is the seal
+  const bool seals_by_writing = GetParam() == LogIo::kWrite;
+  env_.fail({.op = seals_by_writing ? EnvOp::kWrite : EnvOp::kTruncate,
+             .sys_errno = ENOSPC,
+             .path_part = "wal-00000000000000000001"});
+  gate->open();
+  wait_for_failure();
+  ASSERT_TRUE(put("durable", Durability::kSync).ok());
+  const std::unique_ptr<env::MemEnv> left = disk_.crash_clone(CrashChoice::keep_only_synced());
+  Result<std::unique_ptr<Engine>> again = Engine::open(*left, "db", options_for(GetParam()));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_TRUE((*again)->contains("durable"));
+  EXPECT_TRUE(engine_->close().ok());
+}
+
+// It used to say "no space", of which store.h says that nothing was written.
+TEST_P(FaultInRotation, AWriteThatIsInTheLogIsNotCalledUnwritten) {
+  env_.fail({.op = EnvOp::kRename, .sys_errno = ENOSPC, .from_then_on = true, .path_part = "wal-next"});
+  rotate();
+  const Status s = put("durable", Durability::kSync);
+  EXPECT_EQ(s.code(), Code::kIoError) << s.message();
+  EXPECT_EQ(s.sys_errno(), ENOSPC);
+  EXPECT_TRUE(engine_->contains("durable"));
+  env_.heal();
+  EXPECT_TRUE(put("another", Durability::kSync).ok());
+  EXPECT_TRUE(engine_->close().ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(BothLogs, FaultInRotation, ::testing::Values(LogIo::kMapped, LogIo::kWrite),
+                         [](const auto& instance) { return instance.param == LogIo::kMapped ? "mapped" : "write"; });
 
 INSTANTIATE_TEST_SUITE_P(BothLogs, Fault, ::testing::Values(LogIo::kMapped, LogIo::kWrite),
                          [](const auto& instance) { return instance.param == LogIo::kMapped ? "mapped" : "write"; });

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,8 +17,11 @@
 #include <string>
 #include <vector>
 
+#include "kvstore/base/crc32c.h"
+#include "kvstore/format/encode.h"
 #include "kvstore/kvstore.h"
 #include "kvstore/wal/chunk.h"
+#include "kvstore/wal/file_names.h"
 #include "tests/support/process_memory.h"
 #include "tests/support/store_test.h"
 #include "tests/support/store_text.h"
@@ -266,6 +270,88 @@ TEST_F(HostileTest, TheNumbersEndBeforeTheyWrap) {
   EXPECT_TRUE(Store::open(dir()).ok());
 }
 
+// The opening made room for as many entries as the footer told of, before it read the first.
+TEST_F(HostileTest, AFooterThatPromisesMillionsOfEntriesTakesNoMemoryForThem) {
+  make_store();
+  const std::string entries = entry_line(1, "a", "1") + entry_line(2, "b", "2");
+  std::string text = snapshot_header_line(10) + entries;
+  text += format::encode_snapshot_end(
+      {.entries = 20'000'000, .last_seq = 10, .next = wal::segment_name(11), .whole = base::crc32c(text)});
+  expects_damage_ = true;
+  fs::remove_all(dir());
+  fs::create_directory(dir());
+  write_bytes(dir() / wal::snapshot_name(10), text);
+  write_bytes(dir() / wal::segment_name(11), header_line(11));
+  rusage before{};
+  rusage after{};
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);
+  const Status refused = Store::open(dir()).status();
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &after), 0);
+  EXPECT_NE(refused.message().find("the footer counts 20000000 entries, but 2 stand in the file"),
+            std::string_view::npos)
+      << refused.message();
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 << 10);  // KiB
+}
+
+// With progress to report, verify() began with a summary of the files, and ended where that found damage.
+TEST_F(HostileTest, VerifyFindsTheSameWithAndWithoutProgress) {
+  make_store();
+  fs::resize_file(files_[0], fs::file_size(files_[0]) - 40);
+  const Result<VerifyReport> silent = verify(dir());
+  int calls = 0;
+  const Result<VerifyReport> shown = verify(dir(), [&](const Progress&) { ++calls; });
+  ASSERT_TRUE(silent.ok() && shown.ok()) << shown.status().message();
+  ASSERT_EQ(silent->findings.size(), shown->findings.size());
+  EXPECT_EQ(silent->findings.at(0).message, shown->findings.at(0).message);
+  EXPECT_EQ(silent->findings.at(0).advice.find("verify"), std::string::npos) << silent->findings.at(0).advice;
+}
+
+// FORMAT.md: a line of spaces, tabs and carriage returns is blank, in a snapshot, too.
+TEST_F(HostileTest, BlankLinesAroundASnapshotAreNoDamage) {
+  make_store();
+  fs::remove_all(dir());
+  fs::create_directory(dir());
+  std::string text = " \t\r\n\n" + snapshot_header_line(2) + entry_line(1, "a", "1") + entry_line(2, "b", "2");
+  text += format::encode_snapshot_end(
+      {.entries = 2, .last_seq = 2, .next = wal::segment_name(3), .whole = base::crc32c(text)});
+  write_bytes(dir() / wal::snapshot_name(2), text + "  \r\n\n");
+  write_bytes(dir() / wal::segment_name(3), header_line(3));
+  const Result<Store> store = Store::open(dir());
+  ASSERT_TRUE(store.ok()) << store.status().message();
+  EXPECT_EQ(store->get("a"), "1");
+  EXPECT_EQ(store->get("b"), "2");
+}
+
+// ---- repair stays outside ---------------------------------------------------------------------------------
+
+TEST_F(HostileTest, RepairWritesNothingIntoTheStoreByWhateverName) {
+  make_store();
+  fs::create_directory_symlink(dir(), beside("link"));
+  for (const fs::path& target : {dir() / "new", dir() / "." / "new", dir() / "lost+found" / ".." / "new",
+                                 beside("link") / "new", beside("link"), dir() / "lost+found"}) {
+    const Status refused = repair(dir(), target).status();
+    EXPECT_EQ(refused.code(), Code::kInvalidArgument) << target << " " << refused.message();
+    EXPECT_NE(refused.message().find("which is to stay as it is"), std::string_view::npos) << refused.message();
+  }
+  EXPECT_EQ(log_files_of(dir()), files_);
+  EXPECT_FALSE(fs::exists(dir() / "new"));
+}
+
+TEST_F(HostileTest, RepairAndBackupFollowNoLinkOutOfTheNewDirectory) {
+  make_store();
+  std::string text = bytes_of(files_[1]);
+  text[text.find("\"key\"") + 7] ^= 1;
+  fs::create_directory(beside("elsewhere"));
+  fs::create_directory(beside("new"));
+  fs::create_directory_symlink(beside("elsewhere"), beside("new") / "lost+found");
+  open({.create_if_missing = false});
+  EXPECT_FALSE(store_->backup(beside("new").string()).ok());
+  close();
+  write_bytes(files_[1], text);
+  EXPECT_FALSE(repair(dir(), beside("new")).ok());
+  EXPECT_TRUE(fs::is_empty(beside("elsewhere")));
+}
+
 // ---- what may not be read or written ---------------------------------------------------------------------
 
 // Runs `body` as a user without privileges who owns `root`; "" when it returned "". Root may read and write anything.
@@ -317,6 +403,34 @@ TEST_F(HostileTest, AFileThatMayNotBeReadIsNamed) {
     });
     EXPECT_EQ(said, "") << file;
     ASSERT_EQ(::chmod(file.c_str(), 0600), 0);
+  }
+}
+
+TEST_F(HostileTest, ADirectoryThatMayNotBeReadIsNoMissingStore) {
+  make_store();
+  ASSERT_EQ(::chmod(dir().c_str(), 0), 0);
+  const std::string said = as_nobody(dir().parent_path(), [&] {
+    const Status s = Store::open(dir(), {.create_if_missing = false}).status();
+    return s.code() == Code::kIoError && s.sys_errno() == EACCES ? "" : std::string(s.message());
+  });
+  EXPECT_EQ(said, "");
+  ASSERT_EQ(::chmod(dir().c_str(), 0700), 0);
+}
+
+// Some threads could be started and one could not: that ended the program.
+TEST_F(HostileTest, WhereThreadsCannotBeStartedTheReplayDoesWithFewer) {
+  make_store();
+  for (rlim_t limit = 1; limit <= 8; ++limit) {
+    const std::string said = as_nobody(dir().parent_path(), [&]() -> std::string {
+      const rlimit most{limit, limit};
+      if (::setrlimit(RLIMIT_NPROC, &most) != 0) return "cannot limit the threads";
+      const Status opened = Store::open(dir(), {.read_only = true, .replay_threads = 6}).status();
+      if (!opened.ok() && opened.code() != Code::kIoError) return std::string(opened.message());  // it needs threads to stay
+      const Result<RepairPlan> read = plan_repair(dir(), {.threads = 6});
+      if (!read.ok()) return std::string(read.status().message());
+      return read->opens && read->last_seq == 20 ? "done" : "something is missing";
+    });
+    EXPECT_EQ(said, "done") << limit;
   }
 }
 

@@ -375,6 +375,23 @@ TEST_F(RepairTest, BehindATornTailOfAStoreThatOpensNothingIsKept) {
   EXPECT_EQ(repaired(), "opens, 1 records, drop wal:3, drop wal:4, last 1 | a=1@1");
 }
 
+// Behind what a rotation that was cut short has left of the old segment an opening reads nothing: the lines there are older
+// than those of the new segment. Repair gave them preference.
+TEST_F(RepairTest, BehindTheTornEndOfASegmentThatHasASuccessorNothingIsKept) {
+  put_files({{kWal1, header_line(1) + put_line(1, "a", "1") + "{\"kvstore\":\"en\n" + put_line(2, "k", "stale") +
+                         put_line(3, "ghost", "never") + end_line(7)},
+             {"wal-00000000000000000002.jsonl", header_line(2) + put_line(2, "k", "true")},
+             {"LOCK", lock_line(0)}});
+  ASSERT_TRUE(Engine::open(env_, "db", {.read_only = true, .replay_threads = 1}).ok());
+  EXPECT_EQ(repaired(), "opens, 2 records, drop wal:3, drop wal:4, drop wal:5, drop wal:6, last 2 | a=1@1 k=true@2");
+}
+
+TEST_F(RepairTest, ASegmentWithBothItsNamesIsReadOnce) {
+  const std::string segment = header_line(1) + put_line(1, "a", "1");
+  put_files({{kWal1, segment}, {"wal-next.jsonl", segment}});
+  EXPECT_EQ(repaired(), "opens, 1 records, last 1 | a=1@1");
+}
+
 // ---- refusals --------------------------------------------------------------------------------------
 
 // The header of the next segment was taken for a promise, though an opening cuts it away: the repaired store went on with

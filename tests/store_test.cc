@@ -404,6 +404,37 @@ TEST_F(StoreTest, ALogCursorEndsBehindAllThatWasWrittenBeforeItWasAsked) {
   EXPECT_EQ(*cursor.next(), nullptr);
 }
 
+TEST_F(StoreTest, ALogCursorCountsLinesAcrossChunksSegmentsAndReadings) {
+  open({.segment_bytes = 1 << 20, .compact_at_percent = 0});
+  LogCursor following = *LogCursor::open(dir());
+  uint64_t offset = UINT64_MAX;
+  uint64_t line = 0;
+  const auto expect_next = [&](LogCursor& cursor) {
+    const Result<const LogRecord*> record = cursor.next();
+    ASSERT_TRUE(record.ok() && *record != nullptr);
+    line = (*record)->offset > offset ? line + 1 : 2;  // the first of a segment stands behind its header
+    offset = (*record)->offset;
+    ASSERT_EQ((*record)->line_number, line) << (*record)->file << " " << (*record)->seq;
+  };
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_TRUE(store_->put("k", std::string(i % 100 == 0 ? 300'000 : 1000, 'v')).ok());
+    expect_next(following);
+  }
+  LogCursor cursor = *LogCursor::open(dir());
+  offset = UINT64_MAX;
+  for (int i = 0; i < 3000; ++i) expect_next(cursor);
+  EXPECT_GT(store_->stats().rotations, 3U);
+}
+
+TEST_F(StoreTest, AnIntervalOfSyncsLongerThanAnyClockMeansNone) {
+  open({.sync_interval = std::chrono::milliseconds::max()});
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(store_->put("k", "v").ok());
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(store_->stats().syncs, 0U);
+}
+
 TEST_F(StoreTest, ReadShowsTheValueInPlaceAndForEachVisitsEveryKey) {
   open();
   ASSERT_TRUE(store_->put("a", "1").ok());

@@ -8,6 +8,12 @@
 
 namespace kvstore::engine {
 
+namespace {
+
+constexpr std::chrono::hours kSyncIntervalMax{24 * 365};
+
+}  // namespace
+
 Background::~Background() { stop(); }
 
 void Background::start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::milliseconds sync_interval,
@@ -16,7 +22,8 @@ void Background::start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::
   KV_ASSERT(!stopping_);  // it starts once
   log_ = &log;
   group_ = &group;
-  sync_interval_ = std::max(sync_interval, std::chrono::milliseconds(1));
+  // Not so long that now plus that much would overflow.
+  sync_interval_ = std::clamp<std::chrono::milliseconds>(sync_interval, std::chrono::milliseconds(1), kSyncIntervalMax);
   on_error_ = std::move(on_error);
   logger_ = std::move(logger);
   KV_ASSERT(logger_ != nullptr);

@@ -158,9 +158,10 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     KV_ASSERT(slot.staged != nullptr);
     table_.link(std::exchange(slot.staged, nullptr), slot.hash, seq);
   }
+  // Before publish(): an eviction's keys lie in entries that it frees.
+  if (recent_writes_.watched()) recent_writes_.add(request.ops);
   table_.publish(seq);
   KV_ASSERT(table_.published() == writer_->last_seq());
-  if (recent_writes_.watched()) recent_writes_.add(request.ops);
   return seq;
 }
 
@@ -170,6 +171,8 @@ Result<Seq> Engine::acknowledge(Seq seq, const Request& request) {
     if (Status s = group_->wait_for(seq); !s.ok()) {
       std::array<char, 40> step;  // no memory: running out of it is taken for "nothing was written"
       const auto end = fmt::format_to_n(step.data(), step.size(), "sync record {}", seq);
+      // Of the record, every other code would say that it was not written.
+      if (s.code() != Code::kBroken) s = std::move(s).as(Code::kIoError);
       return std::move(s).with({step.data(), end.size});
     }
     KV_ASSERT(writer_->synced_seq() >= seq);  // P2

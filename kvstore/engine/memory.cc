@@ -17,6 +17,7 @@
 #include "kvstore/base/error.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/prepared.h"
+#include "kvstore/table/chunks.h"
 
 namespace kvstore::engine {
 
@@ -25,6 +26,8 @@ using format::Op;
 
 namespace {
 
+// Of max_memory, what no single write can have: the chunk set aside for deletions, and one for the index.
+constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
 constexpr int kRoundsMax = 32;
 constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that not every put evicts
@@ -87,6 +90,14 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
     return limit == 0 || have + more <= limit ? 0 : have + more - limit;
   };
   uint64_t new_keys = new_keys_in(request, prepared);
+  // What would not even fit into an empty store must cost no other key its place.
+  if (options_.max_memory != 0 && bytes > options_.max_memory - kMemoryAside) return full(bytes);
+  if (options_.max_entries != 0 && new_keys > options_.max_entries) {
+    return error(Code::kOutOfMemory,
+                 "the write has {} new keys, more than max_entries, {}, allows; nothing was written. try: several "
+                 "batches, or raise the limit",
+                 new_keys, options_.max_entries);
+  }
   table::TableStats now = table_.stats();
   // Again, because a victim may be a key that this very write overwrites, and which is new then.
   for (int round = 0; options_.when_full == WhenFull::kEvict && round < kRoundsMax; ++round) {
@@ -111,7 +122,7 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
 
 // Evicts until that much has been unlinked, in one commit. Needs: commit_lock_ held.
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
-  std::vector<Op> ops;  // the keys point into the table: good until the commit is published
+  std::vector<Op> ops;  // the keys point into the table: good until publish()
   KV_ASSERT(options_.when_full == WhenFull::kEvict);
   KV_ASSERT(!closed_);
   uint64_t evicted_bytes = 0;

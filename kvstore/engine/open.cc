@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -91,6 +92,8 @@ Status Engine::take_lock() {
   KV_ASSERT(lock_ == nullptr);
   Result<std::vector<std::string>> names = env_.list(dir_);
   if (!names.ok()) {
+    const int why = names.status().sys_errno();
+    if (why != ENOENT && why != ENOTDIR) return std::move(names).status();
     if (!options_.create_if_missing) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
     if (Status s = env_.create_dir(dir_); !s.ok()) return std::move(s).with("create the store");
     if (Status s = env_.sync_dir(wal::parent_path(dir_)); !s.ok()) return std::move(s).with("create the store");

@@ -9,6 +9,7 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/engine/store_copy.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/wal/file_names.h"
 
@@ -60,10 +61,8 @@ Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
   const std::string lost_and_found = wal::join_path(dir, wal::kLostAndFoundName);
   const auto keep = [&]() -> Status {
     if (Status s = env.create_dir(lost_and_found); !s.ok()) return s;
-    // A symbolic link to a directory elsewhere counts as one that is there. Only a directory fails to open like one.
-    if (Status s = env.open(lost_and_found, env::OpenMode::kRead).status(); s.sys_errno() != EISDIR) {
-      return s.ok() ? base::error(Code::kIoError, "{}: it is no directory", lost_and_found).at(lost_and_found) : s;
-    }
+    // A symbolic link to a directory elsewhere counts as one that is there.
+    if (Status s = check_is_directory(env, lost_and_found); !s.ok()) return s;
     Result<std::unique_ptr<env::File>> from = env.open(torn.file, env::OpenMode::kRead);
     if (!from.ok()) return std::move(from).status();
     const std::string segment = torn.file.substr(torn.file.rfind('/') + 1);

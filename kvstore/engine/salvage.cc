@@ -26,6 +26,7 @@ using format::Seq;
 namespace {
 
 constexpr size_t kStaleSampleMax = 100;
+constexpr const char* kBehindTear = "behind a torn line; never promised to be on disk";
 constexpr uint64_t kProgressBytes = uint64_t{16} << 20;
 
 std::string without_advice(std::string_view sentence) {
@@ -114,6 +115,9 @@ Status Salvage::try_opening() {
   if (refusal.ok()) {
     plan_.opens = true;
     cuts_ = walk->end().cuts;
+    if (const auto& unsettled = walk->end().unsettled) {  // the next opening cuts it there, and keeps nothing
+      cuts_.push_back({.file = wal::join_path(dir_, unsettled->segment), .offset = unsettled->offset});
+    }
     return {};
   }
   if (refusal.code() != Code::kCorruption) return refusal;
@@ -152,6 +156,12 @@ Status Salvage::identify(const wal::StoreFiles& files) {
     source.is_foreign = headers[i].store != uuid_;
     source.number = headers[i].number;
     if (!source.is_foreign && source.is_snapshot) taken_us_ = std::max(taken_us_, headers[i].created_us);
+  }
+  // A power cut in the middle of a rename has left the last segment both its names.
+  if (plan_.opens && sources_.size() > 1 && sources_.back().is_next) {
+    const Source& next = sources_.back();
+    const Source& last = sources_[sources_.size() - 2];
+    if (!next.is_foreign && !last.is_foreign && !last.is_snapshot && next.number == last.number) sources_.pop_back();
   }
   if (owner_.store == uuid_ || uuid_.empty()) promised_ = owner_.closed_seq;
   for (const Source& source : sources_) {
@@ -242,7 +252,7 @@ Result<bool> Salvage::use(const Source& source, const wal::Chunk& chunk, const w
       } else if (is_entry && line.stamp.seq > source.number) {
         *reason = fmt::format("version {} in the snapshot of record {}", line.stamp.seq, source.number);
       } else if (is_behind_tear(source, at)) {
-        *reason = "behind a torn line; never promised to be on disk";
+        *reason = kBehindTear;
       } else if (!is_entry && line.stamp.seq > plan_.base_seq && !seen_.add(line.stamp.seq)) {
         *reason = fmt::format("record {} stands here once more", line.stamp.seq);
       } else {
@@ -267,6 +277,10 @@ Result<bool> Salvage::use(const Source& source, const wal::Chunk& chunk, const w
       const bool is_snapshot = line.kind == LineKind::kSnapshotEnd;
       if (place.is_foreign || is_snapshot != source.is_snapshot) {
         *reason = "the last line of another file";
+        return false;
+      }
+      if (is_behind_tear(source, at)) {
+        *reason = kBehindTear;
         return false;
       }
       const format::Line decoded = format::decode(text, ops, scratch);

@@ -12,12 +12,20 @@
 
 namespace kvstore::engine {
 
+Status check_is_directory(env::Env& env, const std::string& path) {
+  const Status s = env.open(path, env::OpenMode::kRead).status();  // follows no link, and opens no directory
+  if (s.sys_errno() == EISDIR) return {};
+  return s.ok() ? base::error(Code::kIoError, "{}: it is no directory", path).at(path) : s;
+}
+
 Status check_directory_is_free(env::Env& env, const std::string& dir) {
   if (dir.empty()) return {Code::kInvalidArgument, "the directory has no name"};
   Result<std::vector<std::string>> names = env.list(dir);
   if (!names.ok()) return names.status().sys_errno() == ENOENT ? Status() : std::move(names).status();
   if (names->size() == 1 && names->front() == wal::kLostAndFoundName) {
-    Result<std::vector<std::string>> lost = env.list(wal::join_path(dir, wal::kLostAndFoundName));
+    const std::string lost_and_found = wal::join_path(dir, wal::kLostAndFoundName);
+    if (Status s = check_is_directory(env, lost_and_found); !s.ok()) return s;
+    Result<std::vector<std::string>> lost = env.list(lost_and_found);
     if (lost.ok() && lost->empty()) return {};
   }
   if (names->empty()) return {};

@@ -21,6 +21,9 @@ Status check_directory_is_free(env::Env& env, const std::string& dir);
 // The same, and creates it unless it is there.
 Status claim_directory(env::Env& env, const std::string& dir);
 
+// Whether `path` is a directory itself: a symbolic link to one is none.
+Status check_is_directory(env::Env& env, const std::string& path);
+
 // The empty segment behind record `last_seq`, on disk when the call returns.
 Status write_segment(env::Env& env, const std::string& dir, const std::string& uuid, format::Seq last_seq,
                      int64_t created_us);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -180,11 +181,15 @@ ChunkPipeline::ChunkPipeline(env::File& file, uint64_t offset, unsigned threads,
     : impl_(std::make_unique<Impl>(file, offset, line_bytes_max)) {
   const unsigned workers = threads > 1 ? threads - 1 : 0;
   for (unsigned i = 0; i < 2 * workers + 1; ++i) impl_->slots.push_back(std::make_unique<Impl::Slot>());
-  for (unsigned i = 0; i < workers; ++i)
-    impl_->workers.emplace_back([this] {
-      base::name_this_thread("kvstore-replay");
-      impl_->work();
-    });
+  impl_->workers.reserve(workers);
+  try {
+    for (unsigned i = 0; i < workers; ++i)
+      impl_->workers.emplace_back([this] {
+        base::name_this_thread("kvstore-replay");
+        impl_->work();
+      });
+  } catch (const std::exception&) {  // no thread, or no memory for one, is left: those there are, or none, will do
+  }
 }
 
 ChunkPipeline::~ChunkPipeline() {

@@ -221,6 +221,8 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
       if (!named.ok()) return mark_broken(std::move(named).with("name a new log segment"));
       KV_ASSERT(synced_seq() == next.first_seq - 1);
       next.has_name = true;
+    } else if (Status s = sync_file(*next.file); !s.ok()) {  // sealing failed last time, and records have come since
+      return s;
     }
     if (Status s = seal(*full); !s.ok()) return std::move(s).with("seal the log segment");
     if (Status s = sync_file(*full->file); !s.ok()) return s;

@@ -36,8 +36,15 @@ Outcome plan(const Args& args, Stdio& io) {
     bytes += size;
     ++files;
   };
-  for (const kvstore::SnapshotInfo& snapshot : info->snapshots) covered(snapshot.file, snapshot.bytes);
-  for (const kvstore::SegmentInfo& segment : info->segments) covered(segment.file, segment.bytes);
+  // Where nothing was written since the newest snapshot, that one stays, and the segment behind it.
+  const uint64_t snapshot_seq = info->snapshots.empty() ? 0 : info->snapshots.back().last_seq;
+  const bool is_compacted = store->last_seq() == snapshot_seq;
+  for (const kvstore::SnapshotInfo& snapshot : info->snapshots) {
+    if (!is_compacted || snapshot.last_seq != snapshot_seq) covered(snapshot.file, snapshot.bytes);
+  }
+  for (const kvstore::SegmentInfo& segment : info->segments) {
+    if (!is_compacted || segment.first_seq <= snapshot_seq) covered(segment.file, segment.bytes);
+  }
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) {
       object.number("seq", store->last_seq()).number("entries", stats.entries);
@@ -45,9 +52,13 @@ Outcome plan(const Args& args, Stdio& io) {
     });
     return Exit::kOk;
   }
-  io.out.line(fmt::format("write      a snapshot of {}, as of sequence number {}, about {}",
-                          count_of(stats.entries, "entry", "entries"), store->last_seq(),
-                          human_bytes(stats.live_bytes)));
+  if (is_compacted) {
+    io.out.line(fmt::format("write      nothing: no record came after sequence number {}", snapshot_seq));
+  } else {
+    io.out.line(fmt::format("write      a snapshot of {}, as of sequence number {}, about {}",
+                            count_of(stats.entries, "entry", "entries"), store->last_seq(),
+                            human_bytes(stats.live_bytes)));
+  }
   for (const std::string& line : lines) io.out.line(line);
   io.out.line(fmt::format("nothing was changed: {} in {} would give way", human_bytes(bytes), count_of(files, "file")));
   return Exit::kOk;

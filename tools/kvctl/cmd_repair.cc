@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "kvstore/repair.h"
 #include "tools/kvctl/commands.h"
@@ -30,9 +32,14 @@ struct Args {
   Format format = Format::kText;
 };
 
-std::string without_slash(std::string dir) {
+// A name that another can stand beside: not "db/", ".", or "db/..".
+std::string as_name(std::string dir) {
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
-  return dir;
+  const std::string last = std::filesystem::path(dir).filename().string();
+  if (last != "." && last != "..") return dir;
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::canonical(dir, error);
+  return error ? dir : whole.string();
 }
 
 // ---- as JSON -------------------------------------------------------------------------------------
@@ -182,7 +189,7 @@ void print_written(const Args& args, const RepairReport& report, Stdio& io) {
     io.out.line(fmt::format("           dropped lines: {}", escape_message(report.rejected_as)));
   if (!report.stale_as.empty())
     io.out.line(fmt::format("           keys that may be stale: {}", escape_message(report.stale_as)));
-  const std::string dir = without_slash(args.dir);
+  const std::string dir = as_name(args.dir);
   io.out.line(fmt::format("{} is as it was. To put the new store in its place:", escape_message(dir)));
   // Escaped: a name with a control character in it makes a command to read, and none to run.
   io.out.line(escape_message(fmt::format("  mv {} {}", shell_quote(dir), shell_quote(dir + ".damaged"))));
@@ -219,7 +226,7 @@ Outcome repair(const Args& args, Stdio& io) {
   kvstore::RepairOptions options{.on_progress = progress.callback()};
   if (args.dry_run) return plan(args, options, progress, io);
   options.only_if_damaged = !args.to.has_value();
-  const std::string target = args.to.value_or(without_slash(args.dir) + ".repaired");
+  const std::string target = args.to.value_or(as_name(args.dir) + ".repaired");
   const Result<RepairReport> report = kvstore::repair(args.dir, target, options);
   progress.clear();
   if (!report.ok()) {
