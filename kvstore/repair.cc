@@ -14,11 +14,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// By what the paths name, not by how they are spelled: links and dots followed. The engine has compared the spellings.
+// By what the paths name, not by how they are spelled: links and dots followed. The engine compares the spellings.
 bool lies_in(const fs::path& inner, const fs::path& outer) {
-  std::error_code ignored;  // what cannot be followed is for the engine to find out
-  const fs::path a = fs::weakly_canonical(inner, ignored);
-  const fs::path b = fs::weakly_canonical(outer, ignored);
+  const auto followed = [](const fs::path& path) {  // empty where that fails: the engine will find out why
+    std::error_code error;
+    const fs::path whole = fs::absolute(path, error);
+    return error ? fs::path() : fs::weakly_canonical(whole, error);
+  };
+  const fs::path a = followed(inner);
+  const fs::path b = followed(outer);
+  if (a.empty() || b.empty()) return false;
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).second == b.end();
 }
 
