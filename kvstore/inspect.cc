@@ -36,8 +36,10 @@ LogOp::Kind kind_of(const format::Op& op) {
 }  // namespace
 
 struct LogCursor::Impl {
-  Impl(wal::LogWalk w, std::string d) : walk(std::move(w)), dir(std::move(d)) {}
+  Impl(std::unique_ptr<env::Env> e, wal::LogWalk w, std::string d)
+      : env(std::move(e)), walk(std::move(w)), dir(std::move(d)) {}
 
+  const std::unique_ptr<env::Env> env;
   wal::LogWalk walk;
   const std::string dir;
   std::optional<wal::Records> records;  // the chunk at hand
@@ -60,8 +62,8 @@ struct LogCursor::Impl {
   static uint64_t newlines_in(std::string_view text) {
     return static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
   }
-  static Counted count_anew(std::string_view path, uint64_t bytes) {
-    Result<std::unique_ptr<env::File>> file = env::posix_env().open(std::string(path), env::OpenMode::kRead);
+  [[nodiscard]] Counted count_anew(std::string_view path, uint64_t bytes) const {
+    Result<std::unique_ptr<env::File>> file = env->open(std::string(path), env::OpenMode::kRead);
     const Result<uint64_t> line = file.ok() ? wal::line_number_at(**file, bytes) : std::move(file).status();
     return {.bytes = bytes, .newlines = line.ok() ? *line - 1 : 0};  // unreadable: the walk has met that, or will
   }
@@ -96,9 +98,11 @@ LogCursor::~LogCursor() = default;
 
 Result<LogCursor> LogCursor::open(const std::filesystem::path& dir) {
   return base::guarded([&]() -> Result<LogCursor> {
-    Result<wal::LogWalk> walk = wal::LogWalk::open(env::posix_env(), dir.string(), 1, wal::LogWalk::Start::kHistory);
+    Result<std::unique_ptr<env::Env>> env = env::posix_env_from_here();
+    if (!env.ok()) return std::move(env).status().with("open");
+    Result<wal::LogWalk> walk = wal::LogWalk::open(**env, dir.string(), 1, wal::LogWalk::Start::kHistory);
     if (!walk.ok()) return engine::advise_repair(std::move(walk).status(), dir.string());
-    return LogCursor(std::make_unique<Impl>(*std::move(walk), dir.string()));
+    return LogCursor(std::make_unique<Impl>(*std::move(env), *std::move(walk), dir.string()));
   });
 }
 

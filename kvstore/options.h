@@ -139,7 +139,7 @@ struct Options {
   std::function<void(const Progress&)> on_progress{};
   // Called once, from the opening thread, before open() returns, also when nothing was cut.
   std::function<void(const RecoveryReport&)> on_recovery{};
-  // Called at most once, from the store's own thread: a background sync failed (P8).
+  // Called at most once, from the store's own thread: a background sync failed, so the store is broken (P8).
   std::function<void(const Status&)> on_background_error{};
   // Receives the store's log lines, from any thread. Unset: the store is silent (P9).
   std::function<void(LogLevel, std::string_view)> log_sink{};

@@ -14,10 +14,20 @@ Store& Store::operator=(Store&&) noexcept = default;
 Store::~Store() = default;
 
 Result<Store> Store::open(const std::filesystem::path& dir, Options options) {
-  Result<std::unique_ptr<engine::Engine>> engine =
-      base::guarded([&] { return engine::Engine::open(env::posix_env(), dir.string(), std::move(options)); });
-  if (!engine.ok()) return std::move(engine).status();
-  return Store(*std::move(engine));
+  return base::guarded([&]() -> Result<Store> {
+    if (dir.is_absolute() || dir.empty()) {
+      Result<std::unique_ptr<engine::Engine>> engine =
+          engine::Engine::open(env::posix_env(), dir.string(), std::move(options));
+      if (!engine.ok()) return std::move(engine).status();
+      return Store(*std::move(engine));
+    }
+    Result<std::unique_ptr<env::Env>> env = env::posix_env_from_here();
+    if (!env.ok()) return std::move(env).status().with("open");
+    Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(**env, dir.string(), std::move(options));
+    if (!engine.ok()) return std::move(engine).status();
+    (*engine)->keep(*std::move(env));
+    return Store(*std::move(engine));
+  });
 }
 
 Status Store::close() { return engine_->close(); }
@@ -75,7 +85,7 @@ Status Store::sync() { return engine_->sync(); }
 Result<CompactionReport> Store::compact() { return engine_->compact(); }
 void Store::cancel_compaction() noexcept { engine_->cancel_compaction(); }
 Result<BackupReport> Store::backup(const std::filesystem::path& dir) {
-  return base::guarded([&] { return engine_->backup(dir.string()); });
+  return base::guarded([&] { return engine_->backup(env::posix_env(), dir.string()); });
 }
 
 const Pools& Store::pools() const noexcept { return engine_->pools(); }

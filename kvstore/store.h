@@ -57,6 +57,7 @@ class Store {
   //   kUnsupported  written by a newer version
   // Cost: reads the log once, about a second for five million records on two cores.
   // read_only takes no lock and changes nothing; it sees the state at opening and never later writes.
+  // A relative path means for good what it means now, wherever the program's working directory moves.
   static Result<Store> open(const std::filesystem::path& dir, Options options = {});
 
   Store(Store&&) noexcept;

@@ -391,6 +391,31 @@ TEST_P(FaultInRotation, AWriteThatIsInTheLogIsNotCalledUnwritten) {
   EXPECT_TRUE(engine_->close().ok());
 }
 
+// The callback is for the failure that ends all writing, and was used up by one that ends none.
+TEST(FaultInBackground, AFullDiskIsNotReportedAsABrokenStore) {
+  env::MemEnv disk;
+  FaultEnv env(disk);
+  std::atomic<int> reports{0};
+  Options options = options_for(LogIo::kMapped);
+  options.sync_interval = std::chrono::milliseconds(1);
+  options.on_background_error = [&](const Status&) { ++reports; };
+  Result<std::unique_ptr<Engine>> opened = Engine::open(env, "db", options);
+  ASSERT_TRUE(opened.ok());
+  Engine& engine = **opened;
+  env.fail({.op = EnvOp::kRename, .sys_errno = ENOSPC, .from_then_on = true, .path_part = "wal-next"});
+  for (int i = 0; engine.stats().rotations == 0; ++i) {
+    ASSERT_TRUE(engine.put(fmt::format("k{}", i), std::string(100, 'v'), false, {}).ok());
+  }
+  while (engine.stats().last_error.empty()) std::this_thread::yield();
+  EXPECT_EQ(reports, 0);
+  env.heal();
+  ASSERT_TRUE(engine.put("durable", "1", false, {.durability = Durability::kSync}).ok());
+  env.fail({.op = EnvOp::kSync, .sys_errno = EIO});
+  ASSERT_TRUE(engine.put("last", "1", false, {}).ok());
+  for (int i = 0; i < 2000 && reports == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(reports, 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(BothLogs, FaultInRotation, ::testing::Values(LogIo::kMapped, LogIo::kWrite),
                          [](const auto& instance) { return instance.param == LogIo::kMapped ? "mapped" : "write"; });
 

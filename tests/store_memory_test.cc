@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <random>
 #include <string>
 #include <thread>
@@ -199,6 +200,95 @@ TEST_F(MemoryLimitTest, ValuesThatASnapshotKeepsLeadToARefusalAndNotToAnEmptySto
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   EXPECT_TRUE(taken.ok()) << taken.message();
+}
+
+// ---- what nobody sees any more is no reason to refuse or to evict ------------------------------------
+
+TEST_F(MemoryLimitTest, OverwrittenValuesMakeRoomBeforeAWriteIsRefused) {
+  open({.compact_at_percent = 0, .max_memory = uint64_t{64} << 20});  // a compaction sees old values, too
+  for (int i = 0; i < 40; ++i) {
+    const Status s = store_->put("large", std::string(5 << 20, 'v'));
+    ASSERT_TRUE(s.ok()) << i << " " << s.message();
+  }
+}
+
+TEST_F(MemoryLimitTest, OverwrittenValuesMakeRoomBeforeAKeyIsEvicted) {
+  open({.compact_at_percent = 0, .max_memory = uint64_t{32} << 20, .when_full = WhenFull::kEvict});
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(store_->put(key(i % 20), std::string(1 << 20, 'v')).ok());
+  EXPECT_EQ(store_->stats().entries, 20U);
+  EXPECT_EQ(store_->stats().evicted, 0U);
+}
+
+TEST_F(MemoryLimitTest, WhatHasExpiredMakesRoomBeforeAWriteIsRefused) {
+  Options options = clocked();
+  options.max_entries = 200;
+  open(std::move(options));
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(store_->put(key(i), "v", {.ttl = std::chrono::seconds(1)}).ok());
+  EXPECT_EQ(store_->put("more", "v").code(), Code::kOutOfMemory);
+  now_us += 2'000'000;
+  EXPECT_TRUE(store_->put("more", "v").ok());
+}
+
+// The call was itself the reader, or the snapshot, for which the evicted values had to stay: it evicted everything, and failed.
+TEST_F(MemoryLimitTest, NoCallKeepsItselfFromTheMemoryThatItEvicts) {
+  open({.compact_at_percent = 0, .max_memory = uint64_t{8} << 20, .when_full = WhenFull::kEvict});
+  const std::string large(100'000, 'v');
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(store_->put(key(i), large).ok());
+  const uint64_t entries = store_->stats().entries;
+  ASSERT_GT(entries, 30U);
+  const auto check = [&](const char* call, const std::function<Status(int)>& run) {
+    for (int i = 0; i < 20; ++i) {  // some of them meet a store that is full
+      const uint64_t evicted = store_->stats().evicted;
+      const Status s = run(i);
+      ASSERT_TRUE(s.ok()) << call << ": " << s.message();
+      ASSERT_LE(store_->stats().evicted - evicted, 10U) << call;
+    }
+    EXPECT_GT(store_->stats().entries, entries / 2) << call;
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(store_->put(key(i), large).ok());  // the next one begins with such values
+  };
+  check("expire", [&](int i) { return store_->expire(key(40 + i), std::chrono::hours(1)).status(); });
+  check("persist", [&](int i) {
+    const Status s = store_->expire(key(40 + i), std::chrono::hours(1)).status();
+    return s.ok() ? store_->persist(key(40 + i)).status() : s;
+  });
+  check("patch", [&](int i) { return store_->patch("document" + std::to_string(i), "{\"a\":\"" + large + "\"}"); });
+  check("transact", [&](int i) {
+    return store_->transact([&](Transaction& txn) {
+      (void)txn.get(key(59));
+      txn.put("by a transaction" + std::to_string(i), large);
+      return Status();
+    });
+  });
+  check("transact with a scan", [&](int i) {
+    return store_->transact([&](Transaction& txn) {
+      const Result<std::vector<Entry>> found = txn.scan(key(59));
+      txn.put("by one that scans" + std::to_string(i), large);
+      return found.status();
+    });
+  });
+}
+
+TEST_F(MemoryLimitTest, TheLimitIsOfKeysAndNotOfOperations) {
+  open({.max_entries = 1});
+  Batch twice;
+  twice.put("k", "1");
+  twice.put("k", "2");
+  EXPECT_TRUE(store_->write(twice).ok());
+  Batch exchange;
+  exchange.del("k");
+  exchange.put("other", "3");
+  EXPECT_TRUE(store_->write(exchange).ok());
+  EXPECT_EQ(store_->get("other"), "3");
+  EXPECT_EQ(store_->stats().entries, 1U);
+  Batch more;
+  more.put("k", "4");
+  EXPECT_EQ(store_->write(more).code(), Code::kOutOfMemory);
+  open({.max_entries = 1, .when_full = WhenFull::kEvict});
+  Batch renames;
+  renames.del("other");
+  renames.put("k", "5");
+  EXPECT_TRUE(store_->write(renames).ok());
+  EXPECT_EQ(store_->stats().evicted, 0U);
 }
 
 }  // namespace

@@ -426,6 +426,104 @@ TEST_F(StoreTest, ALogCursorCountsLinesAcrossChunksSegmentsAndReadings) {
   EXPECT_GT(store_->stats().rotations, 3U);
 }
 
+// The directory of a store, and a working directory to come back to.
+class InAnotherDirectory {
+ public:
+  explicit InAnotherDirectory(const std::filesystem::path& to) : from_(std::filesystem::current_path()) {
+    std::filesystem::current_path(to);
+  }
+  InAnotherDirectory(const InAnotherDirectory&) = delete;
+  InAnotherDirectory& operator=(const InAnotherDirectory&) = delete;
+  ~InAnotherDirectory() { std::filesystem::current_path(from_); }
+
+ private:
+  const std::filesystem::path from_;
+};
+
+// A rotation made its file, and a compaction removed what it found, where the path led after the program had gone elsewhere.
+TEST_F(StoreTest, ARelativePathMeansWhatItMeantWhenTheStoreWasOpened) {
+  const TempDir temp;
+  for (const char* name : {"here", "there"}) std::filesystem::create_directory(temp / name);
+  std::optional<Store> there;
+  {
+    const InAnotherDirectory now(temp / "there");
+    Result<Store> opened = Store::open("db");
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    there = *std::move(opened);
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(there->put("there", std::to_string(i)).ok());
+  }
+  std::optional<Store> here;
+  std::optional<LogCursor> log;
+  {
+    const InAnotherDirectory now(temp / "here");
+    Result<Store> opened = Store::open("db", {.segment_bytes = 4096});
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    here = *std::move(opened);
+    Result<LogCursor> cursor = LogCursor::open("db");
+    ASSERT_TRUE(cursor.ok());
+    log = *std::move(cursor);
+  }
+  const InAnotherDirectory now(temp / "there");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(here->put("here", std::string(100, 'v')).ok());
+    const Result<const LogRecord*> record = log->next();
+    ASSERT_TRUE(record.ok() && *record != nullptr);
+    EXPECT_EQ((*record)->ops.at(0).key, "here");
+  }
+  ASSERT_TRUE(here->compact().ok());
+  ASSERT_TRUE(here->backup("copy").ok());  // this one is from where we are
+  EXPECT_TRUE(std::filesystem::exists(temp / "there/copy"));
+  ASSERT_TRUE(here->close().ok());
+  ASSERT_TRUE(there->close().ok());
+  for (const char* name : {"here", "there"}) {
+    const Result<Store> again = Store::open(temp / (std::string(name) + "/db"));
+    ASSERT_TRUE(again.ok()) << again.status().message();
+    EXPECT_TRUE(again->contains(name));
+    EXPECT_EQ(again->stats().entries, 1U);
+  }
+}
+
+// It had made the next segment before it looked, in a directory that may be another owner's by then.
+TEST_F(StoreTest, AfterCloseACompactionLeavesTheDirectoryAlone) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  ASSERT_TRUE(store_->close().ok());
+  Result<Store> next = Store::open(dir());
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(store_->compact().status().code(), Code::kClosed);
+  EXPECT_FALSE(std::filesystem::exists(dir() / "wal-next.jsonl"));
+  ASSERT_TRUE(next->put("b", "2").ok());
+  EXPECT_TRUE(next->compact().ok());
+  EXPECT_TRUE(next->close().ok());
+  open();
+}
+
+TEST_F(StoreTest, AClockThatCountsInOtherUnitsIsRefused) {
+  for (const int64_t wrong : {int64_t{1'763'800'000'000'000'000}, int64_t{-1}}) {
+    const Status s = Store::open(dir(), {.now_us = [=] { return wrong; }}).status();
+    EXPECT_EQ(s.code(), Code::kInvalidArgument) << s.message();
+  }
+  int64_t now = 1'763'800'000'000'000;
+  open({.now_us = [&] { return now; }});
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  now = INT64_MAX;
+  ASSERT_TRUE(store_->put("b", "2").ok());
+  open();
+  EXPECT_EQ(contents_of(*store_), (State{{"a", "1"}, {"b", "2"}}));
+}
+
+TEST_F(StoreTest, CancellingACompactionIsNoConcernOfABackup) {
+  open();
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(store_->put("k" + std::to_string(i), "v").ok());
+  Options options;
+  options.on_progress = [this](const Progress& progress) {
+    if (progress.step == "backup") store_->cancel_compaction();
+  };
+  open(std::move(options));
+  const Result<BackupReport> report = store_->backup(dir().parent_path() / "copy");
+  EXPECT_TRUE(report.ok()) << report.status().message();
+}
+
 TEST_F(StoreTest, AnIntervalOfSyncsLongerThanAnyClockMeansNone) {
   open({.sync_interval = std::chrono::milliseconds::max()});
   for (int i = 0; i < 50; ++i) {

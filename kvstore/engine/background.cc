@@ -17,7 +17,7 @@ constexpr std::chrono::hours kSyncIntervalMax{24 * 365};
 Background::~Background() { stop(); }
 
 void Background::start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::milliseconds sync_interval,
-                       std::function<void(const Status&)> on_error, Logger logger) {
+                       std::function<void(const Status&, bool)> on_error, Logger logger) {
   KV_ASSERT(!syncs_.joinable() && !extensions_.joinable());
   KV_ASSERT(!stopping_);  // it starts once
   log_ = &log;
@@ -80,7 +80,8 @@ void Background::run_extensions() {
 void Background::run_syncs() {
   using SteadyClock = std::chrono::steady_clock;
   SteadyClock::time_point next_sync = SteadyClock::now() + sync_interval_;
-  bool reported = false;
+  bool reported_broken = false;
+  bool reported_trouble = false;
   std::unique_lock lock(mutex_);
   for (;;) {
     sync_wake_.wait_until(lock, next_sync, [this] { return stopping_ || sync_wanted_; });
@@ -91,10 +92,13 @@ void Background::run_syncs() {
     if (rotated) synced = log_->finish_rotation();
     if (synced.ok() && SteadyClock::now() >= next_sync) synced = group_->wait_for(log_->last_seq());
     if (rotated && synced.ok()) want_room();  // the segment that is done with can go, and the next one be made
-    if (!synced.ok() && !reported) {
-      reported = true;
+    // A full disk may keep a rotation from being finished and breaks nothing: that is for the log, each time anew.
+    const bool is_news = !synced.ok() && (log_->is_broken() ? !reported_broken : !reported_trouble);
+    reported_trouble = !synced.ok();
+    if (is_news) {
+      reported_broken = log_->is_broken();
       logger_->error("background sync: {}", synced.message());
-      if (on_error_) on_error_(synced);
+      on_error_(synced, reported_broken);
     }
     if (SteadyClock::now() >= next_sync) next_sync = SteadyClock::now() + sync_interval_;
     lock.lock();

@@ -24,7 +24,7 @@ class Background {
   Background& operator=(const Background&) = delete;
 
   void start(wal::LogWriter& log, wal::GroupSync& group, std::chrono::milliseconds sync_interval,
-             std::function<void(const Status&)> on_error, Logger logger);
+             std::function<void(const Status&, bool)> on_error, Logger logger);
   // Any thread, cheap: the space ahead runs low.
   void want_room();
   // Any thread, cheap: a rotation waits for its syncs.
@@ -39,7 +39,7 @@ class Background {
   wal::LogWriter* log_ = nullptr;
   wal::GroupSync* group_ = nullptr;
   std::chrono::milliseconds sync_interval_{0};
-  std::function<void(const Status&)> on_error_;
+  std::function<void(const Status&, bool)> on_error_;
   Logger logger_;
 
   std::mutex mutex_;

@@ -31,7 +31,7 @@ Result<uint64_t> count_entries(env::Env& env, const std::string& dir) {
 
 }  // namespace
 
-Result<BackupReport> Engine::backup(std::string dir) {
+Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
   const auto begin = std::chrono::steady_clock::now();
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
   const std::lock_guard one(compaction_.one_at_a_time);
@@ -39,7 +39,7 @@ Result<BackupReport> Engine::backup(std::string dir) {
   BackupReport report;
   bool has_segment = false;
   const auto run = [&]() -> Status {
-    if (Status s = claim_directory(env_, dir); !s.ok()) return s;
+    if (Status s = claim_directory(to, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
     table::Table::Pin pin(table_);
     const Instant instant{.pin = std::move(pin), .taken_us = now_us()};
@@ -47,18 +47,18 @@ Result<BackupReport> Engine::backup(std::string dir) {
     KV_ASSERT(report.seq <= table_.published());
     const std::string uuid = env_.new_uuid();
     has_segment = true;
-    if (Status s = write_segment(env_, dir, uuid, report.seq, instant.taken_us); !s.ok()) return s;
+    if (Status s = write_segment(to, dir, uuid, report.seq, instant.taken_us); !s.ok()) return s;
     if (report.seq > 0) {
       Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
-          env_, {.dir = dir, .store = uuid, .last_seq = report.seq, .created_us = instant.taken_us});
+          to, {.dir = dir, .store = uuid, .last_seq = report.seq, .created_us = instant.taken_us});
       if (!out.ok()) return std::move(out).status();
       if (Status s = write_entries(instant, "backup", **out); !s.ok()) return s;
       if (Status s = (*out)->finish(); !s.ok()) return s;
       report.entries = (*out)->entries();
       report.bytes = (*out)->bytes();
     }
-    if (Status s = env_.sync_dir(wal::parent_path(dir)); !s.ok()) return s;
-    Result<uint64_t> read_back = count_entries(env_, dir);
+    if (Status s = to.sync_dir(wal::parent_path(dir)); !s.ok()) return s;
+    Result<uint64_t> read_back = count_entries(to, dir);
     if (!read_back.ok()) return std::move(read_back).status().with("read it back");
     if (*read_back != report.entries) {
       return error(Code::kIoError, "{} entries were written, {} came back", report.entries, *read_back).at(dir);
@@ -67,7 +67,7 @@ Result<BackupReport> Engine::backup(std::string dir) {
   };
   Status result = base::guarded(run);
   if (!result.ok()) {
-    if (has_segment) remove_copy(env_, dir, report.seq);
+    if (has_segment) remove_copy(to, dir, report.seq);
     return std::move(result).with("backup");
   }
   report.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);

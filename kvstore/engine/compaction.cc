@@ -67,6 +67,7 @@ bool Engine::wants_compaction() const noexcept {
 
 // Makes the record after the newest the first of a segment, and pins the state before it.
 Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments) {
+  if (closing_) return Status(Code::kClosed, "the store is closed");  // the directory may be another owner's by now
   if (Status s = writer_->prepare_next(); !s.ok()) return s;  // so that the commits do not wait while a file is made
   const std::lock_guard lock(commit_lock_);
   if (closed_) return Status(Code::kClosed, "the store is closed");
@@ -101,7 +102,8 @@ Status Engine::write_entries(const Instant& instant, std::string_view step, wal:
       if (Status s = out.add(put_of(*entry), entry->seq()); !s.ok()) return s;
     }
     if (compaction_.running) compaction_.done_bytes = out.bytes();
-    if (compaction_.cancelled || closing_) return error(Code::kCancelled, "{}: cancelled", step);
+    const bool is_cancelled = compaction_.running && compaction_.cancelled;  // not a backup: that is none
+    if (is_cancelled || closing_) return error(Code::kCancelled, "{}: cancelled", step);
     if (options_.on_progress && SteadyClock::now() >= next_progress) {
       options_.on_progress(
           {.step = step, .done_bytes = out.bytes(), .total_bytes = std::max(total_bytes, out.bytes())});
@@ -286,13 +288,16 @@ void Engine::count_history() {
 
 // Takes expired entries out of memory, and in a store that has fallen silent gives back what nobody sees any more
 // (otherwise that rides on the commits). In slices so short that no commit waits for long, and for no longer than a
-// hundredth of the time in all.
-void Engine::clear_away() {
+// hundredth of the time in all. True: much of what it met had expired, and there is more.
+bool Engine::clear_away() {
   constexpr auto kShare = std::chrono::milliseconds(10);  // of every kPause
   constexpr size_t kBucketsMax = 32;
   constexpr size_t kVersionsMax = 64;
   const SteadyClock::time_point end = SteadyClock::now() + kShare;
   const bool silent = std::exchange(seq_at_last_upkeep_, table_.published()) == table_.published();
+  uint64_t visited = 0;
+  uint64_t dropped = 0;
+  bool round_done = false;
   for (bool more = true; more && !closing_ && SteadyClock::now() < end;) {
     const std::lock_guard lock(commit_lock_);
     const int64_t now = now_us();
@@ -301,13 +306,18 @@ void Engine::clear_away() {
     const table::Sweep sweep = table_.sweep_expired(now, kBucketsMax);
     KV_ASSERT(sweep.visited <= kBucketsMax);
     compaction_.expired += sweep.dropped;
-    more = !sweep.round_done;
+    visited += sweep.visited;
+    dropped += sweep.dropped;
+    round_done = sweep.round_done;
+    more = !round_done;
     if (silent) more |= table_.tidy(kVersionsMax);
   }
+  return !round_done && dropped > visited;  // of a home bucket's six entries or so
 }
 
 std::chrono::milliseconds Engine::keep_up() {
   constexpr auto kPause = std::chrono::milliseconds(1000);
+  constexpr auto kBusyPause = std::chrono::milliseconds(20);
   constexpr auto kPoolAge = std::chrono::minutes(1);  // what a pool has not needed for two of these is freed
   if (wants_compaction()) {
     Result<CompactionReport> report = compact();
@@ -315,12 +325,12 @@ std::chrono::milliseconds Engine::keep_up() {
       log_->error("{}", report.status().message());
     }
   }
-  clear_away();
+  const bool is_behind = clear_away();
   if (const auto now = std::chrono::steady_clock::now(); now - pools_aged_ >= kPoolAge) {
     pools_aged_ = now;
     pools_.age();
   }
-  return kPause;
+  return is_behind ? kBusyPause : kPause;
 }
 
 }  // namespace kvstore::engine

@@ -50,6 +50,8 @@ class Engine {
  public:
   // As Store::open(); `env` must outlive the engine.
   static Result<std::unique_ptr<Engine>> open(env::Env& env, std::string dir, Options options);
+  // Takes over the environment that it was opened with, instead of leaving it to the caller.
+  void keep(std::unique_ptr<env::Env> env) noexcept { own_env_ = std::move(env); }
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -82,7 +84,8 @@ class Engine {
   // Upkeep: compaction.cc, backup.cc.
   Result<CompactionReport> compact();
   void cancel_compaction() noexcept { compaction_.cancelled.store(true, std::memory_order_relaxed); }
-  Result<BackupReport> backup(std::string dir);
+  Result<BackupReport> backup(std::string dir) { return backup(env_, std::move(dir)); }
+  Result<BackupReport> backup(env::Env& to, std::string dir);  // `dir` is a path of `to`
 
   [[nodiscard]] Stats stats() const;  // stats.cc
   [[nodiscard]] const Pools& pools() const noexcept { return pools_; }
@@ -136,13 +139,21 @@ class Engine {
   Status stage_within_limits(const Request& request, Prepared& prepared);
   Status make_memory(const Request& request, const Prepared& prepared);
   Status evict(uint64_t bytes, uint64_t entries);
+  void clear_dead(bool has_expiring) noexcept;
   [[nodiscard]] static uint64_t bytes_added_by(const Request& request) noexcept;
-  [[nodiscard]] uint64_t new_keys_in(const Request& request, const Prepared& prepared) const;
+  struct KeyChange {
+    uint64_t added = 0;
+    uint64_t removed = 0;
+  };
+  [[nodiscard]] KeyChange key_change_by(const Request& request, const Prepared& prepared) const;
   [[nodiscard]] Status full(uint64_t bytes) const;
 
   // update.cc
   using Change = std::function<Result<std::optional<format::Op>>(const table::Entry* current, int64_t now_us)>;
   Result<bool> update(std::string_view key, const WriteOptions& options, const char* what, const Change& change);
+  Result<bool> change_expiry(
+      std::string_view key, const WriteOptions& options, const char* what,
+      const std::function<Result<std::optional<int64_t>>(const table::Entry*, int64_t now)>& expiry_for);
 
   // compaction.cc
   // An instant to write out: the state after record `seq`.
@@ -159,7 +170,7 @@ class Engine {
   [[nodiscard]] uint64_t live_bytes() const noexcept;
   void learn_spelling() noexcept;
 
-  void clear_away();
+  bool clear_away();
   void start_memory();
   // What the upkeep thread does when it wakes; returns how long it may sleep.
   std::chrono::milliseconds keep_up();
@@ -171,6 +182,7 @@ class Engine {
   [[nodiscard]] int64_t now_us() const;
   [[nodiscard]] const table::Entry* find_live(std::string_view key) const;  // inside a ReadGuard
 
+  std::unique_ptr<env::Env> own_env_;  // see keep()
   env::Env& env_;
   const std::string dir_;
   const std::filesystem::path path_;

@@ -10,6 +10,8 @@
 // the measure "until it fits", one slow reader could empty the store. After some rounds the write is refused.
 #include <algorithm>
 #include <new>
+#include <numeric>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,7 @@ namespace {
 constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
 constexpr int kRoundsMax = 32;
+constexpr int kRoundsInVainMax = 4;
 constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that not every put evicts
 
 }  // namespace
@@ -39,6 +42,8 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
   constexpr size_t kTidySteps = 1024;
   KV_ASSERT(has_limits_);
   if (Status s = make_memory(request, prepared); !s.ok()) return s;
+  const bool evicts = options_.when_full == WhenFull::kEvict && bytes_added_by(request) != 0;
+  int rounds_in_vain = 0;
   for (int round = 1;; ++round) {
     try {
       stage(request, prepared);
@@ -47,12 +52,17 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
       prepared.discard();
     }
     // What was freed lies in the wrong places, or is not free yet.
-    if (round == (options_.when_full == WhenFull::kEvict ? kRoundsMax : 2)) return full(bytes_added_by(request));
-    if (options_.when_full == WhenFull::kEvict) {
+    if (round == (evicts ? kRoundsMax : 2)) return full(bytes_added_by(request));
+    const uint64_t used = table_.stats().used_bytes;
+    if (evicts && round > 1) {
       if (Status s = evict(std::max(4 * bytes_added_by(request), kEvictBytesMin), 0); !s.ok())
         return std::move(s).with("evict");
     }
     table_.tidy(kTidySteps);
+    // A reader or a snapshot keeps what is evicted: to go on would only cost more keys.
+    if (evicts && round > 1 && table_.stats().used_bytes >= used && ++rounds_in_vain == kRoundsInVainMax) {
+      return full(bytes_added_by(request));
+    }
   }
 }
 
@@ -62,15 +72,24 @@ uint64_t Engine::bytes_added_by(const Request& request) noexcept {
   return bytes;
 }
 
-// Those that stand twice in a batch count twice: at worst a little more is evicted.
-uint64_t Engine::new_keys_in(const Request& request, const Prepared& prepared) const {
-  if (options_.max_entries == 0) return 0;
-  uint64_t count = 0;
-  for (size_t i = 0; i < request.ops.size(); ++i) {
-    const bool is_new = table_.newest(request.ops[i].key, prepared.slots[i].hash) == nullptr;
-    count += is_new && !request.ops[i].removes() ? 1 : 0;
+// How the number of keys changes. Of several operations on one key in a batch the last one counts. Throws std::bad_alloc.
+Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& prepared) const {
+  KeyChange change;
+  if (options_.max_entries == 0) return change;
+  std::vector<size_t> order(request.ops.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto place = [&](size_t i) { return std::tuple(prepared.slots[i].hash, request.ops[i].key); };
+  if (order.size() > 1) {
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return place(a) < place(b); });
   }
-  return count;
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (i + 1 < order.size() && place(order[i]) == place(order[i + 1])) continue;
+    const Op& op = request.ops[order[i]];
+    const bool is_there = table_.newest(op.key, prepared.slots[order[i]].hash) != nullptr;
+    change.added += !is_there && !op.removes() ? 1 : 0;
+    change.removed += is_there && op.removes() ? 1 : 0;
+  }
+  return change;
 }
 
 Status Engine::full(uint64_t bytes) const {
@@ -89,35 +108,53 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
   const auto excess = [](uint64_t have, uint64_t more, uint64_t limit) {
     return limit == 0 || have + more <= limit ? 0 : have + more - limit;
   };
-  uint64_t new_keys = new_keys_in(request, prepared);
+  KeyChange keys = key_change_by(request, prepared);
   // What would not even fit into an empty store must cost no other key its place.
   if (options_.max_memory != 0 && bytes > options_.max_memory - kMemoryAside) return full(bytes);
-  if (options_.max_entries != 0 && new_keys > options_.max_entries) {
+  if (options_.max_entries != 0 && keys.added > options_.max_entries) {
     return error(Code::kOutOfMemory,
                  "the write has {} new keys, more than max_entries, {}, allows; nothing was written. try: several "
                  "batches, or raise the limit",
-                 new_keys, options_.max_entries);
+                 keys.added, options_.max_entries);
   }
   table::TableStats now = table_.stats();
+  const uint64_t soft_limit = options_.max_memory - options_.max_memory / 16;
+  if (excess(now.used_bytes, bytes, soft_limit) != 0 ||
+      excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0) {
+    clear_dead(now.expiring != 0);
+    keys = key_change_by(request, prepared);
+    now = table_.stats();
+  }
   // Again, because a victim may be a key that this very write overwrites, and which is new then.
   for (int round = 0; options_.when_full == WhenFull::kEvict && round < kRoundsMax; ++round) {
-    const uint64_t soft_limit = options_.max_memory - options_.max_memory / 16;
     const uint64_t too_many_bytes = round == 0 ? excess(now.used_bytes, bytes, soft_limit) : 0;
     const uint64_t evict_bytes = std::min(too_many_bytes, std::max(4 * bytes, kEvictBytesMin));
-    const uint64_t evict_entries = excess(now.entries, new_keys, options_.max_entries);
+    const uint64_t evict_entries = excess(now.entries - keys.removed, keys.added, options_.max_entries);
     if (evict_bytes == 0 && evict_entries == 0) break;
     if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
-    new_keys = new_keys_in(request, prepared);
+    keys = key_change_by(request, prepared);
     now = table_.stats();
   }
   if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(bytes);
-  if (excess(now.entries, new_keys, options_.max_entries) != 0) {
+  if (excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0) {
     return error(Code::kOutOfMemory,
                  "the store has {} of the {} keys of max_entries; nothing was written. try: delete something, "
                  "or raise the limit",
                  now.entries, options_.max_entries);
   }
   return {};
+}
+
+// Frees what nobody sees any more, and takes out some of what has expired. Needs: commit_lock_ held, nothing staged.
+void Engine::clear_dead(bool has_expiring) noexcept {
+  constexpr size_t kBucketsMax = 32;
+  constexpr size_t kStepsMax = 1024;
+  if (has_expiring) {
+    const int64_t now = now_us();
+    clock_floor_us_ = now;  // before the sweep: its contract
+    compaction_.expired += table_.sweep_expired(now, kBucketsMax).dropped;
+  }
+  table_.reclaim(kStepsMax);
 }
 
 // Evicts until that much has been unlinked, in one commit. Needs: commit_lock_ held.

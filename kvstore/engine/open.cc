@@ -29,6 +29,9 @@ namespace {
 
 constexpr uint64_t kSegmentBytesMin = 4096;
 constexpr std::chrono::seconds kKeepHistoryMax = std::chrono::hours(24 * 365 * 1000);
+// What the log can spell, in the year 2255; less a thousand years of whatever is added to it would not fit int64_t either.
+constexpr int64_t kClockMax = static_cast<int64_t>(format::kIntegerMax);
+constexpr unsigned kReplayThreadsMax = 256;
 constexpr uint64_t kMaxMemoryMin = uint64_t{8} << 20;  // four of the table's chunks
 
 Status check_options(const Options& options) {
@@ -130,8 +133,8 @@ Status Engine::take_lock() {
 Status Engine::replay(wal::LogWriter::Place* place) {
   const auto begin = std::chrono::steady_clock::now();
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  Result<wal::LogWalk> walk =
-      wal::LogWalk::open(env_, dir_, options_.replay_threads != 0 ? options_.replay_threads : cores);
+  Result<wal::LogWalk> walk = wal::LogWalk::open(
+      env_, dir_, std::min(options_.replay_threads != 0 ? options_.replay_threads : cores, kReplayThreadsMax));
   if (!walk.ok()) return advise_repair(std::move(walk).status(), dir_);
   if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) {
     return advise_repair(std::move(s), dir_);
@@ -199,6 +202,12 @@ void Engine::start_memory() {
 }
 
 Status Engine::start() {
+  if (options_.now_us) {
+    if (const int64_t now = options_.now_us(); now < 0 || now > kClockMax) {
+      return error(Code::kInvalidArgument,
+                   "options: now_us says {}, which is no number of microseconds between 1970 and 2255", now);
+    }
+  }
   start_memory();
   wal::LogWriter::Place place;
   if (!options_.read_only) {
@@ -246,9 +255,9 @@ Status Engine::start() {
     }
     group_ = std::make_unique<wal::GroupSync>(*writer_);
     count_history();
-    const auto on_error = [this](const Status& error) {
+    const auto on_error = [this](const Status& error, bool is_broken) {
       note_error(error);
-      if (options_.on_background_error) options_.on_background_error(error);
+      if (is_broken && options_.on_background_error) options_.on_background_error(error);
     };
     background_->start(*writer_, *group_, options_.sync_interval, on_error, log_);
     upkeep_->start("kvstore-upkeep", [this] { return keep_up(); });
@@ -288,7 +297,7 @@ Status Engine::close() {
 
 int64_t Engine::now_us() const {
   const int64_t floor_us = clock_floor_us_.load();
-  if (options_.now_us) return std::max(floor_us, options_.now_us());
+  if (options_.now_us) return std::clamp<int64_t>(options_.now_us(), floor_us, kClockMax);
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::max<int64_t>(floor_us, std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }

@@ -62,13 +62,16 @@ void ReadSet::add_range(const table::Filter& filter, Seq pin_seq, Seq highest,
                         const std::vector<const table::Entry*>& found) {
   Range range{.prefix = std::string(filter.prefix), .from = std::string(filter.from), .to = std::string(filter.to)};
   range.changed = highest > pin_seq;
+  const table::Entry* first = nullptr;
   for (const table::Entry* entry : found) {
     KV_ASSERT(entry->seq() <= pin_seq);
     KV_DASSERT(filter.matches(entry->key()));
     if (entry->expires_us() == 0) continue;
-    if (range.first_to_expire == nullptr || entry->expires_us() < range.first_to_expire->expires_us()) {
-      range.first_to_expire = entry;
-    }
+    if (first == nullptr || entry->expires_us() < first->expires_us()) first = entry;
+  }
+  if (first != nullptr) {
+    range.first_to_expire = first->key();
+    range.first_expiry_us = first->expires_us();
   }
   ranges_.push_back(std::move(range));
 }
@@ -149,8 +152,8 @@ Status ReadSet::check(const table::Table& table, const RecentWrites& recent, int
   }
   for (const Range& range : ranges_) {
     KV_ASSERT(!range.changed);
-    if (range.first_to_expire != nullptr && range.first_to_expire->is_expired(ts_us)) {
-      return conflict(range.first_to_expire->key(), "was alive when the transaction scanned it and has expired since");
+    if (range.first_expiry_us != 0 && range.first_expiry_us <= ts_us) {
+      return conflict(range.first_to_expire, "was alive when the transaction scanned it and has expired since");
     }
   }
   return ranges_.empty() ? Status() : catch_up(recent, UINT64_MAX);

@@ -38,7 +38,7 @@
 
 namespace kvstore::engine {
 
-// Not thread-safe. Needs: the pin it was read through stands until the last call of check().
+// Not thread-safe. Needs: the pin it was read through stands until check_scans() has been called.
 class ReadSet {
  public:
   // Notes that the key had this live version, 0: absent. Throws std::bad_alloc.
@@ -72,8 +72,9 @@ class ReadSet {
     format::Seq version = 0;
   };
   struct Range {
-    std::string prefix, from, to;
-    const table::Entry* first_to_expire = nullptr;
+    std::string prefix{}, from{}, to{};
+    std::string first_to_expire{};  // of the keys found, and when; 0: none does
+    int64_t first_expiry_us = 0;
     bool changed = false;  // between the pin and the scan
     [[nodiscard]] table::Filter filter() const noexcept { return {.prefix = prefix, .from = from, .to = to}; }
     [[nodiscard]] std::string describe() const;

@@ -205,9 +205,10 @@ Status TransactionState::commit_writes(const WriteOptions& options) {
     if (Status s = reads_.check_scans(engine_.table_, instant_->pin); !s.ok()) return s;
     if (Status s = catch_up(); !s.ok()) return s;
   }
+  instant_.reset();  // the commit may have to evict, and this would keep the memory from it
   Result<Seq> seq = engine_.commit(*request, Engine::Acknowledge::kLater);
   KV_ASSERT(!seq.ok() || *seq > seq_);
-  rollback();  // the instant is not held for as long as a sync may take
+  rollback();  // nobody watches for as long as a sync may take
   if (seq.ok()) seq = engine_.acknowledge(*seq, *request);
   return std::move(seq).status();
 }

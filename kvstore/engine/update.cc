@@ -31,7 +31,8 @@ std::optional<int64_t> parse_integer(std::string_view text) {
 }  // namespace
 
 // Commits what `change` makes of the current entry (nullptr: absent) until it goes through. False: `change` wanted
-// nothing written. Its Op may point into the entry, which stays while it is encoded.
+// nothing written. Its Op must not point into the entry: nothing is held while it is committed, since the commit may have to
+// evict, and would wait for this very reader to get the memory.
 Result<bool> Engine::update(std::string_view key, const WriteOptions& options, const char* what, const Change& change) {
   Result<Request> request = request_for(options, key);
   if (!request.ok()) return std::move(request).status().with(what);
@@ -40,22 +41,21 @@ Result<bool> Engine::update(std::string_view key, const WriteOptions& options, c
   }
   for (;;) {
     request->now_us = now_us();
-    Result<Seq> seq = Seq{0};
+    Result<std::optional<Op>> op = std::optional<Op>();
     {
       const table::Table::ReadGuard guard(table_);
       const table::Entry* current = find_live(key);
-      Result<std::optional<Op>> op = change(current, request->now_us);
-      if (!op.ok()) return std::move(op).status().with(what);
-      if (!op->has_value()) return false;
-      KV_ASSERT((*op)->key == key);  // the condition is about this one
       KV_ASSERT(current == nullptr || !current->is_tombstone());
-      request->ops = {&**op, 1};
       request->condition = {Condition::Kind::kVersion, current != nullptr ? current->seq() : 0};
-      KV_ASSERT(!request->as_batch);
-      seq = commit(*request, Acknowledge::kLater);
-      KV_ASSERT(!seq.ok() || *seq > request->condition.version);
+      op = change(current, request->now_us);
     }
-    if (seq.ok()) seq = acknowledge(*seq, *request);
+    if (!op.ok()) return std::move(op).status().with(what);
+    if (!op->has_value()) return false;
+    KV_ASSERT((*op)->key.data() == key.data());  // the condition is about this one
+    request->ops = {&**op, 1};
+    KV_ASSERT(!request->as_batch);
+    Result<Seq> seq = commit(*request);
+    KV_ASSERT(!seq.ok() || *seq > request->condition.version);
     if (seq.ok()) return true;
     if (seq.status().code() != Code::kConflict) return std::move(seq).status().with(what);
   }
@@ -117,35 +117,50 @@ Status Engine::patch(std::string_view key, std::string_view merge_patch, const W
   }
 }
 
-namespace {
-
-Op with_expiry(const table::Entry& entry, int64_t expires_us) {
-  Op op = put_of(entry);
-  op.expires_us = expires_us;
-  return op;
+// Commits the entry once more, with the expiry that `expiry_for` gives it; nullopt: nothing.
+Result<bool> Engine::change_expiry(
+    std::string_view key, const WriteOptions& options, const char* what,
+    const std::function<Result<std::optional<int64_t>>(const table::Entry*, int64_t now)>& expiry_for) {
+  try {
+    const base::BufferPool::Lease value = base::PoolAccess::of(pools_)->slices.lease();
+    const Change change = [&](const table::Entry* current, int64_t now) -> Result<std::optional<Op>> {
+      const Result<std::optional<int64_t>> expires = expiry_for(current, now);
+      if (!expires.ok()) return expires.status();
+      if (!expires->has_value()) return std::optional<Op>();
+      KV_ASSERT(current != nullptr);
+      value->clear();
+      value->append(current->value());
+      Op op = put_of(*current);
+      op.key = key;
+      op.value = value->view();
+      op.expires_us = **expires;
+      return std::optional(op);
+    };
+    return update(key, options, what, change);
+  } catch (const std::bad_alloc&) {
+    return error(Code::kOutOfMemory, "{}: out of memory; nothing was written", what);
+  }
 }
-
-}  // namespace
 
 Result<bool> Engine::expire(std::string_view key, std::chrono::microseconds ttl, const WriteOptions& options) {
   if (ttl.count() <= 0) return Status(Code::kInvalidArgument, "expire: the ttl must be positive");
-  return update(key, options, "expire", [&](const table::Entry* current, int64_t now) -> Result<std::optional<Op>> {
-    if (current == nullptr) return std::optional<Op>();
-    const Result<int64_t> expires = expiry_of(ttl, std::nullopt, now);
-    if (!expires.ok()) return expires.status();
-    KV_ASSERT(*expires > now);
-    return std::optional(with_expiry(*current, *expires));
-  });
+  return change_expiry(key, options, "expire",
+                       [&](const table::Entry* current, int64_t now) -> Result<std::optional<int64_t>> {
+                         if (current == nullptr) return std::optional<int64_t>();
+                         const Result<int64_t> expires = expiry_of(ttl, std::nullopt, now);
+                         if (!expires.ok()) return expires.status();
+                         KV_ASSERT(*expires > now);
+                         return std::optional(*expires);
+                       });
 }
 
 Result<bool> Engine::persist(std::string_view key, const WriteOptions& options) {
   bool found = false;
-  const Change change = [&](const table::Entry* current, int64_t) -> Result<std::optional<Op>> {
-    found = current != nullptr;
-    if (!found || current->expires_us() == 0) return std::optional<Op>();
-    return std::optional(with_expiry(*current, 0));
-  };
-  Result<bool> written = update(key, options, "persist", change);
+  Result<bool> written = change_expiry(
+      key, options, "persist", [&](const table::Entry* current, int64_t) -> Result<std::optional<int64_t>> {
+        found = current != nullptr;
+        return found && current->expires_us() != 0 ? std::optional<int64_t>(0) : std::nullopt;
+      });
   if (!written.ok()) return written;
   return found;
 }

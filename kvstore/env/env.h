@@ -89,5 +89,7 @@ class Env {
 
 // The operating system's. Lives forever, has no state.
 [[nodiscard]] Env& posix_env() noexcept;
+// The same, but relative paths begin for good at what is the working directory now. Holds a descriptor.
+[[nodiscard]] Result<std::unique_ptr<Env>> posix_env_from_here();
 
 }  // namespace kvstore::env

@@ -64,8 +64,8 @@ constexpr size_t kTransferBytesMax = size_t{1} << 30;
 
 // open(), but never as descriptor 0, 1 or 2; invalid, with errno, on failure. In a program that has closed one of its
 // standard streams the system hands out that number next, and a stray printf would then write into the log.
-Descriptor open_above_stdio(const std::string& path, int flags) {
-  Descriptor fd(uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
+Descriptor open_above_stdio(int base, const std::string& path, int flags) {
+  Descriptor fd(uninterrupted([&] { return ::openat(base, path.c_str(), flags | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
   if (!fd.valid() || fd.get() > STDERR_FILENO) return fd;
   return Descriptor(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
@@ -203,8 +203,8 @@ Status open_failure(int sys_errno, std::string_view step, const std::string& pat
       .because_of_errno(sys_errno);
 }
 
-Result<Descriptor> open_regular(const std::string& path, int flags, std::string_view step) {
-  Descriptor fd = open_above_stdio(path, flags | kOpenFile);
+Result<Descriptor> open_regular(int base, const std::string& path, int flags, std::string_view step) {
+  Descriptor fd = open_above_stdio(base, path, flags | kOpenFile);
   if (!fd.valid()) return open_failure(errno, step, path);
   struct stat facts {};
   if (::fstat(fd.get(), &facts) != 0) return failure(errno, step, path);
@@ -254,40 +254,43 @@ class PosixLock final : public FileLock {
 
 constexpr int kLockAttemptsMax = 10;  // no bystander replaces the file so often; what does is trouble to report
 
-bool still_named(int fd, const std::string& path) {
+bool still_named(int fd, int base, const std::string& path) {
   struct stat opened {};
   struct stat named {};
-  return ::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
-         opened.st_ino == named.st_ino;
+  return ::fstat(fd, &opened) == 0 && ::fstatat(base, path.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 // ---- the environment ------------------------------------------------------------------------------------------
 
 class PosixEnv final : public Env {
  public:
+  PosixEnv() noexcept = default;
+  explicit PosixEnv(Descriptor base) noexcept : base_(std::move(base)) {}
+
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
     int flags = O_RDONLY;
     std::string_view step = "open for reading";
     if (mode == OpenMode::kReadWrite) flags = O_RDWR, step = "open for writing";
     if (mode == OpenMode::kCreate) flags = O_RDWR | O_CREAT | O_EXCL, step = "create";
     auto file = std::make_unique<PosixFile>(path);  // first: without memory for it no file must have been made
-    Result<Descriptor> fd = open_regular(path, flags, step);
+    Result<Descriptor> fd = open_regular(base(), path, flags, step);
     if (!fd.ok()) return std::move(fd).status();
     file->adopt(std::move(*fd));
     return std::unique_ptr<File>(std::move(file));
   }
 
   Status rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) == 0) return {};
+    if (::renameat(base(), from.c_str(), base(), to.c_str()) == 0) return {};
     return failure(errno, "rename " + from + " to", to);
   }
 
   Status remove(const std::string& path) override {
-    return ::unlink(path.c_str()) == 0 ? Status() : failure(errno, "remove", path);
+    return ::unlinkat(base(), path.c_str(), 0) == 0 ? Status() : failure(errno, "remove", path);
   }
 
   Result<std::vector<std::string>> list(const std::string& dir) override {
-    Descriptor fd = open_above_stdio(dir, O_RDONLY | O_DIRECTORY);
+    Descriptor fd = open_above_stdio(base(), dir, O_RDONLY | O_DIRECTORY);
     if (!fd.valid()) return failure(errno, "list", dir);
     const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(fd.get()), ::closedir);
     if (entries == nullptr) return failure(errno, "list", dir);
@@ -308,15 +311,15 @@ class PosixEnv final : public Env {
   }
 
   Status create_dir(const std::string& dir) override {
-    if (::mkdir(dir.c_str(), S_IRWXU) == 0) return {};
+    if (::mkdirat(base(), dir.c_str(), S_IRWXU) == 0) return {};
     const int error = errno;
     struct stat facts {};
-    if (error == EEXIST && ::stat(dir.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode)) return {};
+    if (error == EEXIST && ::fstatat(base(), dir.c_str(), &facts, 0) == 0 && S_ISDIR(facts.st_mode)) return {};
     return failure(error, "create directory", dir);
   }
 
   Status sync_dir(const std::string& dir) override {
-    const Descriptor fd = open_above_stdio(dir, O_RDONLY | O_DIRECTORY);
+    const Descriptor fd = open_above_stdio(base(), dir, O_RDONLY | O_DIRECTORY);
     if (!fd.valid()) return failure(errno, "open for syncing", dir);
     if (uninterrupted([&] { return ::fsync(fd.get()); }) == 0) return {};
     // EINVAL: this file system (some network ones) has no such operation, and keeps names durable in its own way
@@ -327,7 +330,7 @@ class PosixEnv final : public Env {
 
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
     for (int attempt = 0; attempt < kLockAttemptsMax; ++attempt) {
-      Result<Descriptor> fd = open_regular(path, O_RDWR | O_CREAT, "lock");
+      Result<Descriptor> fd = open_regular(base(), path, O_RDWR | O_CREAT, "lock");
       if (!fd.ok()) return std::move(fd).status();
       if (const int error = take_lock(fd->get()); error != 0) {
         if (error == EAGAIN || error == EACCES || error == EWOULDBLOCK) return held_by_another(path);
@@ -335,7 +338,7 @@ class PosixEnv final : public Env {
       }
       // Between open and lock the directory may have been removed and made anew: then we hold a file that nobody
       // else will ever find, and must try for the one that the name means now.
-      if (!still_named(fd->get(), path)) continue;
+      if (!still_named(fd->get(), base(), path)) continue;
       auto file = std::make_unique<PosixFile>(path);
       file->adopt(std::move(*fd));
       return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file)));
@@ -344,7 +347,7 @@ class PosixEnv final : public Env {
   }
 
   bool is_locked(const std::string& path) override {
-    const Descriptor fd = open_above_stdio(path, O_RDONLY | kOpenFile);
+    const Descriptor fd = open_above_stdio(base(), path, O_RDONLY | kOpenFile);
     return fd.valid() && lock_is_taken(fd.get());
   }
 
@@ -373,9 +376,26 @@ class PosixEnv final : public Env {
     }
     return text;
   }
+
+ private:
+  // Where relative paths begin.
+  [[nodiscard]] int base() const noexcept { return base_.valid() ? base_.get() : AT_FDCWD; }
+  Descriptor base_;
 };
 
+#if defined(O_PATH)
+constexpr int kOpenBase = O_PATH | O_DIRECTORY;  // needs no right to read it
+#else
+constexpr int kOpenBase = O_RDONLY | O_DIRECTORY;
+#endif
+
 }  // namespace
+
+Result<std::unique_ptr<Env>> posix_env_from_here() {
+  Descriptor here = open_above_stdio(AT_FDCWD, ".", kOpenBase);
+  if (!here.valid()) return failure(errno, "open", "the working directory");
+  return std::unique_ptr<Env>(std::make_unique<PosixEnv>(std::move(here)));
+}
 
 Env& posix_env() noexcept {
   // Never destroyed: a store in some static object of the program may be closed later than any object of ours.

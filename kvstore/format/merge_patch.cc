@@ -1,8 +1,8 @@
 #include "kvstore/format/merge_patch.h"
 
 #include <cstddef>
+#include <map>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "kvstore/base/scratch.h"
@@ -29,7 +29,7 @@ class Merger {
   void merge(std::string_view target, std::string_view patch) {
     if (!is_object(patch)) return out_.append(patch);
     std::vector<Change> changes;
-    std::unordered_map<std::string_view, size_t> index_of;  // by name; the last of duplicates in the patch
+    std::map<std::string_view, size_t> index_of;  // no hash table: names may be chosen to collide
     base::Scratch names;
     for (JsonMembers members(patch); const auto member = members.next();) {
       const auto [place, is_new] = index_of.try_emplace(unescape_json(member->quoted_name, names), changes.size());

@@ -9,6 +9,8 @@ namespace {
 
 // How many retirements make it worth looking through the readers' slots, which costs about 100 ns.
 constexpr uint64_t kAdvanceEvery = 64;
+// A large entry counts for several, so that no more than about a mebibyte waits for company.
+constexpr uint64_t kCountedBytes = (uint64_t{1} << 20) / kAdvanceEvery;
 
 }  // namespace
 
@@ -30,7 +32,7 @@ void Limbo::retire(Entry* entry) noexcept {
   if (list.first == nullptr) list.last = entry;
   entry->unlink(list.first);
   list.first = entry;
-  ++retired_since_advance_;
+  retired_since_advance_ += 1 + entry->footprint() / kCountedBytes;
 }
 
 void Limbo::retire(ArrayNote* note, BucketArray array) noexcept {

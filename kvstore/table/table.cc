@@ -113,6 +113,13 @@ void Table::publish(Seq seq) noexcept {
   my.sieve.trim_reserve(my.staged);
 }
 
+void Table::reclaim(size_t versions_max) noexcept {
+  Impl& my = *impl_;
+  KV_ASSERT(my.staged == 0 && my.linked.empty());
+  (void)my.drain(versions_max);
+  (void)my.limbo.tidy(versions_max, 1 + versions_max / 64);
+}
+
 bool Table::tidy(size_t versions_max) noexcept {
   Impl& my = *impl_;
   KV_ASSERT(my.staged == 0 && my.linked.empty());

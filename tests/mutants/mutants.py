@@ -334,7 +334,7 @@ mutant("transaction: writes between its begin and its scan are not seen", "-", R
        "  range.changed = highest > pin_seq;\n", "  range.changed = false;\n  (void)pin_seq;\n  (void)highest;\n",
        "store_transaction_test", "store_serializability_test")
 mutant("transaction: expiry of what it scanned is not seen", "-", READ_SET,
-       "    if (range.first_to_expire != nullptr && range.first_to_expire->is_expired(ts_us)) {\n", "    if (false) {\n",
+       "    if (range.first_expiry_us != 0 && range.first_expiry_us <= ts_us) {\n", "    if (false) {\n",
        "store_transaction_test")
 
 mutant("rotation: what came after a failed seal is not synced", "P1", ROTATION,
@@ -350,12 +350,12 @@ mutant("repair: stale lines before the last segment are used", "P4", SALVAGE,
        "    if (const auto& unsettled = walk->end().unsettled) {", "    if (const auto& unsettled = walk->end().unsettled; false) {",
        "store_repair_test")
 mutant("eviction: a write that never fits costs the others their place", "-", "kvstore/engine/memory.cc",
-       "  if (options_.max_entries != 0 && new_keys > options_.max_entries) {", "  if (false) {", "store_memory_test")
+       "  if (options_.max_entries != 0 && keys.added > options_.max_entries) {", "  if (false) {", "store_memory_test")
 
 # ---- copies ----------------------------------------------------------------------------------------
 
 mutant("backup: its directory's name is not synced", "P2", "kvstore/engine/backup.cc",
-       "    if (Status s = env_.sync_dir(wal::parent_path(dir)); !s.ok()) return s;\n", "",
+       "    if (Status s = to.sync_dir(wal::parent_path(dir)); !s.ok()) return s;\n", "",
        CRASH, "store_compaction_test")
 mutant("repair: an older record overrides a newer one that stands before it", "P4", SALVAGE,
        "  if (known != nullptr && known->seq() > seq) return;\n", "",

@@ -50,7 +50,7 @@ void fill(JsonObject& object, const StoreInfo& info) {
 void print_text(const StoreInfo& info, Output& out) {
   uint64_t bytes = 0;
   for (const SegmentInfo& segment : info.segments) bytes += segment.bytes;
-  out.line(fmt::format("store       {}", info.uuid));
+  out.line(fmt::format("store       {}", escape(info.uuid)));
   out.line(fmt::format("format      {}", info.format));
   out.line(fmt::format("created     {}", format_time(info.created_us)));
   out.line(fmt::format("owner       {}", owner_sentence(info)));

@@ -46,10 +46,10 @@ Problem for_each_item(std::string_view text, char open, char close, const std::f
   return std::nullopt;
 }
 
-// Moves `at` behind the value that starts there.
+// Moves `at` behind the value that starts there. A document is judged by itself; here it may stand in an operation of a list.
 Problem skip_value(std::string_view text, size_t& at) {
   format::JsonError error;
-  const std::optional<size_t> end = format::skip_json_value(text, at, &error);
+  const std::optional<size_t> end = format::skip_json_value(text, at, &error, format::kJsonDepthMax + 2);
   if (!end) return fmt::format("malformed JSON: {} at column {}", error.what, error.offset + 1);
   at = *end;
   return std::nullopt;

@@ -32,8 +32,6 @@ TableReader::Row TableReader::read_header() {
   for (size_t end : ends_) {
     std::string name = text_.substr(begin, end - begin);
     begin = end;
-    if (columns_.empty() && name.starts_with("\xEF\xBB\xBF"))
-      name.erase(0, 3);  // a byte order mark, from a spreadsheet
     if (find_field(fields, name) == nullptr) {
       return {.problem = fmt::format("unknown column '{}' (known: key key64 value value64 json ttl expires)", name)};
     }
@@ -77,11 +75,14 @@ TableReader::Row TableReader::read_row() {
     row_line_ = lines_.line_number();
     if (!line.ok()) return {.status = line.status()};
     if (!line->has_value()) return {.at_end = true};
-    if (without_return(**line).empty()) continue;
+    std::string_view text = **line;
+    if (row_line_ == 1 && text.starts_with("\xEF\xBB\xBF"))
+      text.remove_prefix(3);  // a byte order mark, from a spreadsheet
+    if (without_return(text).empty()) continue;
     text_.clear();
     ends_.clear();
-    if (kind_ == Kind::kCsv) return split_csv(**line);
-    split_tsv(without_return(**line));
+    if (kind_ == Kind::kCsv) return split_csv(text);
+    split_tsv(without_return(text));
     return {};
   }
 }

@@ -67,7 +67,7 @@ size_t escape_one(std::string_view rest, Style style, std::string& out) {
     if (style == Style::kJson || (style == Style::kListing && c.value == '\\')) out += '\\';
     out += rest[0];
   } else if (c.value < 0x20 && style == Style::kJsonText) {
-    out += rest[0];  // white space between tokens
+    if (c.value != '\r') out += rest[0];  // white space between tokens; a return would overwrite the line
   } else if (c.value == '\n') {
     out += "\\n";
   } else if (c.value == '\t') {
