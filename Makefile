@@ -134,7 +134,7 @@ fuzz: | build/ ## run every fuzzer for SECONDS_EACH=30 seconds; findings go to b
 	@cd build/fuzz && for program in tests/*_fuzz; do [ -x $$program ] || continue; \
 	  name=$${program##*/}; name=$${name%_fuzz}; echo "== $$name"; mkdir -p corpus/$$name; \
 	  $$program -max_total_time=$(or $(SECONDS_EACH),30) -print_final_stats=1 corpus/$$name \
-	    $(CURDIR)/tests/fuzz/corpus/$$name || exit 1; done
+	    "$(CURDIR)/tests/fuzz/corpus/$$name" || exit 1; done
 
 .PHONY: tidy
 tidy: | build/ ## clang-tidy over every source file; FILTER=path checks some
@@ -179,6 +179,7 @@ deb: | build/ ## a Debian package with kvctl, the library and its headers, in bu
 	$(call ensure,dpkg-dev file)
 	$(call configure,deb)
 	$(call build,deb)
+	@rm -f build/deb/*.deb
 	@cd build/deb && cpack --config CPackConfig.cmake >cpack.log || { cat cpack.log; exit 1; }
 	@ls -1 build/deb/*.deb
 

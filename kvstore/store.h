@@ -15,8 +15,9 @@
 // keys to come.
 //
 // A write that returned OK survives kill -9 of this process at once, and with Durability::kSync a
-// power cut. A write that returned an error changed nothing, but for kBroken and kIoError from a failed
-// sync: then it may or may not survive a power cut, and the store refuses writes until reopened.
+// power cut. A write that returned an error changed nothing, but for kBroken, and kIoError from its sync: then it is there,
+// and may or may not survive a power cut. Where syncing itself failed the store refuses writes until it is reopened
+// (kBroken); where it only lacked room, as the sentence tells, it goes on, and the next sync makes up for it.
 // No call throws, prints, or installs a signal handler. A read that copies and finds no memory for the copy
 // ends the process (they are noexcept); read() copies nothing.
 #pragma once

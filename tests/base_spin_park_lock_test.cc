@@ -103,8 +103,13 @@ TEST(SpinParkLock, RecordsHowLongThoseWaitedWhoHadToPark) {
   for (int i = 0; i < 100; ++i) const std::lock_guard guard(lock);
   EXPECT_EQ(parked.snapshot().count, 0u);
   lock.lock();
-  std::thread waiting([&] { const std::lock_guard guard(lock); });
-  std::this_thread::sleep_for(50ms);
+  std::atomic<bool> is_there{false};
+  std::thread waiting([&] {
+    is_there = true;
+    const std::lock_guard guard(lock);
+  });
+  while (!is_there) std::this_thread::yield();
+  std::this_thread::sleep_for(200ms);
   lock.unlock();
   waiting.join();
   const LatencyStats waits = parked.snapshot();

@@ -93,10 +93,12 @@ void Background::run_syncs() {
     if (synced.ok() && SteadyClock::now() >= next_sync) synced = group_->wait_for(log_->last_seq());
     if (rotated && synced.ok()) want_room();  // the segment that is done with can go, and the next one be made
     // A full disk may keep a rotation from being finished and breaks nothing: that is for the log, each time anew.
-    const bool is_news = !synced.ok() && (log_->is_broken() ? !reported_broken : !reported_trouble);
+    const bool is_broken = log_->is_broken();
+    if (is_broken) synced = log_->broken();  // with the first cause, which may be another call's
+    const bool is_news = !synced.ok() && (is_broken ? !reported_broken : !reported_trouble);
     reported_trouble = !synced.ok();
     if (is_news) {
-      reported_broken = log_->is_broken();
+      reported_broken = is_broken;
       logger_->error("background sync: {}", synced.message());
       on_error_(synced, reported_broken);
     }

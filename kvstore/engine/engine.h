@@ -139,13 +139,14 @@ class Engine {
   Status stage_within_limits(const Request& request, Prepared& prepared);
   Status make_memory(const Request& request, const Prepared& prepared);
   Status evict(uint64_t bytes, uint64_t entries);
-  void clear_dead(bool has_expiring) noexcept;
+  void sweep_some(size_t buckets_max) noexcept;
   [[nodiscard]] static uint64_t bytes_added_by(const Request& request) noexcept;
   struct KeyChange {
     uint64_t added = 0;
     uint64_t removed = 0;
   };
-  [[nodiscard]] KeyChange key_change_by(const Request& request, const Prepared& prepared) const;
+  [[nodiscard]] KeyChange key_change_by(const Request& request, const Prepared& prepared,
+                                        std::span<const size_t> counted) const;
   [[nodiscard]] Status full(uint64_t bytes) const;
 
   // update.cc

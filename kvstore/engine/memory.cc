@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <new>
 #include <numeric>
+#include <span>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -33,6 +34,10 @@ constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
 constexpr int kRoundsMax = 32;
 constexpr int kRoundsInVainMax = 4;
+constexpr size_t kReclaimedMax = 1024;
+// Buckets to look through for what has expired: instead of refusing, and beside each eviction, of which there may be one a put.
+constexpr size_t kSweptByRefusal = 32;
+constexpr size_t kSweptByEviction = 2;
 constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that not every put evicts
 
 }  // namespace
@@ -72,20 +77,32 @@ uint64_t Engine::bytes_added_by(const Request& request) noexcept {
   return bytes;
 }
 
-// How the number of keys changes. Of several operations on one key in a batch the last one counts. Throws std::bad_alloc.
-Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& prepared) const {
+namespace {
+
+// Of several operations on one key in a batch the last one counts: which these are. Throws std::bad_alloc.
+template <typename Slots>
+std::vector<size_t> last_of_each_key(std::span<const Op> ops, const Slots& slots) {
+  std::vector<size_t> order(ops.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto place = [&](size_t i) { return std::tuple(slots[i].hash, ops[i].key); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return place(a) < place(b); });
+  std::vector<size_t> last;
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (i + 1 == order.size() || place(order[i]) != place(order[i + 1])) last.push_back(order[i]);
+  }
+  return last;
+}
+
+}  // namespace
+
+// How the number of keys changes by the operations that count.
+Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& prepared,
+                                        std::span<const size_t> counted) const {
   KeyChange change;
   if (options_.max_entries == 0) return change;
-  std::vector<size_t> order(request.ops.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto place = [&](size_t i) { return std::tuple(prepared.slots[i].hash, request.ops[i].key); };
-  if (order.size() > 1) {
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return place(a) < place(b); });
-  }
-  for (size_t i = 0; i < order.size(); ++i) {
-    if (i + 1 < order.size() && place(order[i]) == place(order[i + 1])) continue;
-    const Op& op = request.ops[order[i]];
-    const bool is_there = table_.newest(op.key, prepared.slots[order[i]].hash) != nullptr;
+  for (const size_t i : counted) {
+    const Op& op = request.ops[i];
+    const bool is_there = table_.newest(op.key, prepared.slots[i].hash) != nullptr;
     change.added += !is_there && !op.removes() ? 1 : 0;
     change.removed += is_there && op.removes() ? 1 : 0;
   }
@@ -108,7 +125,11 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
   const auto excess = [](uint64_t have, uint64_t more, uint64_t limit) {
     return limit == 0 || have + more <= limit ? 0 : have + more - limit;
   };
-  KeyChange keys = key_change_by(request, prepared);
+  constexpr size_t kOnlyOne = 0;
+  std::vector<size_t> many;
+  if (options_.max_entries != 0 && request.ops.size() > 1) many = last_of_each_key(request.ops, prepared.slots);
+  const std::span<const size_t> counted = many.empty() ? std::span(&kOnlyOne, 1) : std::span<const size_t>(many);
+  KeyChange keys = key_change_by(request, prepared, counted);
   // What would not even fit into an empty store must cost no other key its place.
   if (options_.max_memory != 0 && bytes > options_.max_memory - kMemoryAside) return full(bytes);
   if (options_.max_entries != 0 && keys.added > options_.max_entries) {
@@ -118,21 +139,29 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
                  keys.added, options_.max_entries);
   }
   table::TableStats now = table_.stats();
+  const bool evicts = options_.when_full == WhenFull::kEvict;
   const uint64_t soft_limit = options_.max_memory - options_.max_memory / 16;
-  if (excess(now.used_bytes, bytes, soft_limit) != 0 ||
-      excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0) {
-    clear_dead(now.expiring != 0);
-    keys = key_change_by(request, prepared);
+  const auto is_over = [&] {
+    return excess(now.used_bytes, bytes, evicts ? soft_limit : options_.max_memory) != 0 ||
+           excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0;
+  };
+  if (is_over()) {  // first what nobody sees any more, then some of what has expired
+    table_.reclaim(kReclaimedMax);
     now = table_.stats();
+    if (now.expiring != 0 && is_over()) {
+      sweep_some(evicts ? kSweptByEviction : kSweptByRefusal);
+      keys = key_change_by(request, prepared, counted);
+      now = table_.stats();
+    }
   }
   // Again, because a victim may be a key that this very write overwrites, and which is new then.
-  for (int round = 0; options_.when_full == WhenFull::kEvict && round < kRoundsMax; ++round) {
+  for (int round = 0; evicts && round < kRoundsMax; ++round) {
     const uint64_t too_many_bytes = round == 0 ? excess(now.used_bytes, bytes, soft_limit) : 0;
     const uint64_t evict_bytes = std::min(too_many_bytes, std::max(4 * bytes, kEvictBytesMin));
     const uint64_t evict_entries = excess(now.entries - keys.removed, keys.added, options_.max_entries);
     if (evict_bytes == 0 && evict_entries == 0) break;
     if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
-    keys = key_change_by(request, prepared);
+    keys = key_change_by(request, prepared, counted);
     now = table_.stats();
   }
   if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(bytes);
@@ -145,16 +174,12 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
   return {};
 }
 
-// Frees what nobody sees any more, and takes out some of what has expired. Needs: commit_lock_ held, nothing staged.
-void Engine::clear_dead(bool has_expiring) noexcept {
-  constexpr size_t kBucketsMax = 32;
-  constexpr size_t kStepsMax = 1024;
-  if (has_expiring) {
-    const int64_t now = now_us();
-    clock_floor_us_ = now;  // before the sweep: its contract
-    compaction_.expired += table_.sweep_expired(now, kBucketsMax).dropped;
-  }
-  table_.reclaim(kStepsMax);
+// Takes out what has expired in the next so many buckets. Needs: commit_lock_ held, nothing staged.
+void Engine::sweep_some(size_t buckets_max) noexcept {
+  const int64_t now = now_us();
+  clock_floor_us_ = now;  // before the sweep: its contract
+  compaction_.expired += table_.sweep_expired(now, buckets_max).dropped;
+  table_.reclaim(kReclaimedMax);
 }
 
 // Evicts until that much has been unlinked, in one commit. Needs: commit_lock_ held.

@@ -1,5 +1,7 @@
 #include "tests/support/kvctl_test.h"
 
+#include <cstdlib>
+#include <filesystem>
 #include <sstream>
 #include <utility>
 
@@ -25,7 +27,10 @@ ProcessResult KvctlTest::kvctl(std::vector<std::string> arguments, std::string_v
 
 ProcessResult KvctlTest::shell(const std::string& script, ProcessOptions options) const {
   options.directory = temp_.path();
-  options.environment.emplace_back("kvctl=" KVSTORE_KVCTL);
+  // By its name alone: the path may have spaces in it.
+  const std::string bin = std::filesystem::path(KVSTORE_KVCTL).parent_path().string();
+  options.environment.push_back("PATH=" + bin + ":" + std::getenv("PATH"));
+  options.environment.emplace_back("kvctl=kvctl");
   return run_process({"sh", "-c", script}, {}, options);
 }
 

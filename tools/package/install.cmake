@@ -2,6 +2,11 @@
 # package, pkg-config's file and kvctl.
 include(CMakePackageConfigHelpers)
 
+# Whoever may read the files may enter their directories, whatever the umask.
+set(directory_permissions OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+set(CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS ${directory_permissions})
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS ${directory_permissions})
+
 set(cmake_dir "${CMAKE_INSTALL_LIBDIR}/cmake/kvstore")
 install(TARGETS kvstore EXPORT kvstoreTargets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
