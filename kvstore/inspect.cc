@@ -62,8 +62,11 @@ struct LogCursor::Impl {
   static uint64_t newlines_in(std::string_view text) {
     return static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
   }
-  [[nodiscard]] Counted count_anew(std::string_view path, uint64_t bytes) const {
-    Result<std::unique_ptr<env::File>> file = env->open(std::string(path), env::OpenMode::kRead);
+  [[nodiscard]] Counted count_anew(uint64_t bytes) const {
+    Result<std::unique_ptr<env::File>> file = env->open(std::string(records->path), env::OpenMode::kRead);
+    if (file.status().sys_errno() == ENOENT) {  // the next segment has got its number
+      file = env->open(wal::join_path(dir, wal::segment_name(records->first_seq)), env::OpenMode::kRead);
+    }
     const Result<uint64_t> line = file.ok() ? wal::line_number_at(**file, bytes) : std::move(file).status();
     return {.bytes = bytes, .newlines = line.ok() ? *line - 1 : 0};  // unreadable: the walk has met that, or will
   }
@@ -77,7 +80,7 @@ struct LogCursor::Impl {
     const uint64_t at = chunk.offset_of(line);
     Counted here = line_end;
     if (here.bytes < chunk.offset || here.bytes > at) {
-      here = chunk_end.bytes == chunk.offset ? chunk_end : count_anew(records->path, chunk.offset);
+      here = chunk_end.bytes == chunk.offset ? chunk_end : count_anew(chunk.offset);
     }
     here.newlines += newlines_in(text.substr(here.bytes - chunk.offset, at - here.bytes));
     line_end = {.bytes = chunk.end_of(line), .newlines = here.newlines + (line.newline ? 1 : 0)};
