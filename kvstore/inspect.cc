@@ -62,11 +62,17 @@ struct LogCursor::Impl {
   static uint64_t newlines_in(std::string_view text) {
     return static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
   }
+  // By the number that the segment has or gets: what its path names may by now be the segment after it.
+  [[nodiscard]] Result<std::unique_ptr<env::File>> reopen_segment() const {
+    const std::string numbered = wal::join_path(dir, wal::segment_name(records->first_seq));
+    Result<std::unique_ptr<env::File>> file = env->open(numbered, env::OpenMode::kRead);
+    if (file.status().sys_errno() != ENOENT) return file;
+    Result<std::unique_ptr<env::File>> next = env->open(std::string(records->path), env::OpenMode::kRead);
+    file = env->open(numbered, env::OpenMode::kRead);
+    return file.ok() ? std::move(file) : std::move(next);
+  }
   [[nodiscard]] Counted count_anew(uint64_t bytes) const {
-    Result<std::unique_ptr<env::File>> file = env->open(std::string(records->path), env::OpenMode::kRead);
-    if (file.status().sys_errno() == ENOENT) {  // the next segment has got its number
-      file = env->open(wal::join_path(dir, wal::segment_name(records->first_seq)), env::OpenMode::kRead);
-    }
+    Result<std::unique_ptr<env::File>> file = reopen_segment();
     const Result<uint64_t> line = file.ok() ? wal::line_number_at(**file, bytes) : std::move(file).status();
     return {.bytes = bytes, .newlines = line.ok() ? *line - 1 : 0};  // unreadable: the walk has met that, or will
   }
