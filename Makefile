@@ -107,7 +107,7 @@ crash: | build/ ## crash stores, for real and on simulated disks, and damage the
 	  ./$$program --seconds $(or $(SECONDS_EACH),60) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
 .PHONY: mutants
-mutants: | build/ ## break kvstore on purpose in some ninety ways, ten minutes: a test must notice each; FILTER=name does some
+mutants: | build/ ## break kvstore on purpose in over a hundred ways, half an hour: a test must notice each; FILTER=name does some
 	$(call ensure,python3)
 	@tests/mutants/run.py '$(FILTER)'
 
