@@ -354,9 +354,10 @@ TEST_F(HostileTest, RepairAndBackupFollowNoLinkOutOfTheNewDirectory) {
 
 // ---- what may not be read or written ---------------------------------------------------------------------
 
+constexpr uid_t kNobody = 65534;
+
 // Runs `body` as a user without privileges who owns `root`; "" when it returned "". Root may read and write anything.
 std::string as_nobody(const fs::path& root, const std::function<std::string()>& body) {
-  constexpr uid_t kNobody = 65534;
   const bool is_root = ::geteuid() == 0;
   if (is_root) {
     EXPECT_EQ(::lchown(root.c_str(), kNobody, kNobody), 0);
@@ -389,7 +390,7 @@ std::string as_nobody(const fs::path& root, const std::function<std::string()>& 
 std::string no_nobody(const fs::path& root) {
   if (::geteuid() != 0) return "";
   struct stat facts {};
-  if (::stat(root.c_str(), &facts) != 0 || ::lchown(root.c_str(), 65534, 65534) != 0 ||
+  if (::stat(root.c_str(), &facts) != 0 || ::lchown(root.c_str(), kNobody, kNobody) != 0 ||
       ::lchown(root.c_str(), facts.st_uid, facts.st_gid) != 0) {
     return "not root enough to give a file away";
   }

@@ -203,11 +203,7 @@ Result<uint64_t> Engine::remove_covered() {
   Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
   if (!files.ok()) return std::move(files).status();
   const auto path_of = [this](const std::string& name) { return wal::join_path(dir_, name); };
-  const auto size_of = [&](const std::string& name) -> Result<uint64_t> {
-    Result<std::unique_ptr<env::File>> file = env_.open(path_of(name), env::OpenMode::kRead);
-    if (!file.ok()) return std::move(file).status();
-    return (*file)->size();
-  };
+  const auto size_of = [&](const std::string& name) { return wal::size_of_file(env_, path_of(name)); };
 
   Seq keep_from = files->base_seq();
   uint64_t kept_bytes = 0;
@@ -266,8 +262,7 @@ void Engine::count_history() {
   uint64_t count = 0;
   uint64_t bytes = 0;
   const auto add = [&](const std::string& name) {
-    Result<std::unique_ptr<env::File>> file = env_.open(wal::join_path(dir_, name), env::OpenMode::kRead);
-    const Result<uint64_t> size = file.ok() ? (*file)->size() : Result<uint64_t>(std::move(file).status());
+    const Result<uint64_t> size = wal::size_of_file(env_, wal::join_path(dir_, name));
     if (!size.ok()) return;
     ++count;
     bytes += *size;

@@ -49,9 +49,7 @@ class WindowedLoader {
 uint64_t bytes_to_read(env::Env& env, const std::string& dir, const wal::LogWalk& walk) {
   uint64_t total = walk.base().has_value() ? walk.base()->bytes : 0;
   for (const wal::Segment& segment : walk.segments()) {
-    Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, segment.name), env::OpenMode::kRead);
-    if (!file.ok()) continue;
-    const Result<uint64_t> size = (*file)->size();
+    const Result<uint64_t> size = wal::size_of_file(env, wal::join_path(dir, segment.name));
     if (size.ok()) total += *size;
   }
   return total;

@@ -243,9 +243,7 @@ uint64_t Verifier::bytes_to_read() const {
   if (!files.ok()) return 0;
   uint64_t total = 0;
   const auto add = [&](const std::string& name) {
-    Result<std::unique_ptr<env::File>> file = env_.open(wal::join_path(dir_, name), env::OpenMode::kRead);
-    if (!file.ok()) return;
-    const Result<uint64_t> size = (*file)->size();
+    const Result<uint64_t> size = wal::size_of_file(env_, wal::join_path(dir_, name));
     if (size.ok()) total += *size;
   };
   for (const wal::SnapshotFile& snapshot : files->snapshots) add(snapshot.name);

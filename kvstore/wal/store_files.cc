@@ -47,6 +47,12 @@ Result<StoreFiles> list_store_files(env::Env& env, const std::string& dir) {
   return files;
 }
 
+Result<uint64_t> size_of_file(env::Env& env, const std::string& path) {
+  Result<std::unique_ptr<env::File>> file = env.open(path, env::OpenMode::kRead);
+  if (!file.ok()) return std::move(file).status();
+  return (*file)->size();
+}
+
 Result<uint64_t> line_number_at(env::File& file, uint64_t offset) {
   std::array<char, size_t{64} << 10> block;
   uint64_t line = 1;

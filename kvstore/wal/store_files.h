@@ -39,6 +39,8 @@ struct StoreFiles {
 // kNotAStore when the directory does not exist.
 Result<StoreFiles> list_store_files(env::Env& env, const std::string& dir);
 
+Result<uint64_t> size_of_file(env::Env& env, const std::string& path);
+
 // The 1-based number of the line that starts at `offset`.
 Result<uint64_t> line_number_at(env::File& file, uint64_t offset);
 
