@@ -125,6 +125,7 @@ class Store {
   // objects within objects are merged; an absent key counts as {}. Atomic: a concurrent write goes before it or after it.
   // All that the patch does not name keeps its bytes; where it names a member, earlier duplicates go. Keeps the expiry.
   // kInvalidArgument: the patch is no JSON text (line and column), or the value no JSON document.
+  // Cost: both are read once more for each level to which the patch descends.
   Status patch(std::string_view key, std::string_view merge_patch, const WriteOptions& options = {});
   // True when the key was there. False: it was absent, and nothing was written.
   Result<bool> del(std::string_view key, const WriteOptions& options = {});
@@ -172,8 +173,9 @@ class Store {
   // Ends a compaction that is under way, soon. Any thread.
   void cancel_compaction() noexcept;
   // Writes the state as of now to `dir`, which must not exist or be empty, as a store of its own with the same sequence
-  // numbers and an identity of its own, reads it back, and returns once it survives a power cut. Beside reads and
-  // writes; not beside a compaction, which it waits for. On failure what was written is removed again.
+  // numbers and an identity of its own, reads it back, and returns once it survives a power cut. A relative `dir` is
+  // taken from the process's working directory at the call. Beside reads and writes; not beside a compaction, which it
+  // waits for. On failure what was written is removed again.
   Result<BackupReport> backup(const std::filesystem::path& dir);
 
   // The memory that the store reuses, to lease from: see pools.h. The reference lives as long as the store; a copy, longer.

@@ -241,12 +241,18 @@ void Pool<Ware>::give_back(Ware& ware) noexcept {
   item.idle.store(true, std::memory_order_relaxed);
   // Once the slot has it, another thread may take it, or the pool end: nothing is touched after that.
   if (impl.slot_of_this_thread().put_if_empty(item)) return;
+  // In the list it is no user of ours any more: without one more, the pool could end while this thread still unlocks.
+  impl.users_.fetch_add(1, std::memory_order_relaxed);
   std::unique_ptr<Item<Ware>> freed;
   {
     const std::lock_guard guard(impl.lock_);
-    if (!impl.is_closed_) return impl.push_idle(item);
-    freed = impl.take_out(item);
+    if (impl.is_closed_) {
+      freed = impl.take_out(item);
+    } else {
+      impl.push_idle(item);
+    }
   }
+  if (freed != nullptr) impl.leave();
   impl.leave();
 }
 

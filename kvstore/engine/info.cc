@@ -47,7 +47,7 @@ Result<Ends> look_at_ends(env::Env& env, const std::string& path, bool is_first,
   if (!got.ok()) return std::move(got).status();
   KV_ASSERT(*got <= kLookBytes);
   std::string_view text = std::string_view(bytes).substr(0, *got);
-  text = text.substr(0, text.find_last_not_of('\n') + 1);
+  text = text.substr(0, text.find_last_not_of(format::kBlankBytes) + 1);
   text = text.substr(text.rfind('\n') + 1);
   const bool sealed = format::decode(text, ops, scratch).kind == format::LineKind::kSegmentEnd;
   return Ends{.bytes = *size, .sealed = sealed};

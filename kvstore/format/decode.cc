@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <optional>
 
 #include "kvstore/base/crc32c.h"
@@ -26,7 +25,7 @@ bool is_sealed(std::string_view text) noexcept {
 }
 
 bool is_blank(std::string_view text) noexcept {
-  return std::ranges::all_of(text, [](char c) { return c == ' ' || c == '\t' || c == '\r'; });
+  return text.find_first_not_of(kBlankBytes) == std::string_view::npos;
 }
 
 // A part of a line for a sentence: whole when short, cut at a byte of plain ASCII otherwise.

@@ -15,6 +15,9 @@
 
 namespace kvstore::format {
 
+// What a blank line is made of, its end included.
+inline constexpr std::string_view kBlankBytes = " \t\r\n";
+
 enum class LineKind : uint8_t {
   kRecord,
   kEntry,  // of a snapshot: a put without a time

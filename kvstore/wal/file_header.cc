@@ -16,7 +16,7 @@ Result<std::optional<FileHeader>> read_header(env::File& file) {
   Result<size_t> got = file.read_at(0, bytes);
   if (!got.ok()) return std::move(got).status();
   std::string_view text(bytes.data(), *got);
-  const size_t offset = std::min(text.find_first_not_of('\n'), text.size());
+  const size_t offset = std::min(text.find_first_not_of(format::kBlankBytes), text.size());
   text.remove_prefix(offset);
   std::vector<format::Op> ops;
   base::Scratch scratch;

@@ -87,7 +87,7 @@ void LogWalk::Impl::leave_unsettled() {
 
 namespace {
 
-// Where the last byte that is no newline ends.
+// Where the last byte ends that is no newline. Other blanks are kept: a power cut may have made them of something.
 Result<uint64_t> end_of_content(env::File& file, uint64_t from) {
   uint64_t content_end = from;
   ChunkReader reader(file, from);

@@ -19,7 +19,6 @@ using format::Seq;
 namespace {
 
 constexpr size_t kLookBytes = 1024;  // a header and a footer are shorter
-constexpr std::string_view kBlank = " \t\r\n";
 
 }  // namespace
 
@@ -63,7 +62,7 @@ Status SnapshotReader::Impl::look_at_ends(unsigned threads) {
   std::vector<format::Op> ops;
   base::Scratch scratch;
   std::string_view text = std::string_view(bytes).substr(0, *got);
-  text.remove_prefix(std::min(text.find_first_not_of(kBlank), text.size()));
+  text.remove_prefix(std::min(text.find_first_not_of(format::kBlankBytes), text.size()));
   text = text.substr(0, text.find('\n'));
   const format::Line head = format::decode(text, ops, scratch);
   if (head.kind != LineKind::kSnapshotHeader) return bad_line(0, text, head, "the header of a snapshot");
@@ -80,7 +79,7 @@ Status SnapshotReader::Impl::look_at_ends(unsigned threads) {
   got = file->read_at(tail_begin, bytes);
   if (!got.ok()) return std::move(got).status();
   text = std::string_view(bytes).substr(0, *got);
-  text = text.substr(0, text.find_last_not_of(kBlank) + 1);
+  text = text.substr(0, text.find_last_not_of(format::kBlankBytes) + 1);
   const size_t begin = text.rfind('\n') + 1;  // npos + 1 is 0
   const uint64_t footer_at = tail_begin + begin;
   text.remove_prefix(begin);

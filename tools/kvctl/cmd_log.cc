@@ -55,6 +55,11 @@ std::optional<LogOp::Kind> parse_op(std::string_view text) {
   return std::nullopt;
 }
 
+std::string line_without_ops(const LogRecord& record) {
+  return fmt::format("{:>8} {} batch of no operations{}", record.seq, format_time(record.ts_us),
+                     record.by.empty() ? "" : fmt::format("  by={}", escape(record.by)));
+}
+
 // One operation a line: sequence number, time, operation, key, value, and what else there is to say.
 std::string op_line(const LogRecord& record, size_t index) {
   const LogOp& op = record.ops[index];
@@ -97,6 +102,7 @@ class Printer {
   Lines lines_of(const LogRecord& record) const {
     if (args_.format != Format::kText) return {std::string(record.line)};
     Lines lines;
+    if (record.ops.empty()) lines.push_back(line_without_ops(record));
     for (size_t i = 0; i < record.ops.size(); ++i) {
       if (args_.filter.accepts(record.ops[i])) lines.push_back(op_line(record, i));
     }

@@ -19,6 +19,8 @@ using kvstore::Status;
 
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 volatile std::sig_atomic_t interrupt_seen = 0;
 
 extern "C" void note_interrupt(int) { interrupt_seen = 1; }
@@ -104,10 +106,11 @@ Result<std::optional<std::string_view>> LineReader::next() {
                     fmt::format("the line has more than {}, which is the most allowed", human_bytes(line_bytes_max_)));
     }
     if (newline != std::string::npos || is_last) {
-      const std::string_view line = std::string_view(buffer_).substr(begin_, end - begin_);
+      std::string_view line = std::string_view(buffer_).substr(begin_, end - begin_);
       // An interrupt may have cut the last line short: half a line is never handed out.
       if (is_last && (line.empty() || interrupted())) return std::optional<std::string_view>();
       begin_ = is_last ? end : newline + 1;
+      if (line_number_ == 0 && line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
       ++line_number_;
       return std::optional(line);
     }

@@ -41,7 +41,8 @@ class Input {
 [[nodiscard]] kvstore::Result<std::string> text_of_argument(const std::string& argument, size_t bytes_max,
                                                             Messages& err);
 
-// Splits an input at '\n'. The last line need not end in one.
+// Splits an input at '\n'. The last line need not end in one. A byte order mark before the first line, as spreadsheets and
+// editors write it, is passed over.
 class LineReader {
  public:
   // Lines over `line_bytes_max` are refused.

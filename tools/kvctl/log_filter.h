@@ -22,10 +22,13 @@ struct LogFilter {
     return (!key || candidate.key == *key) && (!prefix || candidate.key.starts_with(*prefix)) &&
            (!op || candidate.kind == *op);
   }
-  // True when the record lies in the range of times and numbers and one of its operations is accepted.
+  [[nodiscard]] bool accepts_all_ops() const { return !key && !prefix && !op; }
+  // True when the record lies in the range of times and numbers and one of its operations is accepted, or all are asked
+  // for: a batch may be empty.
   [[nodiscard]] bool accepts(const kvstore::LogRecord& record) const {
     if ((seq_min && record.seq < *seq_min) || (seq_max && record.seq > *seq_max)) return false;
     if ((since_us && record.ts_us < *since_us) || (until_us && record.ts_us >= *until_us)) return false;
+    if (accepts_all_ops()) return true;
     for (const kvstore::LogOp& candidate : record.ops) {
       if (accepts(candidate)) return true;
     }

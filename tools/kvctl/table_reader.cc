@@ -75,9 +75,7 @@ TableReader::Row TableReader::read_row() {
     row_line_ = lines_.line_number();
     if (!line.ok()) return {.status = line.status()};
     if (!line->has_value()) return {.at_end = true};
-    std::string_view text = **line;
-    if (row_line_ == 1 && text.starts_with("\xEF\xBB\xBF"))
-      text.remove_prefix(3);  // a byte order mark, from a spreadsheet
+    const std::string_view text = **line;
     if (without_return(text).empty()) continue;
     text_.clear();
     ends_.clear();
