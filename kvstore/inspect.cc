@@ -107,7 +107,7 @@ LogCursor::~LogCursor() = default;
 
 Result<LogCursor> LogCursor::open(const std::filesystem::path& dir) {
   return base::guarded([&]() -> Result<LogCursor> {
-    Result<std::unique_ptr<env::Env>> env = env::posix_env_from_here();
+    Result<std::unique_ptr<env::Env>> env = env::posix_env_for(dir);
     if (!env.ok()) return std::move(env).status().with("open");
     Result<wal::LogWalk> walk = wal::LogWalk::open(**env, dir.string(), 1, wal::LogWalk::Start::kHistory);
     if (!walk.ok()) return engine::advise_repair(std::move(walk).status(), dir.string());

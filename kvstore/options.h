@@ -134,8 +134,10 @@ struct Options {
   uint64_t max_entries = 0;
   WhenFull when_full = WhenFull::kRefuse;
 
-  // Called about ten times a second and at the end, when done_bytes == total_bytes: from the opening thread while a replay runs, and from the thread that compacts or
-  // backs up while it does.
+  // Callbacks must not call the store, cancel_compaction() apart: its locks may be held while they run.
+  //
+  // Called about ten times a second and at the end, when done_bytes == total_bytes: from the opening thread while a replay
+  // runs, and from the thread that compacts or backs up while it does. What it throws ends that with kIoError.
   std::function<void(const Progress&)> on_progress{};
   // Called once, from the opening thread, before open() returns, also when nothing was cut.
   std::function<void(const RecoveryReport&)> on_recovery{};
@@ -143,7 +145,7 @@ struct Options {
   std::function<void(const Status&)> on_background_error{};
   // Receives the store's log lines, from any thread. Unset: the store is silent (P9).
   std::function<void(LogLevel, std::string_view)> log_sink{};
-  // Microseconds since the epoch, for `ts` and expiry. Unset: the system's real-time clock.
+  // Microseconds since the epoch, for `ts` and expiry; any thread, throws nothing. Unset: the system's real-time clock.
   std::function<int64_t()> now_us{};
 };
 

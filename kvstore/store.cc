@@ -15,16 +15,11 @@ Store::~Store() = default;
 
 Result<Store> Store::open(const std::filesystem::path& dir, Options options) {
   return base::guarded([&]() -> Result<Store> {
-    std::unique_ptr<env::Env> own;  // where it matters from where the path leads
-    if (dir.is_relative() && !dir.empty()) {
-      Result<std::unique_ptr<env::Env>> here = env::posix_env_from_here();
-      if (!here.ok()) return std::move(here).status().with("open");
-      own = *std::move(here);
-    }
-    env::Env& env = own != nullptr ? *own : env::posix_env();
-    Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(env, dir.string(), std::move(options));
+    Result<std::unique_ptr<env::Env>> env = env::posix_env_for(dir);
+    if (!env.ok()) return std::move(env).status().with("open");
+    Result<std::unique_ptr<engine::Engine>> engine = engine::Engine::open(**env, dir.string(), std::move(options));
     if (!engine.ok()) return std::move(engine).status();
-    (*engine)->keep(std::move(own));
+    (*engine)->keep(*std::move(env));
     return Store(*std::move(engine));
   });
 }

@@ -132,7 +132,7 @@ class Store {
   // All of the batch or nothing. An empty batch is OK and writes nothing. `options` may carry durability
   // and `by`; conditions and expiry are refused.
   Status write(const Batch& batch, const WriteOptions& options = {});
-  // Adds `delta` to a decimal integer value, an absent key counting as 0; keeps the expiry.
+  // Adds `delta` to a decimal integer value, an absent key counting as 0; keeps the expiry, and a JSON document one.
   // kInvalidArgument when the value is no 64-bit integer or the sum would leave its range.
   Result<int64_t> increment(std::string_view key, int64_t delta = 1, const WriteOptions& options = {});
   // Deletes every key with this prefix, as one atomic batch; returns how many. An empty prefix means all.

@@ -216,6 +216,14 @@ TEST(PosixEnv, RunningOutOfDescriptorsIsReportedByEveryCallThatNeedsOne) {
   }));
 }
 
+TEST(PosixEnv, AnEnvironmentForAnAbsolutePathNeedsNoDescriptor) {
+  EXPECT_TRUE(in_child([] {
+    const rlimit none{0, 0};
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return false;
+    return env::posix_env_for("/var/db").ok() && env::posix_env_for("db").status().sys_errno() == EMFILE;
+  }));
+}
+
 // A file of more bytes than one system call may move, mostly a hole.
 TEST(PosixEnv, OffsetsBeyondFourGigabytesWork) {
   const TempDir dir;

@@ -10,6 +10,7 @@
 #include <regex>
 #include <thread>
 
+#include "kvstore/kvstore.h"
 #include "tests/support/kvctl_test.h"
 
 namespace kvstore::testing {
@@ -106,12 +107,12 @@ TEST_F(KvctlTest, ProgressIsForTerminalsAndForWorkOverASecond) {
   ProcessOptions terminal = here();
   terminal.out_is_terminal = true;
   const std::vector<std::string> import = {"sh", "-c", "exec '" KVSTORE_KVCTL "' import db - 2>&1"};
-  Process slow(import, terminal);
   const auto begin = std::chrono::steady_clock::now();
+  Process slow(import, terminal);
   for (bool shown = false; !shown; shown = slow.has_said("\r\x1b[Kkvctl: import: read ")) slow.write(line);
   EXPECT_GT(std::chrono::steady_clock::now() - begin, milliseconds(1000));
   const std::string said = slow.finish().out;
-  const std::regex wiped("read [0-9]+ B\r\x1b\\[Kkvctl: import: [0-9]+ entries committed\n$");
+  const std::regex wiped("read [0-9.]+ (B|KiB)\r\x1b\\[Kkvctl: import: [0-9]+ entries committed\n$");
   EXPECT_TRUE(std::regex_search(said, wiped)) << said;
 
   Process unseen(command({"import", "db", "-"}), here());
@@ -160,6 +161,36 @@ TEST_F(KvctlTest, AnInterruptedBatchKeepsWholeLines) {
   batch.signal(SIGTERM);
   EXPECT_EQ(batch.finish().exit_code, 130);
   EXPECT_EQ(kvctl({"ls", "db"}).out, "a\n");
+}
+
+TEST_F(KvctlTest, AnInterruptedCompactionLeavesTheStoreAsItWas) {
+  {
+    Result<Store> store = Store::open(path("db"));
+    ASSERT_TRUE(store.ok());
+    const std::string value(size_t{4} << 20, 'x');
+    for (int i = 0; i < 16; ++i) ASSERT_TRUE(store->put("key:" + std::to_string(i), value).ok());
+  }
+  const auto has_snapshot = [this](std::string_view ending) {
+    for (const fs::directory_entry& file : fs::directory_iterator(path("try"))) {
+      const std::string name = file.path().filename().string();
+      if (name.starts_with("snapshot-") && name.ends_with(ending)) return true;
+    }
+    return false;
+  };
+  ProcessResult result;
+  for (int tries = 0; tries < 20 && result.exit_code != 130; ++tries) {  // until the signal comes before the end
+    fs::remove_all(path("try"));
+    fs::copy(path("db"), path("try"));
+    Process compact(command({"compact", "try"}), here());
+    ASSERT_TRUE(wait_until([&] { return has_snapshot(".tmp") || has_snapshot(".jsonl"); }));
+    compact.signal(SIGTERM);
+    result = compact.finish();
+  }
+  EXPECT_EQ(result.exit_code, 130);
+  EXPECT_EQ(result.err, "kvctl: compact: interrupted; the store is as it was\n");
+  EXPECT_FALSE(has_snapshot(".jsonl") || has_snapshot(".tmp"));
+  EXPECT_EQ(lines_of_text(kvctl({"ls", "try"}).out).size(), 16U);
+  EXPECT_EQ(kvctl({"verify", "try", "--strict"}).exit_code, 0);
 }
 
 TEST_F(KvctlTest, FollowPrintsRecordsAsTheyAreWritten) {

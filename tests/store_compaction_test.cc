@@ -1,11 +1,13 @@
 // Compaction and backup: what they leave on disk, and that no state is ever lost or changed by them. Crashes in the
 // middle are store_power_cut_test.cc's and crash_runner's.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <random>
 #include <stdexcept>
@@ -52,6 +54,39 @@ class CompactionTest : public StoreTest {
     Result<CompactionReport> report = store_->compact();
     EXPECT_TRUE(report.ok()) << report.status().message();
     return report.ok() ? *report : CompactionReport();
+  }
+  // A closed store with a snapshot after each of its three records.
+  void make_history(const Options& options) {
+    open(options);
+    for (const char* value : {"1", "2", "3"}) {
+      put("a", value);
+      compact();
+    }
+    close();
+  }
+  void flip_bit(const fs::path& file, size_t at) {
+    expects_damage_ = true;
+    std::string bytes = bytes_of(file);
+    bytes.at(at) ^= 1;
+    write_bytes(file, bytes);
+  }
+  // In the closing line of the newest segment kept, and behind that line.
+  void expect_damage_behind_history() {
+    const fs::path file = dir() / "wal-00000000000000000003.jsonl";
+    const std::string whole = bytes_of(file);
+    std::string flipped = whole;
+    flipped[whole.rfind("\"last_seq\"") + 3] ^= 1;
+    for (const auto& [bytes, line] : {std::pair(flipped, 3), std::pair(whole + "junk\n", 4)}) {
+      write_bytes(file, bytes);
+      const Result<VerifyReport> report = verify(dir());
+      ASSERT_TRUE(report.ok()) << report.status().message();
+      std::string damaged;
+      for (const Finding& finding : report->findings) {
+        if (finding.severity != Finding::Severity::kDamage) continue;
+        damaged += fmt::format("{}:{} ", finding.file, finding.line);
+      }
+      EXPECT_EQ(damaged, fmt::format("{}:{} ", file.string(), line));
+    }
   }
   std::string refusal() {
     expects_damage_ = true;
@@ -245,6 +280,38 @@ TEST_F(CompactionTest, KeepsHistoryByAge) {
   EXPECT_EQ(files(), (Names{"snapshot-00000000000000000001.jsonl", "snapshot-00000000000000000002.jsonl",
                             "snapshot-00000000000000000003.jsonl", "wal-00000000000000000002.jsonl",
                             "wal-00000000000000000003.jsonl", "wal-00000000000000000004.jsonl"}));
+}
+
+// How old history is, its snapshots tell. Where the header or the footer of one was damaged no compaction came to its
+// end any more, and nothing was ever removed.
+TEST_F(CompactionTest, DamagedHistoryIsDroppedLikeAnyOther) {
+  for (const bool in_header : {true, false}) {
+    make_history({.keep_history_bytes = 1'000'000});
+    const fs::path older = dir() / "snapshot-00000000000000000002.jsonl";
+    flip_bit(older, in_header ? 3 : fs::file_size(older) - 3);
+    open({.keep_history_bytes = 800});  // room for one interval
+    compact();
+    EXPECT_EQ(files(), (Names{"snapshot-00000000000000000002.jsonl", "snapshot-00000000000000000003.jsonl",
+                              "wal-00000000000000000003.jsonl", "wal-00000000000000000004.jsonl"}));
+    EXPECT_EQ(store_->get("a"), "3");
+    close();
+    fs::remove_all(dir());
+  }
+}
+
+TEST_F(CompactionTest, DamagedHistoryIsKeptLikeAnyOther) {
+  const Options options = clocked({.keep_history_for = std::chrono::hours(24)});
+  for (const char* damaged : {"snapshot-00000000000000000001.jsonl", "snapshot-00000000000000000002.jsonl"}) {
+    make_history(options);
+    flip_bit(dir() / damaged, 3);
+    const Names before = files();
+    ASSERT_EQ(before.size(), 7U);
+    open(options);
+    compact();
+    EXPECT_EQ(files(), before);
+    close();
+    fs::remove_all(dir());
+  }
 }
 
 TEST_F(CompactionTest, BesideWritersLosesNothingAndChangesNothing) {
@@ -526,6 +593,54 @@ TEST_F(CompactionTest, ASnapshotOfAnotherStoreOrAnotherPlaceIsRefused) {
   EXPECT_TRUE(refusal().starts_with("Corruption: ")) << refusal();
 }
 
+// It was taken for the store's own: all that it would have covered was removed, the active segment with it.
+TEST_F(CompactionTest, ASnapshotThatAnotherProgramPutsIntoAnOpenStoreStopsIt) {
+  open();
+  for (int i = 0; i < 9; ++i) put("other", std::to_string(i));
+  compact();
+  close();
+  const fs::path stranger = dir() / "snapshot-00000000000000000009.jsonl";
+  const fs::path elsewhere = dir().parent_path() / "elsewhere";
+  fs::rename(stranger, elsewhere);
+  fs::remove_all(dir());
+  open();
+  put("a", "1");
+  compact();
+  put("b", "2");
+  fs::rename(elsewhere, stranger);
+  const Names before = files();
+  const Status refused = store_->compact().status();
+  EXPECT_EQ(refused.code(), Code::kCorruption);
+  EXPECT_EQ(refused.path(), dir());
+  EXPECT_NE(refused.message().find(dir().string() + ": its newest snapshot is that of record 9"), std::string::npos)
+      << refused.message();
+  const Names after = files();
+  EXPECT_TRUE(std::includes(after.begin(), after.end(), before.begin(), before.end()));
+  put("c", "3");
+  fs::remove(stranger);
+  open({.create_if_missing = false});
+  EXPECT_EQ(contents_of(*store_), (std::map<std::string, std::string>{{"a", "1"}, {"b", "2"}, {"c", "3"}}));
+  EXPECT_EQ(compact().seq, 3U);
+}
+
+// verify() stopped at the last record of the history, and what stands behind that was judged by nobody.
+TEST_F(CompactionTest, DamageBehindTheLastRecordOfTheHistoryIsAFinding) {
+  make_history({.keep_history_bytes = 1'000'000});
+  open();
+  put("a", "4");
+  close();
+  EXPECT_TRUE(verify(dir())->findings.empty());
+  expect_damage_behind_history();
+}
+
+// With no record in the segment behind it, which is how a compaction leaves a store, it passed for a rotation that a
+// crash had cut short.
+TEST_F(CompactionTest, DamageBehindTheLastRecordOfTheHistoryIsAFindingAlsoWhereNoRecordFollows) {
+  make_history({.keep_history_bytes = 1'000'000});
+  EXPECT_TRUE(verify(dir())->findings.empty());
+  expect_damage_behind_history();
+}
+
 TEST_F(CompactionTest, WhatACrashLeftBehindIsClearedAway) {
   open({.keep_history_bytes = 1'000'000});
   put("a", "1");
@@ -576,6 +691,28 @@ TEST_F(CompactionTest, ABackupIsAStoreOfItsOwn) {
   ASSERT_TRUE(backup->close().ok());
   EXPECT_TRUE(verify(copy)->findings.empty());
   EXPECT_NE(info(copy)->uuid, info(dir())->uuid);
+}
+
+// It was dated by a clock that had been set back, and what had expired for the last record lived again in it.
+TEST_F(CompactionTest, ABackupIsNoOlderThanItsLastRecord) {
+  Options options = clocked();
+  const int64_t early = now_us;
+  const std::thread::id me = std::this_thread::get_id();
+  options.now_us = [&] {  // the upkeep thread would hold the clock where it is, were it to look in time
+    return std::this_thread::get_id() == me ? now_us.load() : early;
+  };
+  open(options);
+  put("short", "1", {.ttl = std::chrono::seconds(10)});
+  now_us += 20'000'000;
+  put("later", "1");
+  const int64_t written_us = now_us;
+  now_us = early;
+  const fs::path copy = dir().parent_path() / "copy";
+  Result<BackupReport> report = store_->backup(copy);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(info(copy)->snapshots.at(0).created_us, written_us);
+  EXPECT_EQ(contents_of(*Store::open(copy, clocked())), (std::map<std::string, std::string>{{"later", "1"}}));
+  close();  // the clock ends with this test's variables
 }
 
 TEST_F(CompactionTest, ABackupOfAnEmptyStoreOpensEmpty) {

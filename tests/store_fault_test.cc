@@ -9,8 +9,10 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/inspect.h"
@@ -391,6 +393,27 @@ TEST_P(FaultInRotation, AWriteThatIsInTheLogIsNotCalledUnwritten) {
   EXPECT_TRUE(engine_->close().ok());
 }
 
+// A process without a descriptor to spare cannot sync a directory. That broke the store until it was reopened, although
+// nothing had failed to reach the disk.
+TEST_P(FaultInRotation, LackOfDescriptorsIsNoMoreThanADelay) {
+  env_.fail({.op = EnvOp::kSyncDir, .sys_errno = EMFILE, .from_then_on = true});
+  rotate();
+  const Status s = put("uncertain", Durability::kSync);
+  EXPECT_EQ(s.code(), Code::kIoError) << s.message();
+  EXPECT_EQ(s.sys_errno(), EMFILE);
+  EXPECT_FALSE(engine_->stats().broken);
+  env_.heal();
+  const Status durable = put("durable", Durability::kSync);
+  ASSERT_TRUE(durable.ok()) << durable.message();
+  const State written = contents_of(*engine_);
+  EXPECT_TRUE(written.contains("uncertain"));
+  const std::unique_ptr<env::MemEnv> left = disk_.crash_clone(CrashChoice::keep_only_synced());
+  Result<std::unique_ptr<Engine>> again = Engine::open(*left, "db", options_for(GetParam()));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(contents_of(**again), written);
+  EXPECT_TRUE(engine_->close().ok());
+}
+
 // The callback is for the failure that ends all writing, and was used up by one that ends none.
 TEST(FaultInBackground, AFullDiskIsNotReportedAsABrokenStore) {
   env::MemEnv disk;
@@ -414,6 +437,106 @@ TEST(FaultInBackground, AFullDiskIsNotReportedAsABrokenStore) {
   ASSERT_TRUE(engine.put("last", "1", false, {}).ok());
   for (int i = 0; i < 2000 && reports == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_EQ(reports, 1);
+}
+
+// What it threw ended the process.
+TEST(FaultInBackground, ACallbackThatThrowsIsAnErrorToTheSink) {
+  env::MemEnv disk;
+  FaultEnv env(disk);
+  std::atomic<bool> heard = false;
+  Options options = options_for(LogIo::kMapped);
+  options.sync_interval = std::chrono::milliseconds(1);
+  options.on_background_error = [](const Status&) { throw std::runtime_error("nobody is there"); };
+  options.log_sink = [&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::kError && line == "on_background_error: nobody is there") heard = true;
+  };
+  Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options);
+  ASSERT_TRUE(engine.ok());
+  env.fail({.op = EnvOp::kSync, .sys_errno = EIO});
+  ASSERT_TRUE((*engine)->put("a", "1", false, {}).ok());
+  for (int i = 0; i < 2000 && !heard; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_TRUE(heard);
+  EXPECT_EQ((*engine)->get("a"), "1");
+  EXPECT_EQ((*engine)->put("b", "1", false, {}).code(), Code::kBroken);
+}
+
+// ---- an opening that fails -----------------------------------------------------------------------
+
+const std::string kWal1 = "db/wal-00000000000000000001.jsonl";
+
+// Only the opening that made the directory synced the one above it. Where the user had made it, or an opening that
+// failed then, a power cut took the store with all that was on disk in it.
+TEST(FaultInOpening, AStoreOutlivesAPowerCutWhoeverMadeItsDirectory) {
+  for (const bool by_the_user : {true, false}) {
+    SCOPED_TRACE(by_the_user ? "the user" : "an opening that failed");
+    CrashEnv disk;
+    FaultEnv env(disk);
+    if (by_the_user) {
+      ASSERT_TRUE(env.create_dir("db").ok());
+    } else {
+      env.fail({.op = EnvOp::kSyncDir, .path_part = "."});
+      ASSERT_FALSE(Engine::open(env, "db", {}).ok());
+    }
+    ASSERT_TRUE(env.list("db").ok());
+    Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", {});
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    ASSERT_TRUE((*engine)->put("a", "1", false, {.durability = Durability::kSync}).ok());
+    const std::unique_ptr<env::MemEnv> left = disk.crash_clone(CrashChoice::keep_only_synced());
+    Result<std::unique_ptr<Engine>> again = Engine::open(*left, "db", {.create_if_missing = false});
+    EXPECT_TRUE(again.ok() && (*again)->get("a") == "1") << again.status().message();
+  }
+}
+
+TEST(FaultInOpening, AStoreWhoseNameMayNotReachTheDiskIsNotOpened) {
+  env::MemEnv disk;
+  ASSERT_TRUE(disk.create_dir("db").ok());
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kSyncDir, .sys_errno = EIO, .path_part = "."});
+  EXPECT_EQ(Engine::open(env, "db", {}).status().code(), Code::kIoError);
+  EXPECT_TRUE(Engine::open(env, "db", {}).ok());
+}
+
+TEST(FaultInOpening, ADirectoryInAPlaceThatMayNotBeReadIsTakenFromWhoMadeItThere) {
+  env::MemEnv disk;
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kSyncDir, .sys_errno = EACCES, .from_then_on = true, .path_part = "."});
+  EXPECT_EQ(Engine::open(env, "mine", {}).status().sys_errno(), EACCES);
+  ASSERT_TRUE(disk.create_dir("yours").ok());
+  EXPECT_TRUE(Engine::open(env, "yours", {}).ok());
+}
+
+// The next opening finds no torn line any more, so nobody would ever have been told.
+TEST(FaultInOpening, ThatFailsBehindACutTellsOfTheCut) {
+  const std::string promised = header_line(1) + put_line(1, "a", "1");
+  const FaultEnv::Fault settling{.op = EnvOp::kTruncate, .path_part = kWal1};
+  const FaultEnv::Fault last_of_all{.op = EnvOp::kWrite, .nth = 2, .path_part = "LOCK"};
+  for (const FaultEnv::Fault& fault : {settling, last_of_all}) {
+    SCOPED_TRACE(fault.path_part);
+    env::MemEnv disk;
+    disk.put_file(kWal1, promised + R"({"seq":2,"torn)");
+    FaultEnv env(disk);
+    env.fail(fault);
+    const Status failed = Engine::open(env, "db", options_for(LogIo::kMapped)).status();
+    EXPECT_EQ(failed.code(), Code::kIoError);
+    const std::string kept_as = fmt::format("db/lost+found/wal-00000000000000000001.jsonl.{}", promised.size());
+    const std::string told = fmt::format("14 bytes to be cut off at {}:3 are kept as {}", kWal1, kept_as);
+    EXPECT_TRUE(failed.message().starts_with(told)) << failed.message();
+    EXPECT_EQ(disk.get_file(kept_as), R"({"seq":2,"torn)");
+  }
+}
+
+// Half a copy was left there, and each new attempt added another: on a full disk, of all places.
+TEST(FaultInOpening, HalfACopyOfATornTailIsRemovedAgain) {
+  env::MemEnv disk;
+  disk.put_file(kWal1, header_line(1) + put_line(1, "a", "1") + R"({"seq":2,"torn)");
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kWrite, .sys_errno = ENOSPC, .bytes_written = 5, .path_part = "lost+found"});
+  const Status failed = Engine::open(env, "db", options_for(LogIo::kMapped)).status();
+  EXPECT_EQ(failed.code(), Code::kNoSpace);
+  EXPECT_EQ(failed.message().find("cut off"), std::string_view::npos) << failed.message();
+  EXPECT_EQ(*disk.list("db/lost+found"), std::vector<std::string>());
+  EXPECT_TRUE(Engine::open(env, "db", options_for(LogIo::kMapped)).ok());
+  EXPECT_EQ(disk.list("db/lost+found")->size(), 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothLogs, FaultInRotation, ::testing::Values(LogIo::kMapped, LogIo::kWrite),

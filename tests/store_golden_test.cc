@@ -122,6 +122,8 @@ TEST_P(GoldenStore, OpensAsTheSecondImplementationSays) {
   EXPECT_EQ(outcome_of(dir), expected_again);
 }
 
+TEST(GoldenStores, AreAllThere) { EXPECT_GE(golden_names().size(), 57U); }
+
 INSTANTIATE_TEST_SUITE_P(All, GoldenStore, ::testing::ValuesIn(golden_names()), [](const auto& instance) {
   std::string name = instance.param;
   std::erase(name, '-');

@@ -5,8 +5,10 @@
 #include <fstream>
 #include <functional>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "kvstore/kvstore.h"
@@ -18,18 +20,37 @@ namespace {
 
 class MemoryLimitTest : public StoreTest {
  protected:
-  uint64_t evictions_in_log() {
-    uint64_t count = 0;
+  // The keys that each record of evictions names.
+  std::vector<std::vector<std::string>> evictions_by_record() {
+    std::vector<std::vector<std::string>> records;
     Result<LogCursor> log = LogCursor::open(dir());
     EXPECT_TRUE(log.ok());
     for (Result<const LogRecord*> record = log->next(); record.ok() && *record != nullptr; record = log->next()) {
-      for (const LogOp& op : (*record)->ops) count += op.kind == LogOp::Kind::kEvict ? 1 : 0;
+      std::vector<std::string> keys;
+      for (const LogOp& op : (*record)->ops) {
+        if (op.kind == LogOp::Kind::kEvict) keys.emplace_back(op.key);
+      }
+      if (!keys.empty()) records.push_back(std::move(keys));
     }
+    return records;
+  }
+  uint64_t evictions_in_log() {
+    uint64_t count = 0;
+    for (const std::vector<std::string>& keys : evictions_by_record()) count += keys.size();
     return count;
   }
+  void put_many(int count, const std::string& value) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(store_->put(key(i), value).ok()) << i;
+  }
+  // Waits until the store's own thread has given back what is free.
+  [[nodiscard]] bool shrinks_to(uint64_t table_bytes) const {
+    for (int i = 0; i < 1000 && store_->stats().table_bytes > table_bytes; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return store_->stats().table_bytes <= table_bytes;
+  }
+  static std::string key(uint64_t i) { return "key" + std::to_string(i); }
 };
-
-std::string key(uint64_t i) { return "key" + std::to_string(i); }
 
 TEST_F(MemoryLimitTest, RefusesTheKeyTooManyAndTakesItOnceThereIsRoom) {
   open({.max_entries = 3});
@@ -151,6 +172,74 @@ TEST_F(MemoryLimitTest, IsRefusedWhenItCannotHoldTheTable) {
   EXPECT_EQ(Store::open(dir(), {.max_memory = 1000}).status().code(), Code::kInvalidArgument);
 }
 
+// One line named them all, however many there were.
+TEST_F(MemoryLimitTest, AStoreWithFarTooManyKeysEvictsThemInLinesOfBoundedLength) {
+  open();
+  put_many(5000, "v");
+  open({.max_entries = 100, .when_full = WhenFull::kEvict});
+  ASSERT_TRUE(store_->put("new", "v").ok());
+  EXPECT_EQ(store_->stats().entries, 100U);
+  EXPECT_EQ(store_->stats().evicted, 4901U);
+  EXPECT_EQ(evictions_in_log(), 4901U);
+  for (const std::vector<std::string>& keys : evictions_by_record()) EXPECT_LE(keys.size(), 256U);
+}
+
+// The hand came round to the victims that the same line named already, since the others had been read.
+TEST_F(MemoryLimitTest, NoLineEvictsAKeyTwiceAndEachCountsOnce) {
+  open({.max_entries = 100, .when_full = WhenFull::kEvict});
+  put_many(100, "v");
+  for (int i = 0; i < 100; i += 2) ASSERT_TRUE(store_->contains(key(i)));
+  Batch batch;
+  for (int i = 100; i < 160; ++i) batch.put(key(i), "v");
+  ASSERT_TRUE(store_->write(batch).ok());
+  EXPECT_EQ(store_->stats().evicted, 100 + 60 - store_->stats().entries);
+  for (const std::vector<std::string>& keys : evictions_by_record()) {
+    EXPECT_EQ(std::set<std::string>(keys.begin(), keys.end()).size(), keys.size());
+  }
+}
+
+// It evicted a little and was refused, and so were hundreds of writes after it.
+TEST_F(MemoryLimitTest, AStoreThatHoldsFarTooMuchIsShrunkByItsFirstWrite) {
+  constexpr uint64_t kLimit = uint64_t{16} << 20;
+  open({.compact_at_percent = 0});
+  put_many(40'000, std::string(1000, 'v'));
+  ASSERT_GT(store_->stats().table_bytes, uint64_t{40} << 20);
+  open({.compact_at_percent = 0, .max_memory = kLimit, .when_full = WhenFull::kEvict});
+  const Status s = store_->put("new", "v");
+  EXPECT_TRUE(s.ok()) << s.message();
+  EXPECT_LE(store_->stats().key_bytes + store_->stats().value_bytes, kLimit);
+  EXPECT_GT(store_->stats().entries, 10'000U);  // no more than need be was evicted
+  EXPECT_TRUE(shrinks_to(kLimit + (uint64_t{4} << 20))) << store_->stats().table_bytes;
+}
+
+// What it had evicted was given back, and what it held still was over the limit: no value of another size found room.
+TEST_F(MemoryLimitTest, AStoreThatWasShrunkTakesValuesOfAnotherSizeAtOnce) {
+  open({.compact_at_percent = 0});
+  put_many(40'000, std::string(1000, 'v'));
+  open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20, .when_full = WhenFull::kEvict});
+  ASSERT_TRUE(store_->put("new", "v").ok());
+  ASSERT_TRUE(shrinks_to(uint64_t{20} << 20));
+  const uint64_t entries = store_->stats().entries;
+  for (const size_t bytes : {200U, 300U, 5'000U, 1'000'000U}) {
+    const Status s = store_->put("other", std::string(bytes, 'v'));
+    EXPECT_TRUE(s.ok()) << bytes << ": " << s.message();
+  }
+  EXPECT_GT(store_->stats().entries, entries / 2);
+}
+
+TEST_F(MemoryLimitTest, AStoreThatHoldsFarTooMuchEvictsLittleWhileASnapshotKeepsItAll) {
+  open({.compact_at_percent = 0});
+  put_many(40'000, std::string(1000, 'v'));
+  open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20, .when_full = WhenFull::kEvict});
+  {
+    const Result<Snapshot> snapshot = store_->snapshot();
+    EXPECT_EQ(store_->put("new", "v").code(), Code::kOutOfMemory);
+    EXPECT_LT(store_->stats().evicted, 100U);
+  }
+  const Status s = store_->put("new", "v");
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
 // Values of all sizes, overwritten, deleted and read by threads: what the table takes stays within the limit.
 TEST_F(MemoryLimitTest, MemoryStaysWithinTheLimitWhateverIsWritten) {
   constexpr uint64_t kLimit = uint64_t{24} << 20;
@@ -217,6 +306,17 @@ TEST_F(MemoryLimitTest, OverwrittenValuesMakeRoomBeforeAKeyIsEvicted) {
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(store_->put(key(i % 20), std::string(1 << 20, 'v')).ok());
   EXPECT_EQ(store_->stats().entries, 20U);
   EXPECT_EQ(store_->stats().evicted, 0U);
+}
+
+// The call's own pin, which stood until it was done, kept all that it had erased.
+TEST_F(MemoryLimitTest, ErasePrefixHoldsNothingBack) {
+  open({.compact_at_percent = 0});
+  put_many(20'000, std::string(1000, 'v'));
+  const uint64_t bytes_before = store_->stats().table_bytes;
+  ASSERT_EQ(*store_->erase_prefix("key"), 20'000U);
+  EXPECT_EQ(store_->stats().versions_held, 0U);
+  EXPECT_EQ(store_->stats().versions_held_bytes, 0U);
+  EXPECT_TRUE(shrinks_to(bytes_before / 4)) << store_->stats().table_bytes;
 }
 
 TEST_F(MemoryLimitTest, WhatHasExpiredMakesRoomBeforeAWriteIsRefused) {

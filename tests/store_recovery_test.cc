@@ -322,7 +322,7 @@ TEST_F(RecoveryTest, ACutIsAWarningToTheSink) {
     if (level == LogLevel::kWarning) warnings.emplace_back(line);
   }});
   ASSERT_EQ(warnings.size(), 1U);
-  EXPECT_TRUE(warnings[0].starts_with("recovery cut 14 bytes at " + files_[0].string() + ":3 ")) << warnings[0];
+  EXPECT_TRUE(warnings[0].starts_with("recovery cuts 14 bytes at " + files_[0].string() + ":3 ")) << warnings[0];
   close();  // the sink ends with this test's variables
 }
 
@@ -600,6 +600,16 @@ TEST_F(RecoveryTest, WhatProgressThrowsIsARefusalToOpenOrToVerify) {
   EXPECT_EQ(unverified.message(), "verify: nobody looks");
   open();
   EXPECT_EQ(store_->last_seq(), 60U);
+}
+
+// It left LOCK as an owner that dies does, and the next opening spoke of a crash that never was.
+TEST_F(RecoveryTest, AnOpeningThatProgressEndsIsNoCrash) {
+  make_segments();
+  const auto throws = [](const Progress&) { throw std::runtime_error("nobody looks"); };
+  ASSERT_FALSE(Store::open(dir(), {.on_progress = throws}).ok());
+  EXPECT_EQ(info(dir())->owner.pid, 0);
+  open();
+  EXPECT_TRUE(store_->recovery().clean_close);
 }
 
 }  // namespace

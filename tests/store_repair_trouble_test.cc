@@ -361,6 +361,25 @@ TEST(RepairTrouble, WhatProgressThrowsWhileLinesAreSavedLeavesNothing) {
   EXPECT_TRUE(second.ok()) << second.status().message();
 }
 
+// Their file was removed by the name that is noted once it is complete, and stood in the way of the next attempt.
+TEST(RepairTrouble, WhatProgressThrowsOnceLinesAreOnDiskLeavesNothingEither) {
+  env::MemEnv env;
+  put_damaged_store(env);
+  std::string text = *env.get_file(kWal3);
+  for (int i = 0; i < 2000; ++i) text += std::string(100, 'x') + "\n";  // more than waits in memory
+  env.put_file(kWal3, text + std::string(size_t{17} << 20, '\n'));
+  const std::string kept_as = "new/lost+found/rejected-lines.jsonl";
+  const RepairOptions options{.threads = 1, .on_progress = [&](const Progress& progress) {
+                                if (progress.step != "save") return;
+                                EXPECT_GT(env.get_file(kept_as).value_or("").size(), size_t{64} << 10);
+                                throw std::runtime_error("full");
+                              }};
+  EXPECT_EQ(repair(env, "db", "new", options).status().message(), "repair: full");
+  EXPECT_FALSE(env.get_file(kept_as).has_value());
+  const Result<RepairReport> second = repair(env, "db", "new", kOneThread);
+  EXPECT_TRUE(second.ok()) << second.status().message();
+}
+
 // ---- an owner meanwhile ----------------------------------------------------------------------------
 
 // A MemEnv in which something happens before the n-th file is opened.

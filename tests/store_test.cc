@@ -6,7 +6,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <climits>
+#include <functional>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -102,9 +105,10 @@ TEST_F(StoreTest, CallsRefuseTheOptionsThatMeanNothingToThem) {
   ASSERT_TRUE(store_->put("k", "v").ok());
   Batch batch;
   batch.put("b", "v");
-  for (const WriteOptions& options :
-       {WriteOptions{.ttl = seconds(1)}, WriteOptions{.expires_us = 1}, WriteOptions{.if_absent = true}}) {
-    EXPECT_EQ(store_->del("k", options).status().message(), "del: takes neither an expiry nor if_absent");
+  for (const WriteOptions& options : {WriteOptions{.ttl = seconds(1)}, WriteOptions{.expires_us = 1},
+                                      WriteOptions{.if_absent = true}, WriteOptions{.if_version = 0}}) {
+    EXPECT_EQ(store_->del("k", options).status().message(),
+              "del: takes neither an expiry nor the condition that the key is absent");
     EXPECT_EQ(store_->write(batch, options).message(), "write: a batch takes neither an expiry nor a condition");
     EXPECT_EQ(store_->erase_prefix("", options).status().message(),
               "erase_prefix: takes neither a condition nor an expiry");
@@ -133,6 +137,15 @@ TEST_F(StoreTest, DelTellsWhetherTheKeyWasThereAndWritesNothingWhenNot) {
   EXPECT_FALSE(*store_->del("a"));
   EXPECT_EQ(store_->get("a"), std::nullopt);
   EXPECT_EQ(store_->last_seq(), 2U);
+}
+
+TEST_F(StoreTest, DelOfAKeyThatMustBeAbsentIsASlipAndWritesNothing) {
+  open();
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  EXPECT_EQ(code_of(store_->del("a", {.if_version = 0}).status()), "InvalidArgument");
+  EXPECT_EQ(code_of(store_->del("absent", {.if_version = 0}).status()), "InvalidArgument");
+  EXPECT_EQ(store_->get("a"), "1");
+  EXPECT_EQ(store_->last_seq(), 1U);
 }
 
 TEST_F(StoreTest, ABatchIsOneLineAndItsLastOperationOnAKeyWins) {
@@ -221,6 +234,50 @@ TEST_F(StoreTest, TimeToLiveIsNeverNegative) {
   step = 0;
   ASSERT_TRUE(store_->put("k", "2").ok());  // by any clock it stays
   open();                                   // ours ends here
+}
+
+// A clock for a key that expires while a call is under way: it stands a microsecond before `expiry`, and once this
+// thread has looked at it `looks` times more, at `expiry`. For the store's own threads it never gets there.
+struct ClockThatMoves {
+  const int64_t expiry;
+  int looks = INT_MAX;
+  const std::thread::id mover = std::this_thread::get_id();
+  int64_t operator()() {
+    const bool moves = std::this_thread::get_id() == mover && looks-- <= 0;
+    return moves ? expiry : expiry - 1;
+  }
+};
+
+// Judged by the time at which the call began, the key that others had seen expired came back to life.
+TEST_F(StoreTest, AConditionIsJudgedByTheRecordsOwnTime) {
+  ClockThatMoves clock{.expiry = now_us};
+  open({.now_us = std::ref(clock)});
+  ASSERT_TRUE(store_->put("k", "1", {.expires_us = clock.expiry}).ok());
+  clock.looks = 1;
+  const Status refused = store_->put("k", "2", {.if_version = 1});
+  EXPECT_EQ(code_of(refused), "Conflict");
+  EXPECT_EQ(refused.message(), "the key is absent, expected version 1");
+  EXPECT_EQ(store_->last_seq(), 1U);
+  clock.looks = 1;
+  EXPECT_TRUE(store_->put("k", "2", {.if_absent = true}).ok());
+  LogCursor log = *LogCursor::open(dir());
+  EXPECT_EQ((**log.next()).ts_us, clock.expiry - 1);
+  EXPECT_EQ((**log.next()).ts_us, clock.expiry);
+  open();  // the clock ends here
+  EXPECT_EQ(store_->get("k"), "2");
+}
+
+TEST_F(StoreTest, PersistFindsAKeyAbsentThatExpiresBeforeItIsWritten) {
+  ClockThatMoves clock{.expiry = now_us};
+  open({.now_us = std::ref(clock)});
+  ASSERT_TRUE(store_->put("k", "1", {.expires_us = clock.expiry}).ok());
+  for (const int looks : {1, 2, 3}) {  // as it begins, for the value's time, and to find the key alive
+    clock.looks = looks;
+    EXPECT_FALSE(*store_->persist("k")) << looks;
+  }
+  EXPECT_EQ(store_->last_seq(), 1U);
+  open();  // the clock ends here
+  EXPECT_EQ(store_->get("k"), std::nullopt);
 }
 
 TEST_F(StoreTest, IncrementCountsKeepsTheExpiryAndRefusesWhatIsNoInteger) {
@@ -510,6 +567,22 @@ TEST_F(StoreTest, AClockThatCountsInOtherUnitsIsRefused) {
   ASSERT_TRUE(store_->put("b", "2").ok());
   open();
   EXPECT_EQ(contents_of(*store_), (State{{"a", "1"}, {"b", "2"}}));
+}
+
+// By its contract it does not. get() is noexcept, and so are the store's threads.
+TEST_F(StoreTest, AClockThatThrowsStopsNoCall) {
+  std::atomic<bool> throws = false;
+  open({.now_us = [&] { return throws ? throw std::runtime_error("no time") : now_us.load(); }});
+  ASSERT_TRUE(store_->put("a", "1", {.ttl = seconds(10)}).ok());
+  throws = true;
+  EXPECT_TRUE(store_->put("b", "2").ok());
+  EXPECT_EQ(contents_of(*store_), (State{{"a", "1"}, {"b", "2"}}));
+  EXPECT_EQ(store_->get("a"), "1");
+  EXPECT_TRUE(store_->put("c", "3", {.ttl = seconds(10)}).ok());  // from when it stood still
+  throws = false;
+  EXPECT_EQ(store_->get("c"), "3");
+  open(clocked());  // the clock ends here
+  EXPECT_EQ(contents_of(*store_), (State{{"a", "1"}, {"b", "2"}, {"c", "3"}}));
 }
 
 TEST_F(StoreTest, CancellingACompactionIsNoConcernOfABackup) {

@@ -15,13 +15,22 @@ namespace {
 
 class ThreadsTest : public StoreTest {
  protected:
-  // Runs `body(thread)` on each of `count` threads until all return.
+  // Runs `body(thread)` on each of `count` threads until all return. The first one to return, also by a failed
+  // assertion, sets done_.
   template <typename Body>
   void on_threads(int count, Body body) {
+    done_ = false;
     std::vector<std::thread> threads;
-    for (int t = 0; t < count; ++t) threads.emplace_back([=] { body(t); });
+    for (int t = 0; t < count; ++t) {
+      threads.emplace_back([=, this] {
+        body(t);
+        done_ = true;
+      });
+    }
     for (std::thread& thread : threads) thread.join();
   }
+
+  std::atomic<bool> done_{false};
 };
 
 TEST_F(ThreadsTest, AnAcknowledgedWriteIsVisibleToEveryoneAtOnce) {
@@ -35,7 +44,7 @@ TEST_F(ThreadsTest, AnAcknowledgedWriteIsVisibleToEveryoneAtOnce) {
       }
       return;
     }
-    while (acknowledged < 3000) {
+    while (!done_) {
       const uint64_t at_least = acknowledged;
       const std::optional<std::string> seen = store_->get("counter");
       if (at_least > 0) {
@@ -48,7 +57,6 @@ TEST_F(ThreadsTest, AnAcknowledgedWriteIsVisibleToEveryoneAtOnce) {
 
 TEST_F(ThreadsTest, NobodyEverSeesHalfABatch) {
   open({.segment_bytes = 16 << 10});
-  std::atomic<bool> done{false};
   // Each batch moves the token: exactly one of the two keys exists, and `sum` counts the moves.
   ASSERT_TRUE(store_->put("left", "0").ok());
   on_threads(4, [&](int thread) {
@@ -60,10 +68,9 @@ TEST_F(ThreadsTest, NobodyEverSeesHalfABatch) {
         batch.put("sum", std::to_string(i));
         ASSERT_TRUE(store_->write(batch).ok());
       }
-      done = true;
       return;
     }
-    while (!done) {
+    while (!done_) {
       if (thread == 1) {
         Result<Scan> scan = store_->scan();
         ASSERT_TRUE(scan.ok());
@@ -136,11 +143,9 @@ TEST_F(ThreadsTest, AllCallsAtOnceLeaveAWholeStore) {
 
 TEST_F(ThreadsTest, ReadersBesideAWriterSeeEveryRecordInOrder) {
   open({.segment_bytes = 8 << 10});
-  std::atomic<bool> done{false};
   on_threads(3, [&](int thread) {
     if (thread == 0) {
       for (int i = 0; i < 3000; ++i) ASSERT_TRUE(store_->put(fmt::format("k{}", i % 100), std::string(100, 'v')).ok());
-      done = true;
       return;
     }
     if (thread == 1) {  // a follower: every record once, none missing, across rotations
@@ -148,14 +153,18 @@ TEST_F(ThreadsTest, ReadersBesideAWriterSeeEveryRecordInOrder) {
       ASSERT_TRUE(cursor.ok());
       uint64_t seq = 0;
       while (seq < 3000) {
+        const bool was_done = done_;
         Result<const LogRecord*> record = cursor->next();
         ASSERT_TRUE(record.ok()) << record.status().message();
-        if (*record == nullptr) continue;
+        if (*record == nullptr) {
+          ASSERT_FALSE(was_done) << "no record behind " << seq << ", though 3000 are acknowledged";
+          continue;
+        }
         ASSERT_EQ((*record)->seq, ++seq);
       }
       return;
     }
-    while (!done) {  // and whole openings
+    while (!done_) {  // and whole openings
       Result<Store> reader = Store::open(dir(), {.read_only = true});
       ASSERT_TRUE(reader.ok()) << reader.status().message();
       ASSERT_EQ(reader->stats().entries, std::min<uint64_t>(reader->last_seq(), 100));

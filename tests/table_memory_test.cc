@@ -324,6 +324,36 @@ TEST_F(TableMemory, ALoadRunsOutOfMemoryWithoutDamage) {
   EXPECT_EXIT(std::exit(a_load_survives_running_out() ? 0 : 1), ::testing::ExitedWithCode(0), "");
 }
 
+// ---- units that were given back ----------------------------------------------------------------------
+
+TEST(ChunkPool, UnitsThatAreHeldAnywayAreNoMatterOfTheLimit) {
+  ChunkPool pool;
+  pool.give_back(pool.take(10), 10);
+  pool.set_limit(0);
+  EXPECT_NE(pool.take(10), nullptr);
+}
+
+// Their chunk is mapped still, so that touching them again was free of any limit.
+TEST(ChunkPool, UnitsThatWereGivenBackCountAgainstTheLimitWhenTheyAreTouchedAgain) {
+  ChunkPool pool;
+  ASSERT_NE(pool.take(10), nullptr);
+  char* units = pool.take(80);
+  const uint64_t held_with_them = pool.held_bytes();
+  pool.give_back(units, 80);
+  pool.release_idle();
+  ASSERT_EQ(pool.held_bytes(), held_with_them - 80 * kUnitBytes);
+  pool.set_limit(pool.held_bytes());
+  EXPECT_EQ(pool.take(80), nullptr);
+  EXPECT_EQ(pool.take(1), nullptr);
+  EXPECT_EQ(pool.held_bytes(), held_with_them - 80 * kUnitBytes);
+  pool.set_limit(held_with_them - kUnitBytes);
+  EXPECT_NE(pool.take(79), nullptr);
+  EXPECT_EQ(pool.take(1), nullptr);
+  pool.set_limit(UINT64_MAX);
+  EXPECT_NE(pool.take(1), nullptr);
+  EXPECT_EQ(pool.held_bytes(), held_with_them);
+}
+
 // ---- chunks made ready ahead of their need ---------------------------------------------------------
 
 class ReadyChunks : public ::testing::Test {

@@ -36,6 +36,8 @@ template <typename Call>
     return thrown(Status(Code::kOutOfMemory, "out of memory"));
   } catch (const std::exception& e) {
     return thrown(error(Code::kIoError, "{}", e.what()));
+  } catch (...) {
+    return thrown(Status(Code::kIoError, "something was thrown that is no std::exception"));
   }
 }
 template <typename Call>

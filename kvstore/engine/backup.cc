@@ -1,4 +1,5 @@
 // Backup: the state of one instant as a store of its own in another directory; store_copy.h says in which order it is made.
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <utility>
@@ -42,7 +43,12 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     if (Status s = claim_directory(to, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
     table::Table::Pin pin(table_);
-    const Instant instant{.pin = std::move(pin), .taken_us = now_us()};
+    int64_t taken_us = now_us();
+    {
+      const std::lock_guard lock(commit_lock_);
+      taken_us = std::max(taken_us, last_ts_us_);  // of a clock that was set back
+    }
+    const Instant instant{.pin = std::move(pin), .taken_us = taken_us};
     report.seq = instant.seq();
     KV_ASSERT(report.seq <= table_.published());
     const std::string uuid = env_.new_uuid();

@@ -86,11 +86,16 @@ Status Engine::prepare(const Request& request, Prepared& out) {
   return {};
 }
 
-Status Engine::check_condition(const Request& request, const Prepared& prepared) const {
+// Judged as of `ts`, the record's time, which moves on to now where that matters: since the call began others may have seen
+// the key expired.
+Status Engine::check_condition(const Request& request, const Prepared& prepared, int64_t& ts) const {
   if (request.condition.kind == Condition::Kind::kNone) return {};
   KV_ASSERT(!request.as_batch);  // a condition is about one key
   const table::Entry* current = table_.newest(request.ops.front().key, prepared.slots.front().hash);
-  if (current != nullptr && current->is_expired(request.now_us)) current = nullptr;
+  if (current != nullptr && current->expires_us() != 0) {
+    ts = std::max(ts, now_us());
+    if (current->is_expired(ts)) current = nullptr;
+  }
   const Seq version = current != nullptr ? current->seq() : 0;
   KV_ASSERT(version <= table_.published());  // under the commit lock nothing is half done
   if (request.condition.kind == Condition::Kind::kPresent) {
@@ -124,7 +129,7 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
       if (Status s = stage_within_limits(request, prepared); !s.ok()) return s;
     }
     ts = std::max(request.now_us, last_ts_us_);
-    if (Status s = check_condition(request, prepared); !s.ok()) return s;
+    if (Status s = check_condition(request, prepared, ts); !s.ok()) return s;
     if (request.reads != nullptr) {
       ts = std::max(ts, clock_floor_us_.load());  // what was swept as expired has expired by this record's time, too
       if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;
@@ -225,8 +230,8 @@ Status Engine::put(std::string_view key, std::string_view value, bool is_json, c
 Result<bool> Engine::del(std::string_view key, const WriteOptions& options) {
   Result<Request> request = request_for(options, key);
   if (!request.ok()) return std::move(request).status().with("del");
-  if (options.ttl.count() != 0 || options.expires_us.has_value() || options.if_absent) {
-    return Status(Code::kInvalidArgument, "del: takes neither an expiry nor if_absent");
+  if (options.ttl.count() != 0 || options.expires_us.has_value() || options.if_absent || options.if_version == 0U) {
+    return Status(Code::kInvalidArgument, "del: takes neither an expiry nor the condition that the key is absent");
   }
   const Op op{.kind = Op::Kind::kDel, .is_json = false, .key = key, .value = {}, .expires_us = 0};
   request->ops = {&op, 1};
@@ -292,12 +297,15 @@ Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOption
     Result<Seq> seq = Seq{0};
     uint64_t count = 0;
     {
-      const std::lock_guard lock(commit_lock_);
-      const table::Table::Pin pin(table_);
-      KV_ASSERT(pin.seq() == writer_->last_seq());
+      const std::lock_guard lock(commit_lock_);  // without which nobody unlinks an entry
       std::vector<const table::Entry*> doomed;
-      // The clock after the pin: see Table::sweep_expired().
-      table_.collect(pin, {.prefix = prefix, .now_us = now_us()}, doomed);
+      {
+        // Gone before the commit, or all that is erased would be kept for it.
+        const table::Table::Pin pin(table_);
+        KV_ASSERT(pin.seq() == writer_->last_seq());
+        // The clock after the pin: see Table::sweep_expired().
+        table_.collect(pin, {.prefix = prefix, .now_us = now_us()}, doomed);
+      }
       if (doomed.empty()) return uint64_t{0};
       count = doomed.size();
       std::vector<Op> ops;

@@ -205,8 +205,17 @@ Result<uint64_t> Engine::remove_covered() {
   const auto path_of = [this](const std::string& name) { return wal::join_path(dir_, name); };
   const auto size_of = [&](const std::string& name) { return wal::size_of_file(env_, path_of(name)); };
 
+  if (files->base_seq() != compaction_.snapshot_seq) {
+    return error(Code::kCorruption,
+                 "{}: its newest snapshot is that of record {}, but this store's is that of record {}, so another "
+                 "program "
+                 "has changed the directory; nothing was removed. try: move what does not belong there elsewhere",
+                 dir_, files->base_seq(), compaction_.snapshot_seq.load())
+        .at(dir_);
+  }
   Seq keep_from = files->base_seq();
   uint64_t kept_bytes = 0;
+  int64_t ended_us = 0;
   const bool keeps_history = options_.keep_history_bytes != 0 || options_.keep_history_for.count() != 0;
   for (size_t i = files->snapshots.size(); keeps_history && i-- > 0;) {
     const wal::SnapshotFile& upper = files->snapshots[i];
@@ -226,8 +235,10 @@ Result<uint64_t> Engine::remove_covered() {
       interval.bytes += *size;
     }
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env_, dir_, upper, 1);
-    if (!reader.ok()) return std::move(reader).status();
-    const int64_t ended_us = reader->summary().created_us;
+    const bool is_newest = i + 1 == files->snapshots.size();
+    if (!reader.ok() && is_newest) return std::move(reader).status();
+    // History counts for nothing in the state, damaged or not. Its interval ended before the one behind it did.
+    if (reader.ok()) ended_us = reader->summary().created_us;
     kept_bytes += interval.bytes;
     const bool fits = kept_bytes <= options_.keep_history_bytes;
     const bool young = ended_us + std::chrono::microseconds(options_.keep_history_for).count() > now_us();

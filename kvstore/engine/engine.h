@@ -131,7 +131,7 @@ class Engine {
   Status prepare(const Request& request, Prepared& out);
   Result<Seq> commit_locked(const Request& request, Prepared& prepared);
   void stage(const Request& request, Prepared& prepared);
-  Status check_condition(const Request& request, const Prepared& prepared) const;
+  Status check_condition(const Request& request, const Prepared& prepared, int64_t& ts) const;
   Result<Seq> acknowledge(Seq seq, const Request& request);
   Result<Request> request_for(const WriteOptions& options, std::string_view key) const;
 
@@ -139,6 +139,7 @@ class Engine {
   Status stage_within_limits(const Request& request, Prepared& prepared);
   Status make_memory(const Request& request, const Prepared& prepared);
   Status evict(uint64_t bytes, uint64_t entries);
+  Status commit_evictions(std::span<const format::Op> ops);
   void sweep_some(size_t buckets_max) noexcept;
   [[nodiscard]] static uint64_t bytes_added_by(const Request& request) noexcept;
   struct KeyChange {
@@ -209,9 +210,10 @@ class Engine {
   bool closed_ = false;
   RecentWrites recent_writes_;
 
-  std::atomic<int64_t> clock_floor_us_{0};  // now_us() never says less
-  const bool has_limits_;                   // of memory or entries
-  std::atomic<bool> closing_{false};        // ends what the upkeep thread is at
+  std::atomic<int64_t> clock_floor_us_{0};         // now_us() never says less
+  mutable std::atomic<int64_t> clock_seen_us_{0};  // what the user's clock said last
+  const bool has_limits_;                          // of memory or entries
+  std::atomic<bool> closing_{false};               // ends what the upkeep thread is at
 
   struct Compaction {
     std::mutex one_at_a_time;  // held while one runs, and by backups

@@ -39,6 +39,8 @@ constexpr size_t kReclaimedMax = 1024;
 constexpr size_t kSweptByRefusal = 32;
 constexpr size_t kSweptByEviction = 2;
 constexpr uint64_t kEvictBytesMin = uint64_t{16} << 10;  // at a time, so that not every put evicts
+constexpr uint64_t kEvictBytesMax = uint64_t{1} << 20;   // at a time, where a store holds too much
+constexpr size_t kEvictedPerRecord = 256;  // keys in one log line: bounds the line, and what finding them anew costs
 
 }  // namespace
 
@@ -47,7 +49,8 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
   constexpr size_t kTidySteps = 1024;
   KV_ASSERT(has_limits_);
   if (Status s = make_memory(request, prepared); !s.ok()) return s;
-  const bool evicts = options_.when_full == WhenFull::kEvict && bytes_added_by(request) != 0;
+  const bool evicts =
+      options_.when_full == WhenFull::kEvict && options_.max_memory != 0 && bytes_added_by(request) != 0;
   int rounds_in_vain = 0;
   for (int round = 1;; ++round) {
     try {
@@ -58,9 +61,13 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     }
     // What was freed lies in the wrong places, or is not free yet.
     if (round == (evicts ? kRoundsMax : 2)) return full(bytes_added_by(request));
-    const uint64_t used = table_.stats().used_bytes;
+    const table::TableStats now = table_.stats();
+    const uint64_t used = now.used_bytes;
     if (evicts && round > 1) {
-      if (Status s = evict(std::max(4 * bytes_added_by(request), kEvictBytesMin), 0); !s.ok())
+      // Of what it was opened with: otherwise the table has kept a chunk less than the limit, but for deletions.
+      const bool holds_too_much = now.memory_bytes > options_.max_memory - table::kChunkBytes;
+      const uint64_t at_least = holds_too_much ? kEvictBytesMax : kEvictBytesMin;
+      if (Status s = evict(std::max(4 * bytes_added_by(request), at_least), 0); !s.ok())
         return std::move(s).with("evict");
     }
     table_.tidy(kTidySteps);
@@ -154,15 +161,21 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
       now = table_.stats();
     }
   }
-  // Again, because a victim may be a key that this very write overwrites, and which is new then.
-  for (int round = 0; evicts && round < kRoundsMax; ++round) {
-    const uint64_t too_many_bytes = round == 0 ? excess(now.used_bytes, bytes, soft_limit) : 0;
-    const uint64_t evict_bytes = std::min(too_many_bytes, std::max(4 * bytes, kEvictBytesMin));
+  // Again, because a victim may be a key that this very write overwrites, and which is new then. More than a little is
+  // evicted only where the store was opened with more than the limit, and while it gains something.
+  bool gains = false;
+  for (int round = 0; evicts && (round < kRoundsMax || gains); ++round) {
+    const uint64_t used = now.used_bytes;
+    uint64_t bytes_max = round == 0 ? std::max(4 * bytes, kEvictBytesMin) : 0;
+    if (gains && used > options_.max_memory) bytes_max = kEvictBytesMax;
+    const uint64_t evict_bytes = std::min(excess(used, bytes, soft_limit), bytes_max);
     const uint64_t evict_entries = excess(now.entries - keys.removed, keys.added, options_.max_entries);
     if (evict_bytes == 0 && evict_entries == 0) break;
     if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
+    table_.reclaim(kReclaimedMax);
     keys = key_change_by(request, prepared, counted);
     now = table_.stats();
+    gains = evict_bytes != 0 && now.used_bytes + evict_bytes / 2 <= used;
   }
   if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(bytes);
   if (excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0) {
@@ -182,24 +195,36 @@ void Engine::sweep_some(size_t buckets_max) noexcept {
   table_.reclaim(kReclaimedMax);
 }
 
-// Evicts until that much has been unlinked, in one commit. Needs: commit_lock_ held.
+// Evicts until that much has been unlinked, or no more victims are found. Needs: commit_lock_ held.
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
-  std::vector<Op> ops;  // the keys point into the table: good until publish()
   KV_ASSERT(options_.when_full == WhenFull::kEvict);
   KV_ASSERT(!closed_);
   uint64_t evicted_bytes = 0;
-  int empty_handed = 0;
-  const uint64_t entries_max = table_.stats().entries;  // then the victims would begin to repeat
-  while ((evicted_bytes < bytes || ops.size() < entries) && ops.size() < entries_max) {
-    const table::Entry* victim = table_.victim();
-    if (victim == nullptr) {  // it looks for so long only; it goes on where it stopped
-      if (++empty_handed == kLooksMax) break;
-      continue;
+  uint64_t evicted = 0;
+  std::vector<Op> ops;  // the keys point into the table: good until publish()
+  while (evicted_bytes < bytes || evicted < entries) {
+    ops.clear();
+    int empty_handed = 0;
+    while ((evicted_bytes < bytes || evicted + ops.size() < entries) && ops.size() < kEvictedPerRecord) {
+      const table::Entry* victim = table_.victim();
+      // It looks for so long only, and goes on where it stopped; all around, it finds those that are in `ops` already.
+      const auto is_victim = [victim](const Op& op) { return op.key.data() == victim->key().data(); };
+      if (victim == nullptr || std::ranges::any_of(ops, is_victim)) {
+        if (++empty_handed == kLooksMax) break;
+        continue;
+      }
+      evicted_bytes += victim->footprint();
+      ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
     }
-    evicted_bytes += victim->footprint();
-    ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
+    if (ops.empty()) return {};
+    if (Status s = commit_evictions(ops); !s.ok()) return s;
+    evicted += ops.size();
   }
-  if (ops.empty()) return {};
+  return {};
+}
+
+Status Engine::commit_evictions(std::span<const Op> ops) {
+  const uint64_t entries_before = table_.stats().entries;
   Request request;
   request.ops = ops;
   request.as_batch = ops.size() > 1;
@@ -209,7 +234,7 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
   Result<Seq> seq = commit_locked(request, prepared);
   if (!seq.ok()) return std::move(seq).status();
   KV_ASSERT(*seq == table_.published());
-  KV_ASSERT(ops.size() <= entries_max);
+  KV_ASSERT(table_.stats().entries + ops.size() == entries_before);  // each was there, and once
   compaction_.evicted += ops.size();
   return {};
 }

@@ -84,6 +84,13 @@ Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::strin
   return base::guarded("open", [&]() -> Result<std::unique_ptr<Engine>> {
     std::unique_ptr<Engine> engine(new Engine(env, dir, options));
     if (Status s = engine->start(); !s.ok()) {
+      // The next opening will not find what this one has cut.
+      for (const CutReport& cut : engine->recovery_.cuts) {
+        if (cut.kept_as.empty()) continue;
+        s = std::move(s).with(
+            fmt::format("{} bytes to be cut off at {}:{} are kept as {}, and then this opening failed", cut.bytes,
+                        cut.file, cut.line, cut.kept_as));
+      }
       engine->log_->error("open: {}", s.message());
       return s;
     }
@@ -94,12 +101,12 @@ Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::strin
 Status Engine::take_lock() {
   KV_ASSERT(lock_ == nullptr);
   Result<std::vector<std::string>> names = env_.list(dir_);
-  if (!names.ok()) {
+  const bool makes_directory = !names.ok();
+  if (makes_directory) {
     const int why = names.status().sys_errno();
     if (why != ENOENT && why != ENOTDIR) return std::move(names).status();
     if (!options_.create_if_missing) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
     if (Status s = env_.create_dir(dir_); !s.ok()) return std::move(s).with("create the store");
-    if (Status s = env_.sync_dir(wal::parent_path(dir_)); !s.ok()) return std::move(s).with("create the store");
   } else if (!options_.create_if_missing) {
     const bool is_store = std::any_of(names->begin(), names->end(), [](const std::string& name) {
       return name == wal::kLockName || wal::parse_segment_name(name) || wal::parse_snapshot_name(name);
@@ -113,6 +120,12 @@ Status Engine::take_lock() {
     Result<wal::Owner> previous = wal::read_owner(lock_->file());
     if (!previous.ok()) return std::move(previous).status().at(path);
     previous_owner_ = *std::move(previous);
+    if (previous_owner_.store.empty()) {
+      // The directory's own name must survive a power cut, too, whoever made it: an opening that died here, or the user.
+      // Who made it in a place that we may not read has seen to that.
+      Status s = env_.sync_dir(wal::parent_path(dir_));
+      if (!s.ok() && (makes_directory || s.sys_errno() != EACCES)) return std::move(s).with("create the store");
+    }
     // Before the replay, which may take long: whoever comes meanwhile is told our name.
     owner_ = {.store = previous_owner_.store,
               .pid = env_.pid(),
@@ -164,6 +177,8 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   if (!options_.read_only) {
     for (CutReport& cut : recovery_.cuts) {
       if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
+      log_->warn("recovery cuts {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,
+                 cut.reason, cut.kept_as);
     }
     Result<Settled> settled = settle_log(env_, dir_, end);
     if (!settled.ok()) return std::move(settled).status();
@@ -180,10 +195,6 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     }
   }
   recovery_.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
-  for (const CutReport& cut : recovery_.cuts) {
-    log_->warn("recovery cut {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,
-               cut.reason, cut.kept_as);
-  }
   log_->info("replayed {} records from {} segments in {} us, last sequence number {}", recovery_.records,
              recovery_.segments, recovery_.duration.count(), recovery_.last_seq);
   return {};
@@ -216,7 +227,7 @@ Status Engine::start() {
       return std::move(removed).status().with("remove leftover files");
     }
   }
-  if (Status s = replay(&place); !s.ok()) {
+  if (Status s = base::guarded("open", [&] { return replay(&place); }); !s.ok()) {
     if (lock_ != nullptr) (void)wal::write_owner(lock_->file(), previous_owner_).ok();  // as if we had not been there
     return s;
   }
@@ -257,7 +268,9 @@ Status Engine::start() {
     count_history();
     const auto on_error = [this](const Status& error, bool is_broken) {
       note_error(error);
-      if (is_broken && options_.on_background_error) options_.on_background_error(error);
+      if (!is_broken || !options_.on_background_error) return;
+      const auto tell = [&] { return options_.on_background_error(error), Status(); };
+      if (Status s = base::guarded(tell); !s.ok()) log_->error("on_background_error: {}", s.message());
     };
     background_->start(*writer_, *group_, options_.sync_interval, on_error, log_);
     upkeep_->start("kvstore-upkeep", [this] { return keep_up(); });
@@ -297,7 +310,15 @@ Status Engine::close() {
 
 int64_t Engine::now_us() const {
   const int64_t floor_us = clock_floor_us_.load();
-  if (options_.now_us) return std::clamp<int64_t>(options_.now_us(), floor_us, kClockMax);
+  if (options_.now_us) {
+    int64_t now = clock_seen_us_.load(std::memory_order_relaxed);
+    try {
+      now = options_.now_us();
+      clock_seen_us_.store(now, std::memory_order_relaxed);
+    } catch (...) {  // by contract it throws nothing; that it stands still is the least harm
+    }
+    return std::clamp<int64_t>(now, floor_us, kClockMax);
+  }
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::max<int64_t>(floor_us, std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }

@@ -59,6 +59,7 @@ Result<size_t> remove_leftovers(env::Env& env, const std::string& dir) {
 Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
   KV_ASSERT(torn.kept_as.empty());
   const std::string lost_and_found = wal::join_path(dir, wal::kLostAndFoundName);
+  bool is_made = false;
   const auto keep = [&]() -> Status {
     if (Status s = env.create_dir(lost_and_found); !s.ok()) return s;
     // A symbolic link to a directory elsewhere counts as one that is there.
@@ -69,11 +70,17 @@ Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
     const std::string stem = fmt::format("{}/{}.{}", lost_and_found, segment, torn.offset);
     Result<std::unique_ptr<env::File>> to = create_keepsake(env, stem, torn.kept_as);
     if (!to.ok()) return std::move(to).status();
+    is_made = true;
     if (Status s = copy_range(**from, torn.offset, torn.bytes, **to); !s.ok()) return s;
     if (Status s = env.sync_dir(lost_and_found); !s.ok()) return s;
     return env.sync_dir(dir);
   };
-  return keep().with("keep the torn end of the log");
+  Status kept = base::guarded(keep).with("keep the torn end of the log");
+  if (!kept.ok()) {
+    if (is_made) (void)env.remove(torn.kept_as).ok();  // half a copy may be what keeps the disk full
+    torn.kept_as.clear();
+  }
+  return kept;
 }
 
 namespace {

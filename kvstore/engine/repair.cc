@@ -25,6 +25,8 @@ using base::error;
 namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
+constexpr const char* kRejectedName = "rejected-lines.jsonl";
+constexpr const char* kStaleName = "stale-keys.jsonl";
 
 std::string without_slash(std::string dir) {
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
@@ -129,6 +131,7 @@ class Writer {
   Salvage& salvage_;
   RepairReport& report_;
   bool has_segment_ = false;
+  bool has_lost_and_found_ = false;
 };
 
 Status Writer::keep_the_rest() {
@@ -137,14 +140,15 @@ Status Writer::keep_the_rest() {
   const bool has_rest = report_.plan.rejected_lines != 0 || report_.plan.stale_keys != 0;
   if (!has_rest) return {};
   if (Status s = env_.create_dir(lost_and_found); !s.ok()) return s;
-  Keepsake rejected(env_, lost_and_found + "/rejected-lines.jsonl");
+  has_lost_and_found_ = true;
+  Keepsake rejected(env_, wal::join_path(lost_and_found, kRejectedName));
   Status kept = salvage_.for_each_rejected(
       [&](const RejectedLine& line, std::string_view bytes) { return keep_line(rejected, line, bytes); });
   if (kept.ok()) kept = rejected.finish();
   report_.rejected_as = rejected.path();
   if (!kept.ok()) return kept;
 
-  Keepsake stale(env_, lost_and_found + "/stale-keys.jsonl");
+  Keepsake stale(env_, wal::join_path(lost_and_found, kStaleName));
   for (const table::Entry* entry : salvage_.stale()) {
     stale.json()
         .begin_object()
@@ -219,8 +223,9 @@ Status Writer::run() {
 
 void Writer::remove_all() {
   if (has_segment_) remove_copy(env_, report_.dir, report_.plan.last_seq);
-  for (const std::string& path : {report_.rejected_as, report_.stale_as}) {
-    if (!path.empty()) (void)env_.remove(path).ok();
+  for (const char* name : {kRejectedName, kStaleName}) {
+    if (!has_lost_and_found_) break;
+    (void)env_.remove(wal::join_path(wal::join_path(report_.dir, wal::kLostAndFoundName), name)).ok();
   }
 }
 

@@ -63,6 +63,16 @@ Status Salvage::read() {
   if (Status s = try_opening(); !s.ok()) return s;
   if (Status s = identify(*files); !s.ok()) return s;
   if (Status s = choose_base(); !s.ok()) return s;
+  if (plan_.opens && !plan_.damaged_snapshots.empty()) {
+    // A key stands twice in it, which an opening notices and try_opening() does not. Now kept history counts.
+    plan_.opens = false;
+    plan_.refusal = plan_.damaged_snapshots.front().reason;
+    plan_.damaged_snapshots.clear();
+    cuts_.clear();
+    sources_.clear();
+    if (Status s = identify(*files); !s.ok()) return s;
+    if (Status s = choose_base(); !s.ok()) return s;
+  }
   const Visitor noting{
       .on_used = [this](const Source& source, const wal::Chunk&, const wal::LineRef& line) { note(source, line); },
       .on_rejected =
@@ -196,11 +206,6 @@ Status Salvage::choose_base() {
         {.file = snapshot->path, .last_seq = snapshot->number, .reason = without_advice(refusal.message())});
   }
   KV_ASSERT(plan_.base_seq == 0 || !plan_.base.empty());
-  if (plan_.opens &&
-      !plan_.damaged_snapshots.empty()) {  // a key twice in it: the walk does not notice, an opening does
-    plan_.opens = false;
-    plan_.refusal = plan_.damaged_snapshots.front().reason;
-  }
   return {};
 }
 

@@ -78,7 +78,7 @@ Result<int64_t> Engine::increment(std::string_view key, int64_t delta, const Wri
     KV_DASSERT(parse_integer({digits.data(), static_cast<size_t>(end - digits.data())}) ==
                sum);  // the next one can read it
     return std::optional(Op{.kind = Op::Kind::kPut,
-                            .is_json = false,
+                            .is_json = current != nullptr && current->is_json(),
                             .key = key,
                             .value = {digits.data(), static_cast<size_t>(end - digits.data())},
                             .expires_us = current != nullptr ? current->expires_us() : 0});

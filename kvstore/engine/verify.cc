@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kvstore/base/assert.h"
+#include "kvstore/base/error.h"
 #include "kvstore/engine/advice.h"
 #include "kvstore/engine/duplicate_keys.h"
 #include "kvstore/engine/inspect.h"
@@ -225,15 +226,36 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
   if (files.segments.empty() || files.segments.front().first_seq > base) return {};
   Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1, wal::LogWalk::Start::kHistory);
   if (!walk.ok()) return add_refusal(walk.status());
-  while (walk->last_seq() < base) {  // then it comes to the live segments
+  const auto is_live = [&](std::string_view path) {
+    return std::ranges::any_of(files.live_segments(),
+                               [&](const wal::Segment& segment) { return path == wal::join_path(dir_, segment.name); });
+  };
+  uint64_t bytes = 0;
+  for (;;) {  // as far as the live segments, so that what stands behind the last record is judged, too
     Result<std::optional<wal::Records>> records = walk->next();
+    if (!records.ok() && is_live(records.status().path())) break;  // check_state() tells of it
     if (!records.ok()) return add_refusal(records.status());
-    if (!records->has_value()) break;
+    if (!records->has_value()) {
+      // What beside a rotation is a closing line under way is damage where a snapshot stands on this file.
+      const auto& unsettled = walk->end().unsettled;
+      if (!unsettled.has_value()) break;
+      const std::string path = wal::join_path(dir_, unsettled->segment);
+      if (is_live(path)) break;
+      return add_refusal(base::error(Code::kCorruption,
+                                     "{} (byte {}): {}, though all of this file was on disk before {} was", path,
+                                     unsettled->offset,
+                                     unsettled->closing_line_missing ? "the closing line is missing or damaged"
+                                                                     : "something stands behind the closing line",
+                                     wal::snapshot_name(base))
+                             .at(path, unsettled->offset));
+    }
+    if ((*records)->first_seq > base) break;
     count(**records);
+    bytes = walk->bytes_accepted();
   }
   KV_ASSERT(files.segments.size() >= files.live_segments().size());
   report.segments += files.segments.size() - files.live_segments().size();
-  report.bytes += walk->bytes_accepted();
+  report.bytes += bytes;
   return {};
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -89,7 +90,8 @@ class Env {
 
 // The operating system's. Lives forever, has no state.
 [[nodiscard]] Env& posix_env() noexcept;
-// The same, but relative paths begin for good at what is the working directory now. Holds a descriptor.
-[[nodiscard]] Result<std::unique_ptr<Env>> posix_env_from_here();
+// The same for what is kept for longer: where `path` is relative, all relative paths begin for good at what is the working
+// directory now, by a descriptor that it holds.
+[[nodiscard]] Result<std::unique_ptr<Env>> posix_env_for(const std::filesystem::path& path);
 
 }  // namespace kvstore::env

@@ -391,7 +391,8 @@ constexpr int kOpenBase = O_RDONLY | O_DIRECTORY;
 
 }  // namespace
 
-Result<std::unique_ptr<Env>> posix_env_from_here() {
+Result<std::unique_ptr<Env>> posix_env_for(const std::filesystem::path& path) {
+  if (path.is_absolute()) return std::unique_ptr<Env>(std::make_unique<PosixEnv>());
   Descriptor here = open_above_stdio(AT_FDCWD, ".", kOpenBase);
   if (!here.valid()) return failure(errno, "open", "the working directory");
   return std::unique_ptr<Env>(std::make_unique<PosixEnv>(std::move(here)));

@@ -58,6 +58,12 @@ uint64_t occupied_bytes(const Chunk* chunk) noexcept {
   return units * kUnitBytes;
 }
 
+uint64_t untouched_bytes(const Chunk* chunk, size_t begin, size_t count) noexcept {
+  uint64_t bytes = 0;
+  for (size_t unit = begin; unit < begin + count; ++unit) bytes += is_set(chunk->touched_map, unit) ? 0 : kUnitBytes;
+  return bytes;
+}
+
 // mmap, aligned to kChunkBytes: maps a chunk too much and gives the ends back.
 char* map_aligned(size_t bytes) noexcept {
   const size_t reserved = bytes + kChunkBytes;
@@ -137,6 +143,11 @@ char* ChunkPool::take(size_t count) noexcept {
   }
   KV_ASSERT(begin > 0);  // the first unit is the chunk's own
   KV_ASSERT(chunk->free_count >= count);
+  // What was given back and is touched again counts anew, and other memory may have taken its place meanwhile.
+  if (!chunk->huge) {
+    const uint64_t more = untouched_bytes(chunk, begin, count);
+    if (more != 0 && held_bytes_.load(std::memory_order_relaxed) + more > limit_bytes_) return nullptr;
+  }
   if (chunk->free_count == kUnitCount - 1) {
     KV_ASSERT(empty_count_ > 0);
     --empty_count_;

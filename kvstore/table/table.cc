@@ -64,6 +64,8 @@ void Table::link(Entry* staged, uint64_t hash, Seq seq) noexcept {
   my.linked.push_back({staged, hash});
   if (my.tracks_use) my.queue(staged, found.entry, hash);
   if (found.entry == nullptr) {
+    // It may grow ahead of need, which a deletion in the same commit must not have lifted the limit for.
+    if (my.memory_limit != UINT64_MAX) my.arena.set_limit(my.memory_limit);
     my.buckets.insert(staged, hash);
     return;
   }

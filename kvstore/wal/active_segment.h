@@ -28,6 +28,7 @@ inline constexpr uint64_t kStretchMax = 4;
 
 struct LogWriter::ActiveSegment {
   std::string path;           // of one that still is the next segment: that which it is to get
+  bool is_renamed = true;     // sync_mutex_; its name may not be on disk yet
   bool has_name = true;       // sync_mutex_
   std::string closing_line;   // of a full one
   format::Seq first_seq = 0;  // of the first record in it, there already or still to come

@@ -67,7 +67,7 @@ Result<LogWriter::SegmentPtr> LogWriter::create_next() {
   KV_ASSERT(full_and_active().first == nullptr);
   KV_ASSERT(next_ == nullptr);
   auto segment = std::make_shared<ActiveSegment>();
-  segment->has_name = false;
+  segment->is_renamed = segment->has_name = false;
   const std::string path = join_path(settings_.dir, kNextSegmentName);
   const auto create = [&]() -> Status {
     Result<std::unique_ptr<env::File>> file = env_.open(path, env::OpenMode::kCreate);
@@ -128,7 +128,9 @@ void LogWriter::discard_next() noexcept {
   if (next_ == nullptr) return;
   next_.reset();
   const auto remove = [this] { return env_.remove(join_path(settings_.dir, kNextSegmentName)); };
-  (void)base::guarded(remove).ok();  // opening removes it too
+  if (!base::guarded(remove).ok()) return;  // opening removes it too
+  // After a power cut it might be back with whatever stood in its blocks, and pass for a torn log.
+  (void)base::guarded([this] { return env_.sync_dir(settings_.dir); }).ok();
 }
 
 // ---- the switch ----------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ Status LogWriter::finish_rotation() noexcept {
   return sync();
 }
 
-// Needs: sync_mutex_ held. What a full disk keeps from happening breaks nothing: the next sync goes on from there.
+// Needs: sync_mutex_ held. What a full disk or too many open files keep from happening breaks nothing: the next sync goes on from there.
 Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& next) noexcept {
   KV_ASSERT(full->first_seq < next.first_seq);
   KV_ASSERT(synced_seq() < next.first_seq);  // nothing of the new segment is vouched for before the last step
@@ -215,10 +217,16 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
       if (synced_seq() < last) synced_seq_.store(last, std::memory_order_release);
       let_go_of_pages(next);
       if (Status s = sync_file(*next.file); !s.ok()) return s;
-      Status named = env_.rename(join_path(settings_.dir, kNextSegmentName), next.path);
-      if (named.code() == Code::kNoSpace) return std::move(named).with("name a new log segment");
-      if (named.ok()) named = env_.sync_dir(settings_.dir);
-      if (!named.ok()) return mark_broken(std::move(named).with("name a new log segment"));
+      constexpr std::string_view kStep = "name a new log segment";
+      if (!next.is_renamed) {
+        Status s = env_.rename(join_path(settings_.dir, kNextSegmentName), next.path).with(kStep);
+        if (!s.ok()) return s.code() == Code::kNoSpace ? s : mark_broken(std::move(s));
+        next.is_renamed = true;
+      }
+      if (Status s = env_.sync_dir(settings_.dir).with(kStep); !s.ok()) {
+        const bool lacks_descriptors = s.sys_errno() == EMFILE || s.sys_errno() == ENFILE;  // no sync has failed then
+        return lacks_descriptors ? s : mark_broken(std::move(s));
+      }
       KV_ASSERT(synced_seq() == next.first_seq - 1);
       next.has_name = true;
     } else if (Status s = sync_file(*next.file); !s.ok()) {  // sealing failed last time, and records have come since

@@ -255,7 +255,13 @@ Result<LogWalk> LogWalk::open(env::Env& env, const std::string& dir, unsigned th
   }
 }
 
-Result<std::optional<Records>> LogWalk::next() { return impl_->next(); }
+Result<std::optional<Records>> LogWalk::next() {
+  try {
+    return impl_->next();
+  } catch (const std::bad_alloc&) {  // what was accepted by then is lost, so nothing may be read behind it
+    return impl_->refuse(Status(Code::kOutOfMemory, "out of memory"));
+  }
+}
 const WalkEnd& LogWalk::end() const noexcept { return impl_->end; }
 const std::string& LogWalk::store_uuid() const noexcept { return impl_->uuid; }
 const Owner& LogWalk::owner() const noexcept { return impl_->owner; }

@@ -57,8 +57,13 @@ mutant("vouchers are not written", "P5", COMMIT, ".synced = synced > vouched_ ? 
        "store_test")
 mutant("time runs backwards with the clock", "-", COMMIT, "ts = std::max(request.now_us, last_ts_us_);", "ts = request.now_us;",
        "store_test")
-mutant("conditions are not checked", "-", COMMIT, "if (Status s = check_condition(request, prepared); !s.ok()) return s;", "",
+mutant("conditions are not checked", "-", COMMIT, "if (Status s = check_condition(request, prepared, ts); !s.ok()) return s;", "",
        "store_test")
+mutant("conditions are judged by the time of the call", "-", COMMIT, "    ts = std::max(ts, now_us());\n", "", "store_test")
+mutant("erase_prefix keeps all that it erases", "-", COMMIT,
+       "      std::vector<const table::Entry*> doomed;\n      {\n",
+       "      std::vector<const table::Entry*> doomed;\n      const table::Table::Pin another(table_);\n      {\n",
+       "store_memory_test", "store_test")
 mutant("a refused write shows in memory all the same", "P8", COMMIT,
        "  if (!appended.ok()) {\n    prepared.discard();\n",
        "  if (!appended.ok()) {\n"
@@ -111,13 +116,15 @@ mutant("rotation: the next segment is not synced before its name", "P1", ROTATIO
        "      if (Status s = sync_file(*next.file); !s.ok()) return s;\n", "",
        "store_power_cut_test", CRASH)
 mutant("rotation: no directory sync", "P1", ROTATION,
-       "      if (named.ok()) named = env_.sync_dir(settings_.dir);\n", "",
+       "if (Status s = env_.sync_dir(settings_.dir).with(kStep); !s.ok()) {", "if (Status s; !s.ok()) {",
        "store_power_cut_test", CRASH)
+mutant("rotation: too many open files break the store", "P8", ROTATION,
+       "return lacks_descriptors ? s : mark_broken(std::move(s));", "return mark_broken(std::move(s));", "store_fault_test")
 mutant("rotation: closing line before the name", "P1", ROTATION,
-       "      Status named = env_.rename(",
+       "      if (!next.is_renamed) {\n",
        "      if (Status s = seal(*full); !s.ok()) return s;\n"
        "      if (Status s = sync_file(*full->file); !s.ok()) return s;\n"
-       "      Status named = env_.rename(",
+       "      if (!next.is_renamed) {\n",
        "store_power_cut_test", CRASH)
 mutant("rotation: closing line not synced", "P1", ROTATION,
        "    if (Status s = sync_file(*full->file); !s.ok()) return s;\n    const std::lock_guard", "    const std::lock_guard",
@@ -351,6 +358,25 @@ mutant("repair: stale lines before the last segment are used", "P4", SALVAGE,
        "store_repair_test")
 mutant("eviction: a write that never fits costs the others their place", "-", "kvstore/engine/memory.cc",
        "  if (options_.max_entries != 0 && keys.added > options_.max_entries) {", "  if (false) {", "store_memory_test")
+
+mutant("eviction: all of it in one record", "-", "kvstore/engine/memory.cc", "ops.size() < kEvictedPerRecord", "true",
+       "store_memory_test")
+mutant("eviction: a key may count twice", "-", "kvstore/engine/memory.cc",
+       "victim == nullptr || std::ranges::any_of(ops, is_victim)", "victim == nullptr", "store_memory_test")
+mutant("max_memory: memory that is used again does not count", "-", "kvstore/table/chunks.cc",
+       "    if (more != 0 && held_bytes_", "    if (false && held_bytes_", "table_memory_test", "table_parts_test")
+mutant("an opening leaves its directory's name unsynced", "P2", OPEN,
+       "    if (previous_owner_.store.empty()) {\n      // The directory's own", "    if (false) {\n      // The directory's own",
+       "store_fault_test")
+mutant("half a copy of a torn tail stays", "-", RECOVER, "    if (is_made) (void)env.remove(torn.kept_as).ok();", "",
+       "store_fault_test")
+mutant("compaction believes every name of a snapshot", "P1", COMPACTION,
+       "  if (files->base_seq() != compaction_.snapshot_seq) {", "  if (false) {", "store_compaction_test")
+mutant("compaction fails for damage in kept history", "P6", COMPACTION, "if (!reader.ok() && is_newest)", "if (!reader.ok())",
+       "store_compaction_test")
+mutant("verify ends at the last record of kept history", "P5", "kvstore/engine/verify.cc",
+       "  for (;;) {  // as far as the live segments", "  while (walk->last_seq() < base) {  // as far as the live segments",
+       "store_compaction_test")
 
 # ---- copies ----------------------------------------------------------------------------------------
 

@@ -5,6 +5,9 @@
 // and loses it again on the way to its variable.
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "kvstore/format/utf8.h"
 #include "kvstore/options.h"
 #include "tools/kvctl/clock.h"
 #include "tools/kvctl/command.h"
@@ -197,6 +200,7 @@ void Cli::prefix(std::string& into) {
 }
 
 void Cli::flag(const std::string& name, bool& into, const std::string& help) {
+  flags_.push_back(name.substr(name.find("--")));
   app_.add_flag_callback(
       name, [&into] { into = true; }, help);
 }
@@ -213,6 +217,15 @@ void Cli::option(const std::string& name, const std::string& argument, std::opti
   add(name, argument, help, [&into](std::string value) -> Problem {
     into = std::move(value);
     return std::nullopt;
+  });
+}
+
+// Before a store is opened, and perhaps made, for nothing.
+void Cli::by(std::string& into) {
+  option("--by", "WHO", into, "who does it, for the log");
+  check([&into]() -> Problem {
+    if (into.size() <= kvstore::kByBytesMax && kvstore::format::is_utf8(into)) return std::nullopt;
+    return fmt::format("--by: that is no UTF-8 of at most {} bytes", kvstore::kByBytesMax);
   });
 }
 
@@ -255,7 +268,23 @@ void Cli::format(Format& into, std::initializer_list<Format> allowed) {
       });
 }
 
+// CLI11 would take "--sync=1" for the flag and an argument "1".
+Problem Cli::check_flags(std::span<char* const> arguments) const {
+  for (const std::string_view argument : arguments) {
+    if (argument == "--") break;
+    const std::string_view name = argument.substr(0, argument.find('='));
+    if (name != argument && std::ranges::find(flags_, name) != flags_.end()) {
+      return fmt::format("{} takes no value", name);
+    }
+  }
+  return std::nullopt;
+}
+
 bool Cli::parse(std::span<char* const> arguments, Outcome* outcome, bool* wants_help) {
+  if (Problem problem = check_flags(arguments)) {
+    *outcome = usage(*std::move(problem));
+    return false;
+  }
   std::vector<std::string> args = marked(arguments);
   std::reverse(args.begin(), args.end());  // the order that CLI11 wants
   try {

@@ -11,7 +11,7 @@ constexpr int64_t kSecondUs = 1'000'000;
 constexpr int64_t kMinuteUs = 60 * kSecondUs;
 constexpr int64_t kHourUs = 60 * kMinuteUs;
 constexpr int64_t kDayUs = 24 * kHourUs;
-constexpr int64_t kDurationMaxUs = int64_t{250} * 365 * kDayUs;  // now + this stays under 2^53
+constexpr int64_t kDurationMaxUs = int64_t{200} * 365 * kDayUs;  // from now until 2055, that ends before 2^53
 
 struct Unit {
   std::string_view name;

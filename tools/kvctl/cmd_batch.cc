@@ -110,7 +110,7 @@ const Command kBatch = {
       cli.dir(args->dir);
       cli.optional_positional("FILE", args->file, "the lines; '-', or nothing, for stdin");
       cli.flag("--sync", args->sync, "each line survives a power cut before the next is read");
-      cli.option("--by", "WHO", args->by, "who writes, for the log");
+      cli.by(args->by);
       return [args](Stdio& io) { return batch(*args, io); };
     },
 };

@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "kvstore/inspect.h"
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
+#include "tools/kvctl/input.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -64,11 +67,35 @@ Outcome plan(const Args& args, Stdio& io) {
   return Exit::kOk;
 }
 
+// Ctrl-C ends the compaction.
+Result<CompactionReport> compact_unless_interrupted(Store& store) {
+  const std::jthread watch([&store](const std::stop_token& compacted) {
+    for (; !compacted.stop_requested(); std::this_thread::sleep_for(std::chrono::milliseconds(20))) {
+      if (interrupted()) store.cancel_compaction();  // again and again: it may not have begun
+    }
+  });
+  return store.compact();
+}
+
+std::string sentence_of(const Args& args, const CompactionReport& report) {
+  const std::string removed = count_of(report.files_removed, "file");
+  if (report.log_bytes == 0) {
+    return fmt::format("{}: nothing to write: no record came after sequence number {}; {} removed",
+                       escape_message(args.dir), report.seq, removed);
+  }
+  return fmt::format("{}: {} of log became a snapshot of {}, {}; {} removed", escape_message(args.dir),
+                     human_bytes(report.log_bytes), count_of(report.entries, "entry", "entries"),
+                     human_bytes(report.snapshot_bytes), removed);
+}
+
 Outcome compact(const Args& args, Stdio& io) {
   if (args.dry_run) return plan(args, io);
   Result<Store> store = open_for_writing(args.dir, IfMissing::kFail, io);
   if (!store.ok()) return store.status();
-  const Result<CompactionReport> report = store->compact();
+  const Result<CompactionReport> report = compact_unless_interrupted(*store);
+  if (report.status().code() == kvstore::Code::kCancelled) {
+    return {Exit::kInterrupted, "interrupted; the store is as it was"};
+  }
   if (!report.ok()) return report.status();
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) {
@@ -77,9 +104,7 @@ Outcome compact(const Args& args, Stdio& io) {
       object.number("files_removed", report->files_removed);
     });
   } else {
-    io.out.line(fmt::format("{}: {} of log became a snapshot of {}, {}; {} removed", escape_message(args.dir),
-                            human_bytes(report->log_bytes), count_of(report->entries, "entry", "entries"),
-                            human_bytes(report->snapshot_bytes), count_of(report->files_removed, "file")));
+    io.out.line(sentence_of(args, *report));
   }
   return store->close();
 }

@@ -4,6 +4,8 @@
 
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
+#include "tools/kvctl/input.h"
+#include "tools/kvctl/text.h"
 
 namespace kvctl {
 namespace {
@@ -28,6 +30,8 @@ Outcome del(const Args& args, Stdio& io) {
   if (args.sync) options.durability = kvstore::Durability::kSync;
   uint64_t deleted = 0;
   for (const std::string& key : args.keys) {
+    if (interrupted())
+      return {Exit::kInterrupted, fmt::format("interrupted; '{}' and what follows stays", escape(key))};
     const Result<bool> was_there = store->del(key, options);
     if (!was_there.ok()) return was_there.status();
     deleted += *was_there;
@@ -53,7 +57,7 @@ const Command kDel = {
       cli.dir(args->dir);
       cli.keys(args->keys);
       cli.flag("--sync", args->sync, "survive a power cut before it counts as deleted");
-      cli.option("--by", "WHO", args->by, "who deletes, for the log");
+      cli.by(args->by);
       cli.format(args->format, {Format::kText, Format::kJson});
       return [args](Stdio& io) { return del(*args, io); };
     },

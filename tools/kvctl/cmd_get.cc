@@ -27,10 +27,11 @@ void fill(JsonObject& object, const Entry& entry) {
   if (entry.expires_us != 0) object.number("expires", entry.expires_us);
 }
 
-// Raw, the bytes and nothing else; to a pipe with a newline; to a terminal without what could steer it.
-void print(std::string_view bytes, bool raw, Output& out) {
+// Raw, the bytes and nothing else; to a pipe with a newline; to a terminal without what could steer it, JSON as JSON.
+void print(std::string_view bytes, bool is_json, bool raw, Output& out) {
   if (raw) return out.write(bytes);
-  out.line(out.is_terminal() ? escape(bytes) : std::string(bytes));
+  if (!out.is_terminal()) return out.line(bytes);
+  out.line(is_json ? escape_json_text(bytes) : escape(bytes));
 }
 
 Outcome get_field(const Args& args, const Entry& entry, Stdio& io) {
@@ -44,9 +45,9 @@ Outcome get_field(const Args& args, const Entry& entry, Stdio& io) {
     print_json(io.out, *field);
   } else if (args.raw && field->starts_with('"')) {
     kvstore::base::Scratch scratch;
-    print(kvstore::format::unescape_json(*field, scratch), true, io.out);
+    print(kvstore::format::unescape_json(*field, scratch), false, true, io.out);
   } else {
-    print(*field, args.raw, io.out);
+    print(*field, true, args.raw, io.out);
   }
   return Exit::kOk;
 }
@@ -61,7 +62,7 @@ Outcome get(const Args& args, Stdio& io) {
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) { fill(object, *entry); });
   } else {
-    print(entry->value, args.raw, io.out);
+    print(entry->value, entry->is_json, args.raw, io.out);
   }
   return Exit::kOk;
 }
@@ -74,7 +75,8 @@ const Command kGet = {
     .summary = "Prints the value of a key; exits 1, in silence, when it is absent",
     .details =
         "A pipe or file gets the value's bytes and a newline, with --raw the bytes alone. A terminal gets control\n"
-        "characters escaped. With --raw a --field that is a string is printed without its quotes.\n",
+        "characters and backslashes escaped, in JSON as JSON does. With --raw a --field that is a string is printed "
+        "without its quotes.\n",
     .example =
         "  kvctl get mydb user:1\n"
         "  kvctl get mydb user:2 --field /name --raw\n"

@@ -176,7 +176,7 @@ const Command kImport = {
       cli.positional("FILE", args->file, "the file, or '-' for stdin");
       cli.option("--format", "jsonl|tsv|csv", *format,
                  "what it is; by default the name's ending tells, stdin is jsonl");
-      cli.option("--by", "WHO", args->by, "who writes, for the log");
+      cli.by(args->by);
       cli.check([args, format]() -> Problem {
         if (format->empty()) return std::nullopt;
         args->format = format_named(*format);

@@ -15,7 +15,7 @@ using kvstore::Store;
 struct Args {
   std::string dir;
   std::string key;
-  std::string delta_text;
+  std::string delta_text = "1";
   int64_t delta = 1;
   bool sync = false;
   std::string by;
@@ -60,10 +60,9 @@ const Command kIncr = {
       cli.key(args->key);
       cli.optional_positional("DELTA", args->delta_text, "what to add, 1 when left out; may be negative");
       cli.flag("--sync", args->sync, "survive a power cut before it counts as written");
-      cli.option("--by", "WHO", args->by, "who writes, for the log");
+      cli.by(args->by);
       cli.format(args->format, {Format::kText, Format::kJson});
       cli.check([args]() -> Problem {
-        if (args->delta_text.empty()) return std::nullopt;
         const std::optional<int64_t> delta = parse_int(args->delta_text);
         if (!delta) return fmt::format("DELTA: '{}' is no 64-bit whole number", args->delta_text);
         args->delta = *delta;

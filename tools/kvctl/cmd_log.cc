@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -126,6 +127,18 @@ bool has_live_owner(const std::string& dir) {
   return info.ok() && info->owner.alive;
 }
 
+// What was asked for by number and is no longer kept. `first_seq`: of the oldest record that is, 0 when none is.
+Outcome check_history(const Args& args, uint64_t first_seq) {
+  if (!args.filter.seq_min) return Exit::kOk;
+  if (first_seq == 0) {
+    const Result<kvstore::StoreInfo> info = kvstore::info(args.dir);
+    if (!info.ok() || info->snapshots.empty()) return Exit::kOk;
+    first_seq = info->snapshots.back().last_seq + 1;
+  }
+  if (std::max<uint64_t>(*args.filter.seq_min, 1) >= first_seq) return Exit::kOk;
+  return {Exit::kCompacted, fmt::format("records before sequence number {} have been compacted away", first_seq)};
+}
+
 Outcome log(const Args& args, Stdio& io) {
   Result<LogCursor> cursor = LogCursor::open(args.dir);
   if (!cursor.ok()) return cursor.status();
@@ -133,6 +146,7 @@ Outcome log(const Args& args, Stdio& io) {
 
   Printer printer(args, io.out);
   uint64_t printed = 0;
+  uint64_t first_seq = 0;
   bool is_done = args.limit == 0;
   Outcome outcome = Exit::kOk;
   while (!is_done && !io.out.stopped() && !interrupted()) {
@@ -148,6 +162,7 @@ Outcome log(const Args& args, Stdio& io) {
       io.out.wait(kFollowMs);
       continue;
     }
+    if (first_seq == 0) first_seq = record->seq;
     if (args.filter.accepts(*record)) {
       printer.add(*record);
       ++printed;
@@ -161,7 +176,7 @@ Outcome log(const Args& args, Stdio& io) {
     io.err.note(fmt::format("{}:{} (byte {}): the log ends in a torn record of {}: {}", torn->file, torn->line,
                             torn->offset, count_of(torn->bytes, "byte"), torn->reason));
   }
-  return outcome;
+  return outcome.ok() ? check_history(args, first_seq) : outcome;
 }
 
 Problem check(Args& args) {
@@ -188,7 +203,8 @@ const Command kLog = {
     .summary = "Prints the records of the log: number, time, operation, key, value, who",
     .details =
         "Values are shortened; -o jsonl prints each record as it stands in the log. Times are UTC. A record is shown\n"
-        "when all the options given hold for it; of a batch only the operations that they pick.\n",
+        "when all the options given hold for it; of a batch only the operations that they pick. Exits 7 when records\n"
+        "from --from-seq on have been compacted away, after it has printed what is left.\n",
     .example =
         "  kvctl log mydb --prefix user: --since 10m --follow\n"
         "  kvctl log mydb --tail 20 -o jsonl | jq .",

@@ -60,7 +60,7 @@ const Command kPatch = {
       cli.key(args->key);
       cli.positional("PATCH", args->patch, "the patch, a JSON text, or '-' for stdin");
       cli.flag("--sync", args->sync, "survive a power cut before it counts as written");
-      cli.option("--by", "WHO", args->by, "who writes, for the log");
+      cli.by(args->by);
       cli.format(args->format, {Format::kText, Format::kJson});
       return [args](Stdio& io) { return patch(*args, io); };
     },

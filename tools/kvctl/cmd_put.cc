@@ -89,10 +89,11 @@ const Command kPut = {
       cli.option("--if-version", args->if_version, "only if the key's version is N (get -o json tells it)");
       cli.flag("--if-absent", args->options.if_absent, "only if the key is absent");
       cli.flag("--sync", args->sync, "survive a power cut before it counts as written");
-      cli.option("--by", "WHO", args->by, "who writes, for the log");
+      cli.by(args->by);
       cli.format(args->format, {Format::kText, Format::kJson});
       cli.check([args]() -> Problem {
         if (args->is_json && args->is_base64) return "--json and --value64 exclude each other";
+        if (args->if_version && args->options.if_absent) return "--if-version and --if-absent exclude each other";
         return std::nullopt;
       });
       return [args](Stdio& io) { return put(*args, io); };

@@ -217,7 +217,8 @@ Outcome plan(const Args& args, const kvstore::RepairOptions& options, ProgressLi
   if (!plan->has_anything)
     return {Exit::kCorruption, fmt::format("{}: no intact line is left", args.dir), "restore a backup"};
   if (!plan->opens && args.format == Format::kText)
-    io.out.line(fmt::format("nothing was written. To do it: kvctl repair {}", shell_quote(args.dir)));
+    io.out.line(fmt::format("nothing was written. To do it: kvctl repair {}{}", shell_quote(args.dir),
+                            args.to ? " --to " + shell_quote(*args.to) : ""));
   return Exit::kOk;
 }
 

@@ -109,7 +109,7 @@ Outcome verify(const Args& args, Stdio& io) {
 const Command kVerify = {
     .name = "verify",
     .arguments = "DIR",
-    .summary = "Checks every byte of the log against its checksums, its order and its promises",
+    .summary = "Checks every byte of log and snapshots: checksums, order, promises",
     .details =
         "A torn tail, where a process died in the middle of a record that was never promised, is no damage: the next\n"
         "writer cuts it. Nor is a record that a running process is writing at this moment a torn tail. Exits 3 for\n"

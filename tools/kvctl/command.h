@@ -70,6 +70,7 @@ class Cli {
   void option(const std::string& name, const std::string& argument, std::optional<std::string>& into,
               const std::string& help);
   void option(const std::string& name, std::optional<uint64_t>& into, const std::string& help);
+  void by(std::string& into);  // --by
   void duration(const std::string& name, std::chrono::microseconds& into, const std::string& help);
   void time(const std::string& name, std::optional<int64_t>& into, const std::string& help);
   void format(Format& into, std::initializer_list<Format> allowed);
@@ -87,9 +88,11 @@ class Cli {
   using Take = std::function<Problem(std::string value)>;
   CLI::Option* add(const std::string& name, const std::string& argument, const std::string& help, Take take);
   void key64();
+  [[nodiscard]] Problem check_flags(std::span<char* const> arguments) const;
 
   CLI::App app_;
   std::vector<std::function<Problem()>> checks_;
+  std::vector<std::string> flags_;  // by their long names
   std::string given_dir_;
   bool keys_are_base64_ = false;
 };

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <utility>
@@ -21,9 +22,10 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-volatile std::sig_atomic_t interrupt_seen = 0;
+std::atomic<bool> interrupt_seen{false};
+static_assert(decltype(interrupt_seen)::is_always_lock_free);  // a signal handler may not wait
 
-extern "C" void note_interrupt(int) { interrupt_seen = 1; }
+extern "C" void note_interrupt(int) { interrupt_seen = true; }
 
 Status io_error(std::string_view step, const std::string& name, int sys_errno) {
   return Status(Code::kIoError, fmt::format("{} {}", step, name)).at(name).because_of_errno(sys_errno);
@@ -40,7 +42,7 @@ void catch_interrupts() noexcept {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
-bool interrupted() noexcept { return interrupt_seen != 0; }
+bool interrupted() noexcept { return interrupt_seen; }
 
 Result<Input> Input::open(const std::string& path, Messages& err) {
   if (path == "-") {
@@ -50,8 +52,10 @@ Result<Input> Input::open(const std::string& path, Messages& err) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return io_error("open", path, errno);
   struct stat info = {};
-  const bool has_size = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-  return Input(fd, path, has_size ? static_cast<uint64_t>(info.st_size) : 0);
+  const bool is_known = ::fstat(fd, &info) == 0;
+  Input input(fd, path, is_known && S_ISREG(info.st_mode) ? static_cast<uint64_t>(info.st_size) : 0);
+  if (is_known && S_ISDIR(info.st_mode)) return io_error("open", path, EISDIR);
+  return input;
 }
 
 Input::Input(Input&& other) noexcept
