@@ -128,6 +128,7 @@ struct SnapshotInfo {
   uint64_t entries = 0;
   uint64_t bytes = 0;
   int64_t created_us = 0;
+  bool damaged = false;  // and kept for looking back only: verify() tells more; entries and created_us are unknown
 };
 
 struct StoreInfo {

@@ -10,6 +10,7 @@
 #include <new>
 #include <utility>
 
+#include "kvstore/base/error.h"
 #include "kvstore/base/pool_access.h"
 #include "kvstore/format/base64.h"
 #include "kvstore/format/digits.h"
@@ -137,7 +138,7 @@ void JsonWriter::resume() noexcept {
 
 JsonWriter& JsonWriter::begin(char open) noexcept {
   if (depth_ == format::kJsonDepthMax) {
-    fail({Code::kInvalidArgument, fmt::format("nested more than {} levels deep", format::kJsonDepthMax)});
+    fail(base::error(Code::kInvalidArgument, "nested more than {} levels deep", format::kJsonDepthMax));
   }
   if (char* const out = open_value(1)) *out = open, close_value(out + 1);
   needs_comma_ = false;

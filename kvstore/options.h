@@ -95,7 +95,7 @@ struct BackupReport {
 };
 
 struct Progress {
-  std::string_view step{};  // "replay", "compact", "backup", "verify"
+  std::string_view step{};  // "replay", "compact", "backup", "verify"; of a repair "read", "apply", "save"
   uint64_t done_bytes = 0;
   uint64_t total_bytes = 0;
 };
@@ -128,7 +128,7 @@ struct Options {
 
   // Limits on the live data; 0: none. max_memory counts what keys, values and index take from the system
   // (Stats::table_bytes), to within 4 MiB, not the log's mapping, which is the page cache. A store that holds more when it is opened
-  // is opened all the same. Overwritten values that a snapshot still sees count too. A single write that adds more than
+  // is opened all the same. Deletions are never refused, and take what they need for themselves meanwhile. Overwritten values that a snapshot still sees count too. A single write that adds more than
   // max_memory less 4 MiB, or more keys than max_entries, is refused, and evicts nothing.
   uint64_t max_memory = 0;  // bytes; at least 8 MiB
   uint64_t max_entries = 0;
@@ -143,7 +143,7 @@ struct Options {
   std::function<void(const RecoveryReport&)> on_recovery{};
   // Called at most once, from the store's own thread: a background sync failed, so the store is broken (P8).
   std::function<void(const Status&)> on_background_error{};
-  // Receives the store's log lines, from any thread. Unset: the store is silent (P9).
+  // Receives the store's log lines, from any thread; what it throws is dropped. Unset: the store is silent (P9).
   std::function<void(LogLevel, std::string_view)> log_sink{};
   // Microseconds since the epoch, for `ts` and expiry; any thread, throws nothing. Unset: the system's real-time clock.
   std::function<int64_t()> now_us{};

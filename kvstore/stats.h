@@ -98,7 +98,7 @@ struct Stats {
   uint64_t history_files = 0;   // older segments and snapshots, kept by Options::keep_history_*
   uint64_t history_bytes = 0;   // ... and their size
   uint64_t commits = 0;         // log lines written since opening
-  uint64_t syncs = 0;           // fdatasync calls on the log since opening
+  uint64_t syncs = 0;           // fdatasync calls on the log since opening that succeeded
   uint64_t sync_waits = 0;      // kSync commits that shared one of them
   uint64_t rotations = 0;       // segments begun since opening
   uint64_t reserve_stalls = 0;  // commits that had to extend the log file themselves
@@ -127,7 +127,7 @@ struct Stats {
   // Durations. A commit's is that from entering the call to its acknowledgement; refused and failed ones do not count.
   LatencyStats commit_process{};  // Durability::kProcess: one in 32, chosen at random, so that the clock costs nothing
   LatencyStats commit_sync{};     // Durability::kSync: each
-  LatencyStats lock_wait{};       // commits that went to sleep waiting for the commit lock: how long for it
+  LatencyStats lock_wait{};       // who went to sleep waiting for the commit lock, mostly commits: how long for it
   LatencyStats sync{};            // each fdatasync of the log, a failed one too: what the disk takes
   LatencyStats rotation{};        // each change to a new log file, which the commits meanwhile wait for
 };
@@ -144,7 +144,7 @@ struct PrometheusLabel {
 };
 
 // The text exposition format, version 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats/): serve it as
-// `text/plain; version=0.0.4`. Every sample carries `labels`, of which none may be named "le" or "durability". Seconds and
+// `text/plain; version=0.0.4`. Every sample carries `labels`, of which none may be named "le", "durability" or "pool". Seconds and
 // bytes; what only grows while a process runs ends in _total; histograms have a bucket for each power of two nanoseconds.
 // Of read-only stats what counts "since opening" is left out. Allocates.
 //

@@ -10,14 +10,16 @@
 //
 // Thread-safety: every call may be made from any thread at any time, except open(), close(), the
 // moves and the destructor, which need the handle to themselves. Reads take no lock and never wait
-// for disk or writers (P6). A writable store owns four threads, which mostly sleep: kvstore-sync syncs the log, kvstore-room
+// for disk or writers (P6). A writable store owns four threads (three with max_memory), which mostly sleep: kvstore-sync syncs the log, kvstore-room
 // keeps space ahead of it, kvstore-upkeep compacts it and clears away what has expired, kvstore-memory makes memory ready for
 // keys to come.
 //
 // A write that returned OK survives kill -9 of this process at once, and with Durability::kSync a
-// power cut. A write that returned an error changed nothing, but for kBroken, and kIoError from its sync: then it is there,
-// and may or may not survive a power cut. Where syncing itself failed the store refuses writes until it is reopened
-// (kBroken); where it only lacked room, as the sentence tells, it goes on, and the next sync makes up for it.
+// power cut. A write that returned an error changed nothing (with WhenFull::kEvict, but for what was evicted for it), unless
+// its sentence begins with "sync record", kBroken or kIoError: then it is there, and may or may not survive a power cut.
+// Where syncing itself failed the store refuses writes until it is reopened (kBroken); where it only lacked room, as the
+// sentence tells, it goes on, and the next sync makes up for it.
+// A child of fork() must leave a store that was open then alone, exec() or _exit(): its threads are the parent's.
 // No call throws, prints, or installs a signal handler. A read that copies and finds no memory for the copy
 // ends the process (they are noexcept); read() copies nothing.
 #pragma once

@@ -224,6 +224,18 @@ TEST(PosixEnv, AnEnvironmentForAnAbsolutePathNeedsNoDescriptor) {
   }));
 }
 
+// It was made as descriptor 0, and then there was none above 2 to move it to: a file that nobody knew of.
+TEST(PosixEnv, AFileThatCannotBeOpenedIsNotMade) {
+  const TempDir dir;
+  EXPECT_TRUE(in_child([&] {
+    ::close(STDIN_FILENO);
+    const rlimit stdio_only{3, 3};
+    if (::setrlimit(RLIMIT_NOFILE, &stdio_only) != 0) return false;
+    return posix_env().open(dir / "wal", OpenMode::kCreate).status().sys_errno() != 0;
+  }));
+  EXPECT_FALSE(std::filesystem::exists(dir / "wal"));
+}
+
 // A file of more bytes than one system call may move, mostly a hole.
 TEST(PosixEnv, OffsetsBeyondFourGigabytesWork) {
   const TempDir dir;

@@ -187,7 +187,7 @@ TEST_F(KvctlTest, AnInterruptedCompactionLeavesTheStoreAsItWas) {
     result = compact.finish();
   }
   EXPECT_EQ(result.exit_code, 130);
-  EXPECT_EQ(result.err, "kvctl: compact: interrupted; the store is as it was\n");
+  EXPECT_EQ(result.err, "kvctl: compact: interrupted; no snapshot was written\n");
   EXPECT_FALSE(has_snapshot(".jsonl") || has_snapshot(".tmp"));
   EXPECT_EQ(lines_of_text(kvctl({"ls", "try"}).out).size(), 16U);
   EXPECT_EQ(kvctl({"verify", "try", "--strict"}).exit_code, 0);

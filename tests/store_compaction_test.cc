@@ -612,7 +612,8 @@ TEST_F(CompactionTest, ASnapshotThatAnotherProgramPutsIntoAnOpenStoreStopsIt) {
   const Status refused = store_->compact().status();
   EXPECT_EQ(refused.code(), Code::kCorruption);
   EXPECT_EQ(refused.path(), dir());
-  EXPECT_NE(refused.message().find(dir().string() + ": its newest snapshot is that of record 9"), std::string::npos)
+  EXPECT_NE(refused.message().find(dir().string() + ": another program has put a snapshot there, of record 9"),
+            std::string::npos)
       << refused.message();
   const Names after = files();
   EXPECT_TRUE(std::includes(after.begin(), after.end(), before.begin(), before.end()));
@@ -639,6 +640,50 @@ TEST_F(CompactionTest, DamageBehindTheLastRecordOfTheHistoryIsAFindingAlsoWhereN
   make_history({.keep_history_bytes = 1'000'000});
   EXPECT_TRUE(verify(dir())->findings.empty());
   expect_damage_behind_history();
+}
+
+// Nor may it where a record follows that nothing vouches for, as after a crash.
+TEST_F(CompactionTest, DamageBehindTheLastRecordOfTheHistoryIsAFindingAlsoWhereNothingVouchesForTheNext) {
+  make_history({.keep_history_bytes = 1'000'000});
+  const std::string lock = bytes_of(dir() / "LOCK");
+  open({.keep_history_bytes = 1'000'000});
+  put("a", "4");
+  close();
+  write_bytes(dir() / "LOCK", lock);
+  EXPECT_TRUE(verify(dir())->findings.empty());
+  expect_damage_behind_history();
+}
+
+// The closing line that names it is as it was.
+TEST_F(CompactionTest, AMissingSegmentBehindTheHistoryIsOneFinding) {
+  make_history({.keep_history_bytes = 1'000'000});
+  expects_damage_ = true;
+  fs::remove(dir() / "wal-00000000000000000004.jsonl");
+  const Result<VerifyReport> report = verify(dir());
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(std::ranges::count(report->findings, Finding::Severity::kDamage, &Finding::severity), 1);
+}
+
+// It removed, renamed and made files by name, whosesoever they were by then.
+TEST_F(CompactionTest, AStoreWhoseDirectoryWasReplacedLeavesTheNewOneAlone) {
+  const Options options{.segment_bytes = 64 << 10, .compact_at_percent = 0};
+  const std::string value(1000, 'v');
+  Result<Store> old = Store::open(dir(), options);
+  ASSERT_TRUE(old.ok());
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(old->put(std::to_string(i), value, {.durability = Durability::kSync}).ok());
+  fs::remove_all(dir());
+  open(options);
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(store_->put(std::to_string(i), value).ok());
+  const Names before = files();
+  EXPECT_EQ(old->compact().status().code(), Code::kIoError);
+  Status written;  // until it would need another file
+  for (int i = 0; i < 1000 && written.ok(); ++i) written = old->put("old", value, {.durability = Durability::kSync});
+  EXPECT_EQ(written.code(), Code::kBroken) << written.message();
+  EXPECT_FALSE(old->close().ok());
+  EXPECT_EQ(files(), before);
+  for (int i = 60; i < 300; ++i) ASSERT_TRUE(store_->put(std::to_string(i), value).ok());
+  open(options);
+  EXPECT_EQ(store_->stats().entries, 300U);
 }
 
 TEST_F(CompactionTest, WhatACrashLeftBehindIsClearedAway) {

@@ -44,7 +44,7 @@ class MemoryLimitTest : public StoreTest {
   }
   // Waits until the store's own thread has given back what is free.
   [[nodiscard]] bool shrinks_to(uint64_t table_bytes) const {
-    for (int i = 0; i < 1000 && store_->stats().table_bytes > table_bytes; ++i) {
+    for (int i = 0; i < 6000 && store_->stats().table_bytes > table_bytes; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     return store_->stats().table_bytes <= table_bytes;
@@ -196,6 +196,14 @@ TEST_F(MemoryLimitTest, NoLineEvictsAKeyTwiceAndEachCountsOnce) {
   for (const std::vector<std::string>& keys : evictions_by_record()) {
     EXPECT_EQ(std::set<std::string>(keys.begin(), keys.end()).size(), keys.size());
   }
+}
+
+TEST_F(MemoryLimitTest, AConditionThatDoesNotHoldCostsNoKeyItsPlace) {
+  open({.max_entries = 10, .when_full = WhenFull::kEvict});
+  put_many(10, "v");
+  EXPECT_EQ(store_->put("new", "v", {.if_version = 5}).code(), Code::kConflict);
+  EXPECT_EQ(store_->stats().entries, 10U);
+  EXPECT_EQ(store_->stats().evicted, 0U);
 }
 
 // It evicted a little and was refused, and so were hundreds of writes after it.

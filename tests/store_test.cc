@@ -569,6 +569,45 @@ TEST_F(StoreTest, AClockThatCountsInOtherUnitsIsRefused) {
   EXPECT_EQ(contents_of(*store_), (State{{"a", "1"}, {"b", "2"}}));
 }
 
+// A call that read by one time and was judged by another tried again for as long as the clock was behind.
+TEST_F(StoreTest, AfterAClockWasSetBackAllCallsAgreeOnWhatHasExpired) {
+  open(clocked());
+  ASSERT_TRUE(store_->put("last", "1").ok());
+  now_us -= 3'600'000'000;
+  for (const char* key : {"k", "l"}) {  // they end before the time of the last record
+    ASSERT_TRUE(store_->put(key, "5", {.ttl = seconds(10)}).ok());
+  }
+  EXPECT_EQ(*store_->increment("k"), 1);
+  EXPECT_EQ(store_->get("k"), "1");
+  EXPECT_FALSE(*store_->persist("l"));
+  EXPECT_EQ(store_->get("l"), std::nullopt);
+}
+
+TEST_F(StoreTest, AfterCloseNothingIsErasedOrBackedUp) {
+  open();
+  EXPECT_TRUE(store_->close().ok());
+  EXPECT_EQ(code_of(store_->erase_prefix("none").status()), "Closed");
+  const std::filesystem::path copy = dir().parent_path() / "copy";
+  EXPECT_EQ(code_of(store_->backup(copy).status()), "Closed");
+  EXPECT_FALSE(std::filesystem::exists(copy));
+}
+
+// The background's own syncs counted, one each second.
+TEST_F(StoreTest, AStoreAtRestSharesNoSyncs) {
+  open({.sync_interval = std::chrono::milliseconds(1)});
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  ASSERT_TRUE(store_->sync().ok());
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(store_->stats().sync_waits, 0U);
+}
+
+// spdlog lets through what is no std::exception.
+TEST_F(StoreTest, ASinkThatThrowsAnythingStopsNoCall) {
+  open({.log_sink = [](LogLevel, std::string_view) { throw 1; }});
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  EXPECT_TRUE(store_->compact().ok());
+}
+
 // By its contract it does not. get() is noexcept, and so are the store's threads.
 TEST_F(StoreTest, AClockThatThrowsStopsNoCall) {
   std::atomic<bool> throws = false;

@@ -324,6 +324,19 @@ TEST_F(TableMemory, ALoadRunsOutOfMemoryWithoutDamage) {
   EXPECT_EXIT(std::exit(a_load_survives_running_out() ? 0 : 1), ::testing::ExitedWithCode(0), "");
 }
 
+// It stayed until the next commit, which on a full disk may never come.
+TEST_F(TableTest, WhatABatchSetAsideGoesWhenItIsDiscarded) {
+  const uint64_t before = t.table.stats().used_bytes;
+  std::vector<table::Entry*> staged;
+  for (int i = 0; i < 50'000; ++i) {
+    const std::string key = std::to_string(i);
+    staged.push_back(t.table.stage(put_op(key, "v"), t.table.hash(key)));
+  }
+  EXPECT_GT(t.table.stats().used_bytes, before + (1 << 20));
+  for (table::Entry* entry : staged) t.table.discard(entry);
+  EXPECT_LT(t.table.stats().used_bytes, before + (256 << 10));
+}
+
 // ---- units that were given back ----------------------------------------------------------------------
 
 TEST(ChunkPool, UnitsThatAreHeldAnywayAreNoMatterOfTheLimit) {
@@ -331,6 +344,33 @@ TEST(ChunkPool, UnitsThatAreHeldAnywayAreNoMatterOfTheLimit) {
   pool.give_back(pool.take(10), 10);
   pool.set_limit(0);
   EXPECT_NE(pool.take(10), nullptr);
+}
+
+// It stood in front of one with room for ever.
+TEST(ChunkPool, AChunkThatMayNotBeTouchedHidesNoOther) {
+  ChunkPool pool;
+  char* first = pool.take(80);
+  ASSERT_NE(pool.take(80), nullptr);  // a chunk of its own, with 47 units left
+  pool.give_back(first, 80);
+  pool.release_idle();
+  pool.set_limit(pool.held_bytes());
+  EXPECT_EQ(pool.take(60), nullptr);
+  EXPECT_NE(pool.take(10), nullptr);
+}
+
+// Or the next deletion would need another one.
+TEST(ChunkPool, WhatIsMappedBeyondTheLimitIsOnlyForThoseWhoHaveNone) {
+  ChunkPool pool;
+  ASSERT_NE(pool.take(80), nullptr);
+  ASSERT_NE(pool.take(47), nullptr);
+  pool.set_limit(kChunkBytes);
+  EXPECT_EQ(pool.take(1), nullptr);
+  pool.set_limit(UINT64_MAX);
+  EXPECT_NE(pool.take(1), nullptr);
+  pool.set_limit(kChunkBytes);
+  EXPECT_EQ(pool.take(1), nullptr);
+  pool.set_limit(2 * kChunkBytes);
+  EXPECT_NE(pool.take(1), nullptr);
 }
 
 // Their chunk is mapped still, so that touching them again was free of any limit.

@@ -90,7 +90,8 @@ void Background::run_syncs() {
     lock.unlock();
     Status synced;
     if (rotated) synced = log_->finish_rotation();
-    if (synced.ok() && SteadyClock::now() >= next_sync) synced = group_->wait_for(log_->last_seq());
+    if (synced.ok() && SteadyClock::now() >= next_sync)
+      synced = group_->wait_for(log_->last_seq(), wal::GroupSync::For::kUpkeep);
     if (rotated && synced.ok()) want_room();  // the segment that is done with can go, and the next one be made
     // A full disk may keep a rotation from being finished and breaks nothing: that is for the log, each time anew.
     const bool is_broken = log_->is_broken();

@@ -40,6 +40,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
   BackupReport report;
   bool has_segment = false;
   const auto run = [&]() -> Status {
+    if (closing_) return {Code::kClosed, "the store is closed"};
     if (Status s = claim_directory(to, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
     table::Table::Pin pin(table_);

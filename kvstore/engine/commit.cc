@@ -88,13 +88,19 @@ Status Engine::prepare(const Request& request, Prepared& out) {
 
 // Judged as of `ts`, the record's time, which moves on to now where that matters: since the call began others may have seen
 // the key expired.
-Status Engine::check_condition(const Request& request, const Prepared& prepared, int64_t& ts) const {
+Status Engine::check_condition(const Request& request, const Prepared& prepared, int64_t& ts) {
   if (request.condition.kind == Condition::Kind::kNone) return {};
   KV_ASSERT(!request.as_batch);  // a condition is about one key
   const table::Entry* current = table_.newest(request.ops.front().key, prepared.slots.front().hash);
-  if (current != nullptr && current->expires_us() != 0) {
+  if (current == nullptr) {
+    ts = std::max(ts, clock_floor_us_.load());  // by which it may have been swept as expired
+  } else if (current->expires_us() != 0) {
     ts = std::max(ts, now_us());
-    if (current->is_expired(ts)) current = nullptr;
+    if (current->is_expired(ts)) {
+      // Nobody may find it alive any more, or who reads again after a conflict would do so for ever.
+      clock_floor_us_ = std::max(clock_floor_us_.load(), ts);
+      current = nullptr;
+    }
   }
   const Seq version = current != nullptr ? current->seq() : 0;
   KV_ASSERT(version <= table_.published());  // under the commit lock nothing is half done
@@ -125,7 +131,10 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   Seq seq = 0;
   Seq synced = 0;
   const auto append = [&]() -> Status {
-    if (has_limits_) {  // before the conditions, since what they look at may be evicted
+    if (has_limits_) {
+      // A condition that does not hold costs no key its place; one that does is looked at again, since its key may go.
+      int64_t as_of = std::max(request.now_us, last_ts_us_);
+      if (Status s = check_condition(request, prepared, as_of); !s.ok()) return s;
       if (Status s = stage_within_limits(request, prepared); !s.ok()) return s;
     }
     ts = std::max(request.now_us, last_ts_us_);
@@ -298,6 +307,7 @@ Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOption
     uint64_t count = 0;
     {
       const std::lock_guard lock(commit_lock_);  // without which nobody unlinks an entry
+      if (closed_) return Status(Code::kClosed, "the store is closed");
       std::vector<const table::Entry*> doomed;
       {
         // Gone before the commit, or all that is erased would be kept for it.
@@ -333,7 +343,7 @@ Status Engine::sync() {
     const std::lock_guard lock(commit_lock_);
     if (closed_) return {Code::kClosed, "the store is closed"};
   }
-  return group_->wait_for(writer_->last_seq());
+  return group_->wait_for(writer_->last_seq(), wal::GroupSync::For::kUpkeep);
 }
 
 }  // namespace kvstore::engine

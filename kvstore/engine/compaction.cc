@@ -33,6 +33,24 @@ std::chrono::microseconds since(SteadyClock::time_point begin) {
 
 }  // namespace
 
+// The directory's files, as long as it is ours and nobody has put a snapshot there that is newer than `newest`.
+Result<wal::StoreFiles> Engine::list_own_files(Seq newest) {
+  if (closing_) return Status(Code::kClosed, "the store is closed");
+  if (!lock_->still_named()) {
+    return error(Code::kIoError, "{}: LOCK, or the whole directory, was removed or replaced while the store was open",
+                 dir_)
+        .at(dir_);
+  }
+  Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
+  if (!files.ok() || files->base_seq() <= newest) return files;
+  return error(
+             Code::kCorruption,
+             "{}: another program has put a snapshot there, of record {}, while this store had none behind record {}; "
+             "nothing was removed. try: move it elsewhere",
+             dir_, files->base_seq(), newest)
+      .at(dir_);
+}
+
 // ---- when ----------------------------------------------------------------------------------------
 
 uint64_t Engine::live_bytes() const noexcept {
@@ -130,6 +148,9 @@ Result<CompactionReport> Engine::compact() {
     return {};
   };
   const auto run = [&]() -> Status {
+    // Before all the work, and again before anything is removed.
+    Result<wal::StoreFiles> files = list_own_files(writer_->last_seq());
+    if (!files.ok()) return std::move(files).status();
     uint64_t covered_segments = 0;
     Result<Instant> instant = begin_interval(&report.log_bytes, &covered_segments);
     if (!instant.ok()) return std::move(instant).status();
@@ -200,19 +221,11 @@ struct Interval {
 // Decides from which record on the log is kept, then removes all that is older: also what a crash has left of an earlier
 // call. Only a compaction does this. An opening cannot know whether what it finds is left over or kept on purpose.
 Result<uint64_t> Engine::remove_covered() {
-  Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
+  Result<wal::StoreFiles> files = list_own_files(compaction_.snapshot_seq);
   if (!files.ok()) return std::move(files).status();
   const auto path_of = [this](const std::string& name) { return wal::join_path(dir_, name); };
   const auto size_of = [&](const std::string& name) { return wal::size_of_file(env_, path_of(name)); };
 
-  if (files->base_seq() != compaction_.snapshot_seq) {
-    return error(Code::kCorruption,
-                 "{}: its newest snapshot is that of record {}, but this store's is that of record {}, so another "
-                 "program "
-                 "has changed the directory; nothing was removed. try: move what does not belong there elsewhere",
-                 dir_, files->base_seq(), compaction_.snapshot_seq.load())
-        .at(dir_);
-  }
   Seq keep_from = files->base_seq();
   uint64_t kept_bytes = 0;
   int64_t ended_us = 0;

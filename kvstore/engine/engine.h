@@ -41,6 +41,7 @@
 #include "kvstore/wal/log_writer.h"
 #include "kvstore/wal/owner_file.h"
 #include "kvstore/wal/snapshot_writer.h"
+#include "kvstore/wal/store_files.h"
 
 namespace kvstore::engine {
 
@@ -131,7 +132,7 @@ class Engine {
   Status prepare(const Request& request, Prepared& out);
   Result<Seq> commit_locked(const Request& request, Prepared& prepared);
   void stage(const Request& request, Prepared& prepared);
-  Status check_condition(const Request& request, const Prepared& prepared, int64_t& ts) const;
+  Status check_condition(const Request& request, const Prepared& prepared, int64_t& ts);
   Result<Seq> acknowledge(Seq seq, const Request& request);
   Result<Request> request_for(const WriteOptions& options, std::string_view key) const;
 
@@ -167,6 +168,7 @@ class Engine {
   Result<Instant> begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments);
   Status write_entries(const Instant& instant, std::string_view step, wal::SnapshotWriter& out);
   Result<uint64_t> remove_covered();
+  Result<wal::StoreFiles> list_own_files(Seq newest);
   void count_history();
   [[nodiscard]] bool wants_compaction() const noexcept;
   [[nodiscard]] uint64_t live_bytes() const noexcept;
@@ -213,6 +215,7 @@ class Engine {
   std::atomic<int64_t> clock_floor_us_{0};         // now_us() never says less
   mutable std::atomic<int64_t> clock_seen_us_{0};  // what the user's clock said last
   const bool has_limits_;                          // of memory or entries
+  bool opened_too_full_ = false;                   // and has not shrunk yet; commit_lock_
   std::atomic<bool> closing_{false};               // ends what the upkeep thread is at
 
   struct Compaction {

@@ -75,6 +75,12 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
   for (const wal::SnapshotFile& snapshot : files->snapshots) {
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env, dir, snapshot, 1);
     if (!reader.ok() && reader.status().sys_errno() == ENOENT) continue;  // a writer's compaction was faster
+    if (!reader.ok() && snapshot.last_seq < files->base_seq()) {  // history, which counts for nothing in the state
+      Result<uint64_t> bytes = wal::size_of_file(env, wal::join_path(dir, snapshot.name));
+      if (!bytes.ok()) return std::move(bytes).status();
+      out.snapshots.push_back({.file = snapshot.name, .last_seq = snapshot.last_seq, .bytes = *bytes, .damaged = true});
+      continue;
+    }
     if (!reader.ok()) return std::move(reader).status();
     const wal::SnapshotReader::Summary& summary = reader->summary();
     KV_ASSERT(summary.last_seq == snapshot.last_seq);  // the reader has compared them

@@ -23,7 +23,10 @@ class EmbedderSink final : public spdlog::sinks::base_sink<std::mutex> {
 
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    sink_(level_of(message.level), {message.payload.data(), message.payload.size()});
+    try {
+      sink_(level_of(message.level), {message.payload.data(), message.payload.size()});
+    } catch (...) {  // there is nobody to tell
+    }
   }
   void flush_() override {}
 

@@ -64,9 +64,8 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     const table::TableStats now = table_.stats();
     const uint64_t used = now.used_bytes;
     if (evicts && round > 1) {
-      // Of what it was opened with: otherwise the table has kept a chunk less than the limit, but for deletions.
-      const bool holds_too_much = now.memory_bytes > options_.max_memory - table::kChunkBytes;
-      const uint64_t at_least = holds_too_much ? kEvictBytesMax : kEvictBytesMin;
+      opened_too_full_ &= now.memory_bytes > options_.max_memory - table::kChunkBytes;
+      const uint64_t at_least = opened_too_full_ ? kEvictBytesMax : kEvictBytesMin;
       if (Status s = evict(std::max(4 * bytes_added_by(request), at_least), 0); !s.ok())
         return std::move(s).with("evict");
     }
@@ -117,6 +116,7 @@ Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& 
 }
 
 Status Engine::full(uint64_t bytes) const {
+  if (options_.max_memory == 0) return {Code::kOutOfMemory, "out of memory; nothing was written"};
   const table::TableStats now = table_.stats();
   return error(
       Code::kOutOfMemory,

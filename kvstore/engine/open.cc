@@ -83,8 +83,12 @@ Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Opt
 Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::string& dir, const Options& options) {
   return base::guarded("open", [&]() -> Result<std::unique_ptr<Engine>> {
     std::unique_ptr<Engine> engine(new Engine(env, dir, options));
-    if (Status s = engine->start(); !s.ok()) {
-      // The next opening will not find what this one has cut.
+    if (Status s = base::guarded("open", [&] { return engine->start(); }); !s.ok()) {
+      // As if we had not been there.
+      if (engine->owner_.pid != 0 && engine->writer_ == nullptr) {
+        (void)wal::write_owner(engine->lock_->file(), engine->previous_owner_).ok();
+      }
+      // But the next opening will not find what this one has cut.
       for (const CutReport& cut : engine->recovery_.cuts) {
         if (cut.kept_as.empty()) continue;
         s = std::move(s).with(
@@ -122,9 +126,10 @@ Status Engine::take_lock() {
     previous_owner_ = *std::move(previous);
     if (previous_owner_.store.empty()) {
       // The directory's own name must survive a power cut, too, whoever made it: an opening that died here, or the user.
-      // Who made it in a place that we may not read has seen to that.
+      // In a place that we may not read there is no way to see to that.
       Status s = env_.sync_dir(wal::parent_path(dir_));
-      if (!s.ok() && (makes_directory || s.sys_errno() != EACCES)) return std::move(s).with("create the store");
+      const bool may_not = s.sys_errno() == EACCES || s.sys_errno() == EPERM;
+      if (!s.ok() && (makes_directory || !may_not)) return std::move(s).with("create the store");
     }
     // Before the replay, which may take long: whoever comes meanwhile is told our name.
     owner_ = {.store = previous_owner_.store,
@@ -189,7 +194,6 @@ Status Engine::replay(wal::LogWriter::Place* place) {
               .last_seq = walk->last_seq(),
               .sealed_bytes = recovery_.bytes - std::min(recovery_.bytes, settled->length),
               .segments = walk->segments().size()};
-    recovery_.synced_seq = walk->last_seq();
     if (owner_.store.empty()) {  // a new store, or LOCK was lost
       owner_.store = walk->store_uuid().empty() ? env_.new_uuid() : walk->store_uuid();
     }
@@ -227,10 +231,7 @@ Status Engine::start() {
       return std::move(removed).status().with("remove leftover files");
     }
   }
-  if (Status s = base::guarded("open", [&] { return replay(&place); }); !s.ok()) {
-    if (lock_ != nullptr) (void)wal::write_owner(lock_->file(), previous_owner_).ok();  // as if we had not been there
-    return s;
-  }
+  if (Status s = replay(&place); !s.ok()) return s;
   opened_us_ = now_us();
   KV_ASSERT((lock_ == nullptr) == options_.read_only);
   KV_ASSERT(opened_us_ >= last_ts_us_);
@@ -254,6 +255,7 @@ Status Engine::start() {
                                     background_->want_room();
                                     if (wants_compaction()) upkeep_->wake();
                                   },
+                              .is_ours = [this] { return lock_->still_named(); },
                               .on_rotation = [this] { background_->want_sync(); }},
                              place);
     if (!writer.ok()) return std::move(writer).status();
@@ -275,7 +277,11 @@ Status Engine::start() {
     background_->start(*writer_, *group_, options_.sync_interval, on_error, log_);
     upkeep_->start("kvstore-upkeep", [this] { return keep_up(); });
   }
-  table_.limit_memory(options_.max_memory);
+  {
+    const std::lock_guard lock(commit_lock_);
+    table_.limit_memory(options_.max_memory);
+    opened_too_full_ = options_.max_memory != 0 && table_.stats().memory_bytes > options_.max_memory;
+  }
   if (options_.on_recovery) options_.on_recovery(recovery_);
   return {};
 }

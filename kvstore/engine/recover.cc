@@ -56,9 +56,10 @@ Result<size_t> remove_leftovers(env::Env& env, const std::string& dir) {
   return removed;
 }
 
-Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
+namespace {
+
+Status keep_in(env::Env& env, const std::string& dir, const std::string& lost_and_found, CutReport& torn) {
   KV_ASSERT(torn.kept_as.empty());
-  const std::string lost_and_found = wal::join_path(dir, wal::kLostAndFoundName);
   bool is_made = false;
   const auto keep = [&]() -> Status {
     if (Status s = env.create_dir(lost_and_found); !s.ok()) return s;
@@ -81,6 +82,15 @@ Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
     torn.kept_as.clear();
   }
   return kept;
+}
+
+}  // namespace
+
+// At the root of a file system lost+found may be root's, and nobody else may look into it.
+Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
+  Status kept = keep_in(env, dir, wal::join_path(dir, wal::kLostAndFoundName), torn);
+  if (kept.sys_errno() != EACCES) return kept;
+  return keep_in(env, dir, wal::join_path(dir, wal::kLostAndFoundName) + ".kvstore", torn);
 }
 
 namespace {

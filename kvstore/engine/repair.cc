@@ -247,7 +247,7 @@ Status check_writable(const RepairPlan& plan, const std::string& dir) {
 
 bool lies_in(const std::string& inner, const std::string& outer) {
   KV_ASSERT(outer == "/" || !outer.ends_with('/'));  // without_slash() has gone over it
-  return inner == outer || (inner.starts_with(outer) && inner[outer.size()] == '/');
+  return inner == outer || outer == "/" || (inner.starts_with(outer) && inner[outer.size()] == '/');
 }
 
 }  // namespace
@@ -291,6 +291,8 @@ Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir,
       lock = *std::move(taken);
     } else if (env.is_locked(lock_path)) {
       return locked(env, dir);
+    } else if (const int why = lock_file.status().sys_errno(); why == EMFILE || why == ENFILE) {
+      return std::move(lock_file).status().with("look for an owner");
     }
     Salvage salvage(env, dir, options);
     if (Status s = salvage.read(); !s.ok()) return lock == nullptr && env.is_locked(lock_path) ? locked(env, dir) : s;

@@ -230,28 +230,29 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
     return std::ranges::any_of(files.live_segments(),
                                [&](const wal::Segment& segment) { return path == wal::join_path(dir_, segment.name); });
   };
+  const bool has_live = is_live(wal::join_path(dir_, wal::segment_name(base + 1)));
   uint64_t bytes = 0;
   for (;;) {  // as far as the live segments, so that what stands behind the last record is judged, too
     Result<std::optional<wal::Records>> records = walk->next();
-    if (!records.ok() && is_live(records.status().path())) break;  // check_state() tells of it
+    const bool is_through = walk->last_seq() >= base;
+    // check_state() tells of the live segments, also of one that is missing.
+    if (!records.ok() && (is_live(records.status().path()) || (is_through && !has_live))) break;
     if (!records.ok()) return add_refusal(records.status());
-    if (!records->has_value()) {
-      // What beside a rotation is a closing line under way is damage where a snapshot stands on this file.
-      const auto& unsettled = walk->end().unsettled;
-      if (!unsettled.has_value()) break;
-      const std::string path = wal::join_path(dir_, unsettled->segment);
-      if (is_live(path)) break;
-      return add_refusal(base::error(Code::kCorruption,
-                                     "{} (byte {}): {}, though all of this file was on disk before {} was", path,
-                                     unsettled->offset,
-                                     unsettled->closing_line_missing ? "the closing line is missing or damaged"
-                                                                     : "something stands behind the closing line",
-                                     wal::snapshot_name(base))
-                             .at(path, unsettled->offset));
-    }
-    if ((*records)->first_seq > base) break;
+    if (!records->has_value() || (*records)->first_seq > base) break;
     count(**records);
     bytes = walk->bytes_accepted();
+  }
+  // What beside a rotation is a closing line under way is damage where a snapshot stands on this file.
+  if (const auto& unsettled = walk->end().unsettled; unsettled.has_value()) {
+    const std::string path = wal::join_path(dir_, unsettled->segment);
+    const char* what = unsettled->closing_line_missing ? "the closing line is missing or damaged"
+                                                       : "something stands behind the closing line";
+    if (!is_live(path)) {
+      return add_refusal(base::error(Code::kCorruption,
+                                     "{} (byte {}): {}, though all of this file was on disk before {} was", path,
+                                     unsettled->offset, what, wal::snapshot_name(base))
+                             .at(path, unsettled->offset));
+    }
   }
   KV_ASSERT(files.segments.size() >= files.live_segments().size());
   report.segments += files.segments.size() - files.live_segments().size();

@@ -56,6 +56,8 @@ class FileLock {
  public:
   virtual ~FileLock() = default;
   virtual File& file() = 0;  // the locked file, open for reading and writing
+  // False where its path leads to no file any more, or to another one: somebody has removed or replaced the directory.
+  virtual bool still_named() = 0;
 };
 
 enum class OpenMode : uint8_t {

@@ -190,6 +190,7 @@ class MemLock final : public FileLock {
     inode_->locked = false;
   }
   File& file() override { return file_; }
+  bool still_named() override { return true; }
 
  private:
   std::shared_ptr<MemInode> inode_;

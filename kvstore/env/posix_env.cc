@@ -67,7 +67,13 @@ constexpr size_t kTransferBytesMax = size_t{1} << 30;
 Descriptor open_above_stdio(int base, const std::string& path, int flags) {
   Descriptor fd(uninterrupted([&] { return ::openat(base, path.c_str(), flags | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
   if (!fd.valid() || fd.get() > STDERR_FILENO) return fd;
-  return Descriptor(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  Descriptor higher(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  if (!higher.valid() && (flags & O_EXCL) != 0) {  // nobody learns of the file that was made
+    const int why = errno;
+    ::unlinkat(base, path.c_str(), 0);
+    errno = why;
+  }
+  return higher;
 }
 
 uint64_t page_bytes() noexcept {
@@ -91,6 +97,7 @@ class PosixFile final : public File {
  public:
   explicit PosixFile(std::string path) : path_(std::move(path)) {}
   void adopt(Descriptor fd) noexcept { fd_ = std::move(fd); }  // once, before all else
+  [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
   ~PosixFile() override { unmap(); }
 
   Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
@@ -245,21 +252,25 @@ bool lock_is_taken(int fd) {
 // Closing the file gives the lock back.
 class PosixLock final : public FileLock {
  public:
-  explicit PosixLock(std::unique_ptr<PosixFile> file) : file_(std::move(file)) {}
+  // `base`, where relative paths begin, must stay open.
+  PosixLock(std::unique_ptr<PosixFile> file, int base, std::string path)
+      : file_(std::move(file)), base_(base), path_(std::move(path)) {}
   File& file() override { return *file_; }
+  bool still_named() override { return still_named(file_->descriptor(), base_, path_); }
+  static bool still_named(int fd, int base, const std::string& path) {
+    struct stat opened {};
+    struct stat named {};
+    return ::fstat(fd, &opened) == 0 && ::fstatat(base, path.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+  }
 
  private:
   std::unique_ptr<PosixFile> file_;
+  int base_;
+  std::string path_;
 };
 
 constexpr int kLockAttemptsMax = 10;  // no bystander replaces the file so often; what does is trouble to report
-
-bool still_named(int fd, int base, const std::string& path) {
-  struct stat opened {};
-  struct stat named {};
-  return ::fstat(fd, &opened) == 0 && ::fstatat(base, path.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
-}
 
 // ---- the environment ------------------------------------------------------------------------------------------
 
@@ -338,10 +349,10 @@ class PosixEnv final : public Env {
       }
       // Between open and lock the directory may have been removed and made anew: then we hold a file that nobody
       // else will ever find, and must try for the one that the name means now.
-      if (!still_named(fd->get(), base(), path)) continue;
+      if (!PosixLock::still_named(fd->get(), base(), path)) continue;
       auto file = std::make_unique<PosixFile>(path);
       file->adopt(std::move(*fd));
-      return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file)));
+      return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file), base(), path));
     }
     return failure(ESTALE, "lock", path);
   }

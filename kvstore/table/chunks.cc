@@ -129,7 +129,8 @@ char* ChunkPool::take(size_t count) noexcept {
   // as many chunks without a run as are searched it would not be found again, and call after call would add one.
   for (const Chunk* const last = open_.last; chunk != nullptr && searched < kChunksSearchedMax; ++searched) {
     begin = find_run(chunk->free_map, count);
-    if (begin != kUnitCount) break;
+    if (begin != kUnitCount && may_use(chunk, begin, count)) break;
+    begin = kUnitCount;
     const bool was_last = chunk == last;
     open_.remove(chunk);
     open_.push_back(chunk);
@@ -140,14 +141,10 @@ char* ChunkPool::take(size_t count) noexcept {
     if (chunk == nullptr) return nullptr;
     begin = find_run(chunk->free_map, count);
     KV_ASSERT(begin + count <= kUnitCount);  // a new chunk has any run that may be asked for
+    if (!may_use(chunk, begin, count)) return nullptr;
   }
   KV_ASSERT(begin > 0);  // the first unit is the chunk's own
   KV_ASSERT(chunk->free_count >= count);
-  // What was given back and is touched again counts anew, and other memory may have taken its place meanwhile.
-  if (!chunk->huge) {
-    const uint64_t more = untouched_bytes(chunk, begin, count);
-    if (more != 0 && held_bytes_.load(std::memory_order_relaxed) + more > limit_bytes_) return nullptr;
-  }
   if (chunk->free_count == kUnitCount - 1) {
     KV_ASSERT(empty_count_ > 0);
     --empty_count_;
@@ -164,6 +161,15 @@ char* ChunkPool::take(size_t count) noexcept {
     }
   }
   return chunk->unit(begin);
+}
+
+bool ChunkPool::may_use(const Chunk* chunk, size_t begin, size_t count) const noexcept {
+  if (is_unlimited()) return true;
+  // A chunk beyond the limit was for whoever has none; let others fill it, and the next one would need another.
+  if (chunk->is_extra && mapped_bytes_ > limit_bytes_) return false;
+  // What was given back and is touched again counts anew, and other memory may have taken its place meanwhile.
+  const uint64_t more = chunk->huge ? 0 : untouched_bytes(chunk, begin, count);
+  return more == 0 || held_bytes_.load(std::memory_order_relaxed) + more <= limit_bytes_;
 }
 
 void ChunkPool::give_back(char* begin, size_t count) noexcept {
@@ -301,6 +307,7 @@ Chunk* ChunkPool::add_chunk() noexcept {
   KV_ASSERT(reinterpret_cast<uintptr_t>(memory) % kChunkBytes == 0);  // Chunk::of() masks
   Chunk* chunk = new (memory) Chunk;
   chunk->huge = huge;
+  chunk->is_extra = mapped_bytes_ > limit_of_others_;
   chunk->free_count = kUnitCount - 1;
   fill_run(chunk->free_map, 1, kUnitCount - 1, true);
   open_.push_front(chunk);

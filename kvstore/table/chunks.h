@@ -51,6 +51,7 @@ struct Chunk {
   Chunk* next = nullptr;
   uint32_t free_count = 0;
   bool huge = false;      // asked for huge pages, so it counts as occupied as a whole
+  bool is_extra = false;  // mapped beyond the limit, by who has none
   UnitMap free_map{};     // a set bit: a free unit
   UnitMap touched_map{};  // ... a unit that occupies memory, or may; for chunks that are not huge
   std::array<Slab, kUnitCount> slabs{};
@@ -92,8 +93,13 @@ class ChunkPool {
   void on_taken(std::function<void()> call) noexcept { on_taken_ = std::move(call); }
 
   // From here on take() and map() fail rather than hold more than this, as if memory had run out. What is held already
-  // stays, and so does what release_idle() leaves of it.
-  void set_limit(uint64_t bytes) noexcept { limit_bytes_ = bytes; }
+  // stays, and so does what release_idle() leaves of it. From kUnlimited on there is no limit: what is mapped then
+  // beyond the last limit is not for those who have one.
+  static constexpr uint64_t kUnlimited = uint64_t{1} << 62;
+  void set_limit(uint64_t bytes) noexcept {
+    limit_bytes_ = bytes;
+    if (!is_unlimited()) limit_of_others_ = bytes;
+  }
 
   // Memory taken from the system. Any thread.
   [[nodiscard]] uint64_t held_bytes() const noexcept;
@@ -111,6 +117,8 @@ class ChunkPool {
   void drop_ready() noexcept;
   void note_touched(Chunk* chunk, size_t begin, size_t count) noexcept;
   void add_held(int64_t bytes) noexcept;
+  [[nodiscard]] bool is_unlimited() const noexcept { return limit_bytes_ >= kUnlimited; }
+  [[nodiscard]] bool may_use(const Chunk* chunk, size_t begin, size_t count) const noexcept;
   // By what is mapped, touched or not: what release_idle() gave back may be wanted again.
   [[nodiscard]] bool may_map(uint64_t more) const noexcept { return mapped_bytes_ + more <= limit_bytes_; }
 
@@ -121,6 +129,7 @@ class ChunkPool {
   std::atomic<uint64_t> held_bytes_{0};
   uint64_t mapped_bytes_ = 0;
   uint64_t limit_bytes_ = UINT64_MAX;
+  uint64_t limit_of_others_ = UINT64_MAX;  // the last one that was a limit
 
   static constexpr size_t kReadyMax = 8;
   std::array<std::atomic<char*>, kReadyMax> ready_{};  // prepared chunks

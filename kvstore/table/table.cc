@@ -46,6 +46,7 @@ void Table::discard(Entry* staged) noexcept {
   KV_ASSERT(impl_->staged > 0);
   --impl_->staged;
   impl_->arena.free(staged, staged->footprint());
+  if (impl_->staged == 0 && impl_->linked.empty()) impl_->trim_reserves();  // the next commit may be long in coming
 }
 
 void Table::link(Entry* staged, uint64_t hash, Seq seq) noexcept {
@@ -107,12 +108,16 @@ void Table::publish(Seq seq) noexcept {
   // than one step an operation, so that they do get paid.
   const size_t operations = my.linked.size();
   my.linked.clear();
-  if (my.staged == 0 && my.linked.capacity() > kLinkedIdle) std::vector<Impl::Linked>().swap(my.linked);
   my.drain(8 + 2 * operations);
   my.limbo.turn(8 + 2 * operations, 1);
-  my.buckets.trim_reserve(my.staged);
-  my.versions.trim_reserve(my.staged);
-  my.sieve.trim_reserve(my.staged);
+  my.trim_reserves();
+}
+
+void Table::Impl::trim_reserves() noexcept {
+  if (staged == 0 && linked.empty() && linked.capacity() > kLinkedIdle) std::vector<Linked>().swap(linked);
+  buckets.trim_reserve(staged);
+  versions.trim_reserve(staged);
+  sieve.trim_reserve(staged);
 }
 
 void Table::reclaim(size_t versions_max) noexcept {

@@ -50,6 +50,7 @@ struct Table::Impl {
   void count_out(const Entry* entry) noexcept;
   void queue(Entry* entry, const Entry* before, uint64_t entry_hash) noexcept;
   void drop_if_idle_tombstone(Entry* head, uint64_t entry_hash) noexcept;
+  void trim_reserves() noexcept;  // to what is staged
   void give_up(Entry* version, uint64_t version_hash) noexcept;
   bool drain(size_t steps_max) noexcept;
   const Entry* note_use(const Entry* found) const noexcept {

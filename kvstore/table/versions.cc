@@ -142,8 +142,9 @@ Versions::Step Versions::drain_step() noexcept {
   return step;
 }
 
-// Chooses a record without pins. Its heir stays in the list meanwhile: only end_drain() removes records, and
-// only the one being drained. Should the heir lose its last pin, what it inherited is drained again.
+// Chooses a record without pins, and takes away those before it that have none either and hold nothing: many snapshots may
+// go at once. The heir stays in the list meanwhile: nobody else removes records but end_drain(), the one being drained.
+// Should the heir lose its last pin, what it inherited is drained again.
 void Versions::begin_drain() noexcept {
   const std::lock_guard lock(mutex_);
   PinRecord* record = newest_;
@@ -153,15 +154,14 @@ void Versions::begin_drain() noexcept {
   KV_ASSERT(record->older == nullptr || record->older->seq < record->seq);
   KV_ASSERT(record->newer == nullptr || record->newer->seq > record->seq);
   heir_ = record->older;
-  while (heir_ != nullptr && heir_->pins == 0) heir_ = heir_->older;
+  while (heir_ != nullptr && heir_->pins == 0) {
+    PinRecord* const gone = std::exchange(heir_, heir_->older);
+    if (gone->held == nullptr) remove(gone);
+  }
 }
 
-void Versions::end_drain() noexcept {
-  PinRecord* record = draining_;
-  draining_ = nullptr;
-  heir_ = nullptr;
-  const std::lock_guard lock(mutex_);
-  if (record->pins > 0) return;  // pinned again: its instant is still the newest
+// Needs: mutex_ held, no pins.
+void Versions::remove(PinRecord* record) noexcept {
   KV_ASSERT(record->held == nullptr);
   KV_ASSERT(gone_.load(std::memory_order_relaxed) > 0);
   KV_ASSERT(records_.load(std::memory_order_relaxed) > 0);
@@ -170,6 +170,14 @@ void Versions::end_drain() noexcept {
   records_.fetch_sub(1, std::memory_order_seq_cst);
   gone_.fetch_sub(1, std::memory_order_relaxed);
   delete record;
+}
+
+void Versions::end_drain() noexcept {
+  PinRecord* record = draining_;
+  draining_ = nullptr;
+  heir_ = nullptr;
+  const std::lock_guard lock(mutex_);
+  if (record->pins == 0) remove(record);  // else pinned again: its instant is still the newest
 }
 
 // Written by one thread at a time, hence no read-modify-write.

@@ -92,6 +92,7 @@ class Versions {
  private:
   void begin_drain() noexcept;
   void end_drain() noexcept;
+  void remove(PinRecord* record) noexcept;
   void count_held(int64_t change, int64_t bytes) noexcept;
 
   Arena& arena_;

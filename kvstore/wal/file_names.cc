@@ -44,7 +44,10 @@ bool is_temporary_name(std::string_view name) noexcept {
 }
 
 std::string parent_path(const std::string& path) {
-  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::filesystem::path whole(path);
+  const std::filesystem::path name = whole.filename();
+  if (name.empty() || name == "." || name == "..") return path + "/..";  // the kernel knows
+  const std::filesystem::path parent = whole.parent_path();
   return parent.empty() ? "." : parent.string();
 }
 

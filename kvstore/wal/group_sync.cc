@@ -9,11 +9,11 @@ namespace kvstore::wal {
 
 using SteadyClock = std::chrono::steady_clock;
 
-Status GroupSync::wait_for(format::Seq seq) noexcept {
+Status GroupSync::wait_for(format::Seq seq, For whom) noexcept {
   KV_ASSERT(seq <= log_.last_seq());
   std::unique_lock lock(mutex_);
   if (log_.synced_seq() >= seq) {
-    ++shared_;
+    shared_ += whom == For::kCommit ? 1 : 0;
     return {};
   }
   const uint64_t round = round_;
@@ -35,7 +35,7 @@ Status GroupSync::wait_for(format::Seq seq) noexcept {
   }
   // A sync that had begun before this call came may have covered its record all the same.
   if (round == round_) --arrived_;
-  if (failed.ok() && !led) ++shared_;
+  if (failed.ok() && !led && whom == For::kCommit) ++shared_;
   return failed;
 }
 

@@ -25,7 +25,8 @@ class GroupSync {
 
   // Returns when the record `seq` survives a power cut, or with the failure that broke the log.
   // Needs: seq has been appended. Never throws: a leader that left that way would leave the others waiting for ever.
-  Status wait_for(format::Seq seq) noexcept;
+  enum class For : uint8_t { kCommit, kUpkeep };  // shared() counts commits
+  Status wait_for(format::Seq seq, For whom = For::kCommit) noexcept;
   // How many calls found their record covered by somebody else's sync.
   [[nodiscard]] uint64_t shared() const;
 

@@ -60,12 +60,23 @@ Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
   return segment;
 }
 
+// The files of a store that somebody has removed live on as long as it is open. Their names may be another store's by now.
+Status LogWriter::check_directory() {
+  if (!settings_.is_ours || settings_.is_ours()) return {};
+  return mark_broken(base::error(Code::kIoError,
+                                 "{}: LOCK, or the whole directory, was removed or replaced while the store was open. "
+                                 "try: reopen it, from a copy if need be",
+                                 settings_.dir)
+                         .at(settings_.dir));
+}
+
 // ---- ahead of time -------------------------------------------------------------------------------
 
 // Needs: next_mutex_ held, and no rotation under way, since its segment has the name until it is finished.
 Result<LogWriter::SegmentPtr> LogWriter::create_next() {
   KV_ASSERT(full_and_active().first == nullptr);
   KV_ASSERT(next_ == nullptr);
+  if (Status s = check_directory(); !s.ok()) return s;
   auto segment = std::make_shared<ActiveSegment>();
   segment->is_renamed = segment->has_name = false;
   const std::string path = join_path(settings_.dir, kNextSegmentName);
@@ -127,6 +138,7 @@ void LogWriter::discard_next() noexcept {
   const std::lock_guard lock(next_mutex_);
   if (next_ == nullptr) return;
   next_.reset();
+  if (!base::guarded([this] { return check_directory(); }).ok()) return;
   const auto remove = [this] { return env_.remove(join_path(settings_.dir, kNextSegmentName)); };
   if (!base::guarded(remove).ok()) return;  // opening removes it too
   // After a power cut it might be back with whatever stood in its blocks, and pass for a torn log.
@@ -219,6 +231,7 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
       if (Status s = sync_file(*next.file); !s.ok()) return s;
       constexpr std::string_view kStep = "name a new log segment";
       if (!next.is_renamed) {
+        if (Status s = check_directory(); !s.ok()) return s;
         Status s = env_.rename(join_path(settings_.dir, kNextSegmentName), next.path).with(kStep);
         if (!s.ok()) return s.code() == Code::kNoSpace ? s : mark_broken(std::move(s));
         next.is_renamed = true;

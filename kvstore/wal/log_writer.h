@@ -64,6 +64,9 @@ class LogWriter {
     // Called, from any of the writer's calls, when the space ahead runs low; must be cheap. Its receiver
     // calls extend() on another thread.
     std::function<void()> on_low_room{};
+    // Whether `dir` is still the directory that was opened; asked before any name in it is made, changed or removed.
+    // Any thread. Empty: it is.
+    std::function<bool()> is_ours{};
     // Called under the commit lock after a rotation; must be cheap. Its receiver calls sync() on another thread.
     std::function<void()> on_rotation{};
   };
@@ -159,6 +162,7 @@ class LogWriter {
   static Status seal(ActiveSegment& full);
   void prepare_next_in_time(ActiveSegment& segment);
   void discard_next() noexcept;
+  Status check_directory();
   [[nodiscard]] std::string segment_header(format::Seq first_seq) const;
 
   env::Env& env_;

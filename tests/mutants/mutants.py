@@ -55,10 +55,14 @@ mutant("voucher one too high", "P5", COMMIT, ".synced = synced > vouched_ ? sync
        "store_test", "store_power_cut_test", CRASH)
 mutant("vouchers are not written", "P5", COMMIT, ".synced = synced > vouched_ ? synced : 0}", ".synced = 0}",
        "store_test")
-mutant("time runs backwards with the clock", "-", COMMIT, "ts = std::max(request.now_us, last_ts_us_);", "ts = request.now_us;",
+mutant("time runs backwards with the clock", "-", COMMIT, "    ts = std::max(request.now_us, last_ts_us_);", "    ts = request.now_us;",
        "store_test")
 mutant("conditions are not checked", "-", COMMIT, "if (Status s = check_condition(request, prepared, ts); !s.ok()) return s;", "",
        "store_test")
+mutant("a condition that does not hold costs a key its place", "-", COMMIT,
+       "if (Status s = check_condition(request, prepared, as_of); !s.ok()) return s;", "", "store_memory_test")
+mutant("a key that a commit found expired may be found alive", "-", COMMIT,
+       "      clock_floor_us_ = std::max(clock_floor_us_.load(), ts);\n", "", "store_test")
 mutant("conditions are judged by the time of the call", "-", COMMIT, "    ts = std::max(ts, now_us());\n", "", "store_test")
 mutant("erase_prefix keeps all that it erases", "-", COMMIT,
        "      std::vector<const table::Entry*> doomed;\n      {\n",
@@ -363,15 +367,26 @@ mutant("eviction: all of it in one record", "-", "kvstore/engine/memory.cc", "op
        "store_memory_test")
 mutant("eviction: a key may count twice", "-", "kvstore/engine/memory.cc",
        "victim == nullptr || std::ranges::any_of(ops, is_victim)", "victim == nullptr", "store_memory_test")
+mutant("max_memory: a chunk that may not be touched hides all others", "-", "kvstore/table/chunks.cc",
+       "if (begin != kUnitCount && may_use(chunk, begin, count)) break;",
+       "if (begin != kUnitCount && !may_use(chunk, begin, count)) return nullptr;\n    if (begin != kUnitCount) break;",
+       "table_memory_test")
+mutant("max_memory: what deletions needed is everybody's", "-", "kvstore/table/chunks.cc",
+       "  if (chunk->is_extra && mapped_bytes_ > limit_bytes_) return false;\n", "", "table_memory_test")
+mutant("a batch that is discarded keeps what it set aside", "-", TABLE,
+       "  if (impl_->staged == 0 && impl_->linked.empty()) impl_->trim_reserves();", "", "table_memory_test")
 mutant("max_memory: memory that is used again does not count", "-", "kvstore/table/chunks.cc",
-       "    if (more != 0 && held_bytes_", "    if (false && held_bytes_", "table_memory_test", "table_parts_test")
+       "return more == 0 || held_bytes_", "return true || held_bytes_", "table_memory_test", "table_parts_test")
 mutant("an opening leaves its directory's name unsynced", "P2", OPEN,
        "    if (previous_owner_.store.empty()) {\n      // The directory's own", "    if (false) {\n      // The directory's own",
        "store_fault_test")
 mutant("half a copy of a torn tail stays", "-", RECOVER, "    if (is_made) (void)env.remove(torn.kept_as).ok();", "",
        "store_fault_test")
 mutant("compaction believes every name of a snapshot", "P1", COMPACTION,
-       "  if (files->base_seq() != compaction_.snapshot_seq) {", "  if (false) {", "store_compaction_test")
+       "if (!files.ok() || files->base_seq() <= newest) return files;", "return files;",
+       "store_compaction_test")
+mutant("a store goes on in a directory that was replaced", "P1", OPEN,
+       ".is_ours = [this] { return lock_->still_named(); },", "", "store_compaction_test")
 mutant("compaction fails for damage in kept history", "P6", COMPACTION, "if (!reader.ok() && is_newest)", "if (!reader.ok())",
        "store_compaction_test")
 mutant("verify ends at the last record of kept history", "P5", "kvstore/engine/verify.cc",

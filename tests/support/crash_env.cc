@@ -154,6 +154,7 @@ class CrashLock final : public FileLock {
  public:
   explicit CrashLock(std::unique_ptr<CrashFile> file) : file_(std::move(file)) {}
   File& file() override { return *file_; }
+  bool still_named() override { return true; }
 
  private:
   const std::unique_ptr<CrashFile> file_;

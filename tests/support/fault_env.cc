@@ -87,6 +87,7 @@ class FaultLock final : public FileLock {
  public:
   explicit FaultLock(std::unique_ptr<FaultFile> file) : file_(std::move(file)) {}
   File& file() override { return *file_; }
+  bool still_named() override { return true; }
 
  private:
   const std::unique_ptr<FaultFile> file_;

@@ -94,7 +94,7 @@ Outcome compact(const Args& args, Stdio& io) {
   if (!store.ok()) return store.status();
   const Result<CompactionReport> report = compact_unless_interrupted(*store);
   if (report.status().code() == kvstore::Code::kCancelled) {
-    return {Exit::kInterrupted, "interrupted; the store is as it was"};
+    return {Exit::kInterrupted, "interrupted; no snapshot was written"};
   }
   if (!report.ok()) return report.status();
   if (args.format == Format::kJson) {
@@ -118,7 +118,7 @@ const Command kCompact = {
     .details =
         "The state and all sequence numbers stay as they are; the history before them goes. A store that is in use "
         "does\n"
-        "this by itself as its log grows.\n",
+        "this by itself as its log grows. Ctrl-C ends it: exit 130, and nothing is lost.\n",
     .example =
         "  kvctl compact mydb --dry-run\n"
         "  kvctl compact mydb",

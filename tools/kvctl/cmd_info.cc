@@ -39,7 +39,7 @@ void fill(JsonObject& object, const StoreInfo& info) {
   });
   object.objects("snapshots", info.snapshots, [](JsonObject& out, const SnapshotInfo& snapshot) {
     out.bytes("file", snapshot.file).number("last_seq", snapshot.last_seq).number("entries", snapshot.entries);
-    out.number("bytes", snapshot.bytes).number("created", snapshot.created_us);
+    out.number("bytes", snapshot.bytes).number("created", snapshot.created_us).boolean("damaged", snapshot.damaged);
   });
   object.objects("segments", info.segments, [](JsonObject& out, const SegmentInfo& segment) {
     out.bytes("file", segment.file).number("first_seq", segment.first_seq).number("bytes", segment.bytes);
@@ -56,6 +56,11 @@ void print_text(const StoreInfo& info, Output& out) {
   out.line(fmt::format("created     {}", format_time(info.created_us)));
   out.line(fmt::format("owner       {}", owner_sentence(info)));
   for (const SnapshotInfo& snapshot : info.snapshots) {
+    if (snapshot.damaged) {
+      out.line(fmt::format("snapshot    {}  {:>9}  kept history, damaged: see kvctl verify", escape(snapshot.file),
+                           human_bytes(snapshot.bytes)));
+      continue;
+    }
     out.line(fmt::format("snapshot    {}  {:>9}  {} as of sequence number {}, {}", escape(snapshot.file),
                          human_bytes(snapshot.bytes), count_of(snapshot.entries, "entry", "entries"), snapshot.last_seq,
                          format_time(snapshot.created_us)));

@@ -93,6 +93,7 @@ class Printer {
   }
   void finish() {
     if (is_json(args_.format)) rows_.finish();
+    out_.flush();
   }
 
  private:
@@ -127,26 +128,27 @@ bool has_live_owner(const std::string& dir) {
   return info.ok() && info->owner.alive;
 }
 
-// What was asked for by number and is no longer kept. `first_seq`: of the oldest record that is, 0 when none is.
-Outcome check_history(const Args& args, uint64_t first_seq) {
+// Whether all that was asked for by number is still kept.
+Outcome check_history(const Args& args) {
   if (!args.filter.seq_min) return Exit::kOk;
-  if (first_seq == 0) {
-    const Result<kvstore::StoreInfo> info = kvstore::info(args.dir);
-    if (!info.ok() || info->snapshots.empty()) return Exit::kOk;
-    first_seq = info->snapshots.back().last_seq + 1;
-  }
+  const Result<kvstore::StoreInfo> info = kvstore::info(args.dir);
+  if (!info.ok() || info->segments.empty()) return Exit::kOk;
+  const uint64_t first_seq = info->segments.front().first_seq;
   if (std::max<uint64_t>(*args.filter.seq_min, 1) >= first_seq) return Exit::kOk;
-  return {Exit::kCompacted, fmt::format("records before sequence number {} have been compacted away", first_seq)};
+  return {Exit::kCompacted, fmt::format("records before sequence number {} are no longer kept", first_seq)};
 }
 
 Outcome log(const Args& args, Stdio& io) {
   Result<LogCursor> cursor = LogCursor::open(args.dir);
   if (!cursor.ok()) return cursor.status();
-  if (args.follow) catch_interrupts();
+  Outcome history = check_history(args);
+  if (args.follow) {
+    catch_interrupts();
+    if (!history.ok()) io.err.note(std::exchange(history.sentence, {}));  // the end may be far away
+  }
 
   Printer printer(args, io.out);
   uint64_t printed = 0;
-  uint64_t first_seq = 0;
   bool is_done = args.limit == 0;
   Outcome outcome = Exit::kOk;
   while (!is_done && !io.out.stopped() && !interrupted()) {
@@ -162,7 +164,6 @@ Outcome log(const Args& args, Stdio& io) {
       io.out.wait(kFollowMs);
       continue;
     }
-    if (first_seq == 0) first_seq = record->seq;
     if (args.filter.accepts(*record)) {
       printer.add(*record);
       ++printed;
@@ -176,7 +177,7 @@ Outcome log(const Args& args, Stdio& io) {
     io.err.note(fmt::format("{}:{} (byte {}): the log ends in a torn record of {}: {}", torn->file, torn->line,
                             torn->offset, count_of(torn->bytes, "byte"), torn->reason));
   }
-  return outcome.ok() ? check_history(args, first_seq) : outcome;
+  return outcome.ok() && !io.out.stopped() ? history : outcome;
 }
 
 Problem check(Args& args) {
@@ -204,7 +205,7 @@ const Command kLog = {
     .details =
         "Values are shortened; -o jsonl prints each record as it stands in the log. Times are UTC. A record is shown\n"
         "when all the options given hold for it; of a batch only the operations that they pick. Exits 7 when records\n"
-        "from --from-seq on have been compacted away, after it has printed what is left.\n",
+        "from --from-seq on are no longer kept, after it has printed what is left.\n",
     .example =
         "  kvctl log mydb --prefix user: --since 10m --follow\n"
         "  kvctl log mydb --tail 20 -o jsonl | jq .",

@@ -51,7 +51,8 @@ Outcome read_value(const Args& args, Stdio& io, std::string& value) {
 Outcome put(const Args& args, Stdio& io) {
   std::string value;
   if (Outcome outcome = read_value(args, io, value); !outcome.ok()) return outcome;
-  Result<Store> store = open_for_writing(args.dir, IfMissing::kCreate, io);
+  const bool wants_existing = args.if_version.value_or(0) != 0;
+  Result<Store> store = open_for_writing(args.dir, wants_existing ? IfMissing::kFail : IfMissing::kCreate, io);
   if (!store.ok()) return store.status();
 
   kvstore::WriteOptions options = args.options;

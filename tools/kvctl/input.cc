@@ -47,6 +47,8 @@ bool interrupted() noexcept { return interrupt_seen; }
 Result<Input> Input::open(const std::string& path, Messages& err) {
   if (path == "-") {
     if (::isatty(STDIN_FILENO) == 1) err.note("reading from the terminal; Ctrl-D on a line of its own ends it");
+    struct stat info = {};
+    if (::fstat(STDIN_FILENO, &info) == 0 && S_ISDIR(info.st_mode)) return io_error("read", "stdin", EISDIR);
     return Input(STDIN_FILENO, "stdin", 0);
   }
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

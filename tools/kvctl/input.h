@@ -65,7 +65,7 @@ class LineReader {
   uint64_t bytes_read_ = 0;
 };
 
-// Ctrl-C and SIGTERM end a writing command between two writes, not in the middle of its work.
+// Ctrl-C and SIGTERM end a writing command between two writes, and a compaction.
 void catch_interrupts() noexcept;
 [[nodiscard]] bool interrupted() noexcept;
 
