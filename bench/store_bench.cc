@@ -137,6 +137,29 @@ void put_overwrite(benchmark::State& state) {
 }
 BENCHMARK(put_overwrite)->Name("put/overwrite/100B")->Arg(0)->Arg(1)->ArgName("write")->UseRealTime();
 
+// A cache at its limit, of memory or of entries, with room for about half of the keys: each put is of a new one.
+void put_evicting(benchmark::State& state) {
+  Options options{.when_full = kvstore::WhenFull::kEvict};
+  if (state.range(0) == 0) {
+    options.max_memory = uint64_t{80} << 20;
+  } else {
+    options.max_entries = kKeys / 2;
+  }
+  Scratch store(options);
+  const std::string v = value();
+  for (const std::string& key : keys()) require(store->put(key, v).ok(), "put");
+  const uint64_t evicted_before = store->stats().evicted;
+  size_t i = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    require(store->put(keys()[i], v).ok(), "put");
+    i = (i + 1) % kKeys;
+  }
+  const uint64_t evicted = store->stats().evicted - evicted_before;
+  require(state.iterations() < 10'000 || evicted > static_cast<uint64_t>(state.iterations()) / 2, "hardly evicted");
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(put_evicting)->Name("put/evicting/100B")->Arg(0)->Arg(1)->ArgName("entries")->UseRealTime();
+
 void put_sync(benchmark::State& state) {
   static std::unique_ptr<Scratch> store;
   if (state.thread_index() == 0) store = std::make_unique<Scratch>(Options{.durability = Durability::kSync});

@@ -141,7 +141,10 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
     if (Status s = check_condition(request, prepared, ts); !s.ok()) return s;
     if (request.reads != nullptr) {
       ts = std::max(ts, clock_floor_us_.load());  // what was swept as expired has expired by this record's time, too
-      if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;
+      if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) {
+        clock_floor_us_ = std::max(clock_floor_us_.load(), ts);  // or whoever tries again would read by the old time
+        return s;
+      }
     }
     if (!has_limits_) stage(request, prepared);
     seq = writer_->last_seq() + 1;

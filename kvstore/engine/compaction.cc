@@ -157,7 +157,7 @@ Result<CompactionReport> Engine::compact() {
     report.seq = instant->seq();
     KV_ASSERT(report.seq >= compaction_.snapshot_seq);
     KV_ASSERT(instant->taken_us <= clock_floor_us_);
-    if (report.seq == compaction_.snapshot_seq) {  // nothing was written since
+    if (report.seq == compaction_.snapshot_seq && files->base_seq() == report.seq) {  // nothing was written since
       report.log_bytes = 0;
       report.entries = compaction_.snapshot_entries;
       report.snapshot_bytes = compaction_.snapshot_bytes;
@@ -172,8 +172,8 @@ Result<CompactionReport> Engine::compact() {
     if (written.ok()) written = (*out)->finish();
     compaction_.written_bytes += (*out)->bytes();
     if (!written.ok()) return written;
-    KV_ASSERT(writer_->synced_seq() >= report.seq);  // what it covers was on disk before it had a name
-    KV_ASSERT(report.seq > compaction_.snapshot_seq);
+    KV_ASSERT(writer_->synced_seq() >= report.seq);     // what it covers was on disk before it had a name
+    KV_ASSERT(report.seq >= compaction_.snapshot_seq);  // again, where somebody has removed it
     report.entries = (*out)->entries();
     report.snapshot_bytes = (*out)->bytes();
     compaction_.snapshot_seq = report.seq;

@@ -75,8 +75,10 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
   for (const wal::SnapshotFile& snapshot : files->snapshots) {
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env, dir, snapshot, 1);
     if (!reader.ok() && reader.status().sys_errno() == ENOENT) continue;  // a writer's compaction was faster
-    if (!reader.ok() && snapshot.last_seq < files->base_seq()) {  // history, which counts for nothing in the state
+    const bool is_damaged = reader.status().code() == Code::kCorruption || reader.status().code() == Code::kUnsupported;
+    if (is_damaged && snapshot.last_seq < files->base_seq()) {  // history, which counts for nothing in the state
       Result<uint64_t> bytes = wal::size_of_file(env, wal::join_path(dir, snapshot.name));
+      if (!bytes.ok() && bytes.status().sys_errno() == ENOENT) continue;
       if (!bytes.ok()) return std::move(bytes).status();
       out.snapshots.push_back({.file = snapshot.name, .last_seq = snapshot.last_seq, .bytes = *bytes, .damaged = true});
       continue;
@@ -99,8 +101,10 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
     out.segments.push_back(
         {.file = segment.name, .first_seq = segment.first_seq, .bytes = ends->bytes, .sealed = ends->sealed});
   }
-  Result<std::vector<std::string>> lost = env.list(wal::join_path(dir, wal::kLostAndFoundName));
-  if (lost.ok()) out.lost_and_found_files = lost->size();
+  for (const std::string_view name : {wal::kLostAndFoundName, wal::kOwnLostAndFoundName}) {
+    Result<std::vector<std::string>> lost = env.list(wal::join_path(dir, name));
+    if (lost.ok()) out.lost_and_found_files += lost->size();
+  }
   return out;
 }
 

@@ -48,6 +48,7 @@ constexpr size_t kEvictedPerRecord = 256;  // keys in one log line: bounds the l
 Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
   constexpr size_t kTidySteps = 1024;
   KV_ASSERT(has_limits_);
+  if (opened_too_full_) opened_too_full_ = table_.stats().memory_bytes > options_.max_memory - table::kChunkBytes;
   if (Status s = make_memory(request, prepared); !s.ok()) return s;
   const bool evicts =
       options_.when_full == WhenFull::kEvict && options_.max_memory != 0 && bytes_added_by(request) != 0;
@@ -64,7 +65,6 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     const table::TableStats now = table_.stats();
     const uint64_t used = now.used_bytes;
     if (evicts && round > 1) {
-      opened_too_full_ &= now.memory_bytes > options_.max_memory - table::kChunkBytes;
       const uint64_t at_least = opened_too_full_ ? kEvictBytesMax : kEvictBytesMin;
       if (Status s = evict(std::max(4 * bytes_added_by(request), at_least), 0); !s.ok())
         return std::move(s).with("evict");

@@ -86,7 +86,7 @@ Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::strin
     if (Status s = base::guarded("open", [&] { return engine->start(); }); !s.ok()) {
       // As if we had not been there.
       if (engine->owner_.pid != 0 && engine->writer_ == nullptr) {
-        (void)wal::write_owner(engine->lock_->file(), engine->previous_owner_).ok();
+        (void)base::guarded([&] { return wal::write_owner(engine->lock_->file(), engine->previous_owner_); }).ok();
       }
       // But the next opening will not find what this one has cut.
       for (const CutReport& cut : engine->recovery_.cuts) {

@@ -89,8 +89,8 @@ Status keep_in(env::Env& env, const std::string& dir, const std::string& lost_an
 // At the root of a file system lost+found may be root's, and nobody else may look into it.
 Status keep_torn_tail(env::Env& env, const std::string& dir, CutReport& torn) {
   Status kept = keep_in(env, dir, wal::join_path(dir, wal::kLostAndFoundName), torn);
-  if (kept.sys_errno() != EACCES) return kept;
-  return keep_in(env, dir, wal::join_path(dir, wal::kLostAndFoundName) + ".kvstore", torn);
+  if (kept.sys_errno() != EACCES && kept.sys_errno() != EPERM) return kept;
+  return keep_in(env, dir, wal::join_path(dir, wal::kOwnLostAndFoundName), torn);
 }
 
 namespace {

@@ -260,8 +260,9 @@ class PosixLock final : public FileLock {
   static bool still_named(int fd, int base, const std::string& path) {
     struct stat opened {};
     struct stat named {};
-    return ::fstat(fd, &opened) == 0 && ::fstatat(base, path.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+    if (::fstat(fd, &opened) != 0) return true;  // which says nothing of the name
+    if (::fstatat(base, path.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT && errno != ENOTDIR;
+    return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
   }
 
  private:

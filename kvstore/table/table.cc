@@ -23,6 +23,7 @@ uint64_t Table::hash(std::string_view key) const noexcept { return impl_->hash(k
 void Table::limit_memory(uint64_t bytes) noexcept {
   KV_ASSERT(bytes == 0 || bytes > kChunkBytes);
   impl_->memory_limit = bytes == 0 ? UINT64_MAX : bytes - kChunkBytes;  // what a deletion may need when all is full
+  impl_->arena.set_limit(impl_->memory_limit);
 }
 
 Entry* Table::stage(const format::Op& op, uint64_t hash) {

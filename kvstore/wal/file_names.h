@@ -14,6 +14,7 @@ namespace kvstore::wal {
 
 inline constexpr std::string_view kLockName = "LOCK";
 inline constexpr std::string_view kLostAndFoundName = "lost+found";
+inline constexpr std::string_view kOwnLostAndFoundName = "lost+found.kvstore";  // where that is another user's
 inline constexpr std::string_view kTemporarySuffix = ".tmp";
 // The segment behind the newest, made ahead; it gets its number once all before it is on disk.
 inline constexpr std::string_view kNextSegmentName = "wal-next.jsonl";

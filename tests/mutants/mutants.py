@@ -336,7 +336,7 @@ mutant("a key that was read is evicted like any other", "-", "kvstore/table/siev
 # ---- transactions ----------------------------------------------------------------------------------
 
 mutant("transaction: what it read is not validated", "-", COMMIT,
-       "      if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) return s;\n", "",
+       "if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) {", "if (Status s; !s.ok()) {",
        "store_transaction_test", "store_serializability_test")
 mutant("transaction: writes behind its scan are not seen", "-", READ_SET,
        "  return ranges_.empty() ? Status() : catch_up(recent, UINT64_MAX);\n", "  (void)recent;\n  return Status();\n",
