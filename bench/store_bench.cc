@@ -147,15 +147,18 @@ void put_evicting(benchmark::State& state) {
   }
   Scratch store(options);
   const std::string v = value();
-  for (const std::string& key : keys()) require(store->put(key, v).ok(), "put");
+  uint64_t refused = 0;
+  for (const std::string& key : keys()) refused += store->put(key, v).ok() ? 0 : 1;
   const uint64_t evicted_before = store->stats().evicted;
   size_t i = 0;
   for ([[maybe_unused]] auto _ : state) {
-    require(store->put(keys()[i], v).ok(), "put");
+    refused += store->put(keys()[i], v).ok() ? 0 : 1;
     i = (i + 1) % kKeys;
   }
   const uint64_t evicted = store->stats().evicted - evicted_before;
   require(state.iterations() < 10'000 || evicted > static_cast<uint64_t>(state.iterations()) / 2, "hardly evicted");
+  require(refused <= 1 + static_cast<uint64_t>(state.iterations()) / 10'000, "often refused");
+  state.counters["refused"] = static_cast<double>(refused);
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(put_evicting)->Name("put/evicting/100B")->Arg(0)->Arg(1)->ArgName("entries")->UseRealTime();

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <functional>
+#include <latch>
 #include <random>
 #include <set>
 #include <string>
@@ -204,6 +206,44 @@ TEST_F(MemoryLimitTest, AConditionThatDoesNotHoldCostsNoKeyItsPlace) {
   EXPECT_EQ(store_->put("new", "v", {.if_version = 5}).code(), Code::kConflict);
   EXPECT_EQ(store_->stats().entries, 10U);
   EXPECT_EQ(store_->stats().evicted, 0U);
+}
+
+// Each compaction had thousands of writes refused, and most of the store evicted in vain: what it saw stayed in memory.
+TEST_F(MemoryLimitTest, WritesWaitForACompactionThatHoldsTheMemory) {
+  for (const WhenFull when_full : {WhenFull::kEvict, WhenFull::kRefuse}) {
+    SCOPED_TRACE(when_full == WhenFull::kEvict ? "evict" : "refuse");
+    std::latch may_end(1);
+    open({.compact_at_percent = 0,
+          .max_memory = uint64_t{16} << 20,
+          .when_full = when_full,
+          .on_progress = [&](const Progress& progress) {
+            if (progress.step == "compact" && progress.done_bytes == progress.total_bytes) may_end.wait();
+          }});
+    const std::string value(1000, 'v');
+    put_many(when_full == WhenFull::kEvict ? 20'000 : 8'000, value);
+    const uint64_t entries = store_->stats().entries;
+    std::thread compactor([&] { EXPECT_TRUE(store_->compact().ok()); });
+    while (store_->stats().pins == 0) std::this_thread::yield();
+    std::atomic<int> written{0};
+    std::thread writer([&] {
+      for (int i = 0; i < 16'000; ++i, ++written) {
+        const Status s = store_->put(key(i % 8'000), value);
+        ASSERT_TRUE(s.ok()) << i << ": " << s.message();
+      }
+    });
+    for (int before = -1; before != written.load();) {  // until it waits
+      before = written;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    EXPECT_LT(written, 16'000);
+    EXPECT_GT(store_->stats().entries, entries / 4 * 3);
+    may_end.count_down();
+    writer.join();
+    compactor.join();
+    EXPECT_GT(store_->stats().entries, entries / 4 * 3);
+    close();
+    std::filesystem::remove_all(dir());
+  }
 }
 
 // It evicted a little and was refused, and so were hundreds of writes after it.

@@ -44,6 +44,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     if (Status s = claim_directory(to, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
     table::Table::Pin pin(table_);
+    compaction_.holds_pin = true;
     int64_t taken_us = now_us();
     {
       const std::lock_guard lock(commit_lock_);
@@ -73,6 +74,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     return {};
   };
   Status result = base::guarded(run);
+  compaction_.holds_pin = false;
   if (!result.ok()) {
     if (has_segment) remove_copy(to, dir, report.seq);
     return std::move(result).with("backup");

@@ -205,9 +205,13 @@ Result<Seq> Engine::commit(const Request& request, Acknowledge when) {
     Prepared prepared(table_, request.ops.size());
     if (Status s = prepare(request, prepared); !s.ok()) return s;
     Result<Seq> seq = Seq{0};
-    {
-      const std::lock_guard lock(commit_lock_);
-      seq = commit_locked(request, prepared);
+    for (;;) {
+      {
+        const std::lock_guard lock(commit_lock_);
+        seq = commit_locked(request, prepared);
+      }
+      if (!std::exchange(prepared.waits_for_compaction, false)) break;
+      const std::lock_guard wait(compaction_.one_at_a_time);
     }
     if (!seq.ok() || when == Acknowledge::kLater) return seq;
     return acknowledge(*seq, request);

@@ -154,6 +154,7 @@ Result<CompactionReport> Engine::compact() {
     uint64_t covered_segments = 0;
     Result<Instant> instant = begin_interval(&report.log_bytes, &covered_segments);
     if (!instant.ok()) return std::move(instant).status();
+    compaction_.holds_pin = true;
     report.seq = instant->seq();
     KV_ASSERT(report.seq >= compaction_.snapshot_seq);
     KV_ASSERT(instant->taken_us <= clock_floor_us_);
@@ -187,7 +188,7 @@ Result<CompactionReport> Engine::compact() {
     return clear_covered();
   };
   Status result = base::guarded(run);
-  compaction_.running = false;
+  compaction_.running = compaction_.holds_pin = false;
   compaction_.done_bytes = compaction_.total_bytes = 0;
   if (!result.ok()) {
     result = std::move(result).with("compact");

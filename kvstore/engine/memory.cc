@@ -7,7 +7,9 @@
 //
 // Memory comes back late: what an eviction unlinks stays until the last reader has left, or the last snapshot. So
 // evicting begins a little below the limit and each write evicts no more than a small multiple of what it adds; were
-// the measure "until it fits", one slow reader could empty the store. After some rounds the write is refused.
+// the measure "until it fits", one slow reader could empty the store. After some rounds the write is refused; where it is
+// the store's own compaction or backup that holds the memory, it waits for the end of that instead, and nothing is evicted
+// for it in vain.
 #include <algorithm>
 #include <new>
 #include <numeric>
@@ -21,6 +23,7 @@
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/prepared.h"
 #include "kvstore/table/chunks.h"
+#include "kvstore/table/versions.h"
 
 namespace kvstore::engine {
 
@@ -61,7 +64,7 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
       prepared.discard();
     }
     // What was freed lies in the wrong places, or is not free yet.
-    if (round == (evicts ? kRoundsMax : 2)) return full(bytes_added_by(request));
+    if (round == (evicts ? kRoundsMax : 2) || (round > 1 && waits_for_compaction())) return full(request, prepared);
     const table::TableStats now = table_.stats();
     const uint64_t used = now.used_bytes;
     if (evicts && round > 1) {
@@ -72,7 +75,7 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     table_.tidy(kTidySteps);
     // A reader or a snapshot keeps what is evicted: to go on would only cost more keys.
     if (evicts && round > 1 && table_.stats().used_bytes >= used && ++rounds_in_vain == kRoundsInVainMax) {
-      return full(bytes_added_by(request));
+      return full(request, prepared);
     }
   }
 }
@@ -115,6 +118,17 @@ Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& 
   return change;
 }
 
+// Whether the store's own compaction, or a backup, holds memory that comes back when it ends.
+bool Engine::waits_for_compaction() const noexcept {
+  return compaction_.holds_pin && table_.stats().versions_held != 0;
+}
+
+// The answer to a write for which there is no room, unless it is worth waiting for.
+Status Engine::full(const Request& request, Prepared& prepared) const {
+  prepared.waits_for_compaction = waits_for_compaction();
+  return full(bytes_added_by(request));
+}
+
 Status Engine::full(uint64_t bytes) const {
   if (options_.max_memory == 0) return {Code::kOutOfMemory, "out of memory; nothing was written"};
   const table::TableStats now = table_.stats();
@@ -126,7 +140,7 @@ Status Engine::full(uint64_t bytes) const {
 }
 
 // Needs: commit_lock_ held. OK: there is room for the operations, as far as the figures tell.
-Status Engine::make_memory(const Request& request, const Prepared& prepared) {
+Status Engine::make_memory(const Request& request, Prepared& prepared) {
   const uint64_t bytes = bytes_added_by(request);
   if (bytes == 0) return {};  // only makes room
   const auto excess = [](uint64_t have, uint64_t more, uint64_t limit) {
@@ -161,6 +175,11 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
       now = table_.stats();
     }
   }
+  // What is held for somebody who sees it does not come back by evicting more of it.
+  const auto evictable = [&now] {
+    const uint64_t held = now.versions_held_bytes + now.versions_held * sizeof(table::HeldVersion);
+    return now.used_bytes - std::min(now.used_bytes, held);
+  };
   // Again, because a victim may be a key that this very write overwrites, and which is new then. More than a little is
   // evicted only where the store was opened with more than the limit, and while it gains something.
   bool gains = false;
@@ -168,7 +187,7 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
     const uint64_t used = now.used_bytes;
     uint64_t bytes_max = round == 0 ? std::max(4 * bytes, kEvictBytesMin) : 0;
     if (gains && used > options_.max_memory) bytes_max = kEvictBytesMax;
-    const uint64_t evict_bytes = std::min(excess(used, bytes, soft_limit), bytes_max);
+    const uint64_t evict_bytes = std::min(excess(evictable(), bytes, soft_limit), bytes_max);
     const uint64_t evict_entries = excess(now.entries - keys.removed, keys.added, options_.max_entries);
     if (evict_bytes == 0 && evict_entries == 0) break;
     if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
@@ -177,7 +196,7 @@ Status Engine::make_memory(const Request& request, const Prepared& prepared) {
     now = table_.stats();
     gains = evict_bytes != 0 && now.used_bytes + evict_bytes / 2 <= used;
   }
-  if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(bytes);
+  if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(request, prepared);
   if (excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0) {
     return error(Code::kOutOfMemory,
                  "the store has {} of the {} keys of max_entries; nothing was written. try: delete something, "

@@ -367,6 +367,12 @@ mutant("eviction: all of it in one record", "-", "kvstore/engine/memory.cc", "op
        "store_memory_test")
 mutant("eviction: a key may count twice", "-", "kvstore/engine/memory.cc",
        "victim == nullptr || std::ranges::any_of(ops, is_victim)", "victim == nullptr", "store_memory_test")
+mutant("eviction: what a compaction holds is evicted in vain", "-", "kvstore/engine/memory.cc",
+       "return now.used_bytes - std::min(now.used_bytes, held);", "(void)held;\n    return now.used_bytes;",
+       "store_memory_test")
+mutant("a write without room does not wait for a compaction", "-", "kvstore/engine/memory.cc",
+       "prepared.waits_for_compaction = waits_for_compaction();", "prepared.waits_for_compaction = false;",
+       "store_memory_test")
 mutant("max_memory: a chunk that may not be touched hides all others", "-", "kvstore/table/chunks.cc",
        "if (begin != kUnitCount && may_use(chunk, begin, count)) break;",
        "if (begin != kUnitCount && !may_use(chunk, begin, count)) return nullptr;\n    if (begin != kUnitCount) break;",
