@@ -343,7 +343,7 @@ TEST_F(MemoryLimitTest, ValuesThatASnapshotKeepsLeadToARefusalAndNotToAnEmptySto
 
 TEST_F(MemoryLimitTest, OverwrittenValuesMakeRoomBeforeAWriteIsRefused) {
   open({.compact_at_percent = 0, .max_memory = uint64_t{64} << 20});  // a compaction sees old values, too
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 20; ++i) {
     const Status s = store_->put("large", std::string(5 << 20, 'v'));
     ASSERT_TRUE(s.ok()) << i << " " << s.message();
   }
@@ -351,7 +351,7 @@ TEST_F(MemoryLimitTest, OverwrittenValuesMakeRoomBeforeAWriteIsRefused) {
 
 TEST_F(MemoryLimitTest, OverwrittenValuesMakeRoomBeforeAKeyIsEvicted) {
   open({.compact_at_percent = 0, .max_memory = uint64_t{32} << 20, .when_full = WhenFull::kEvict});
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(store_->put(key(i % 20), std::string(1 << 20, 'v')).ok());
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(store_->put(key(i % 20), std::string(1 << 20, 'v')).ok());
   EXPECT_EQ(store_->stats().entries, 20U);
   EXPECT_EQ(store_->stats().evicted, 0U);
 }
