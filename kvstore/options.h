@@ -136,7 +136,7 @@ struct Options {
   uint64_t max_entries = 0;
   WhenFull when_full = WhenFull::kRefuse;
 
-  // Callbacks must not call the store, cancel_compaction() apart: its locks may be held while they run.
+  // Callbacks must not call the store, cancel_compaction() apart, nor wait for who does: its locks may be held while they run.
   //
   // Called about ten times a second and at the end, when done_bytes == total_bytes: from the opening thread while a replay
   // runs, and from the thread that compacts or backs up while it does. What it throws ends that with kIoError.

@@ -246,6 +246,37 @@ TEST_F(MemoryLimitTest, WritesWaitForACompactionThatHoldsTheMemory) {
   }
 }
 
+// What it had held was gone through bit by bit, and the first bit was too little for a large value.
+TEST_F(MemoryLimitTest, WhatACompactionHeldIsThereForAWriteThatWaitedForIt) {
+  for (const WhenFull when_full : {WhenFull::kEvict, WhenFull::kRefuse}) {
+    SCOPED_TRACE(when_full == WhenFull::kEvict ? "evict" : "refuse");
+    std::latch may_end(1);
+    open({.compact_at_percent = 0,
+          .max_memory = uint64_t{16} << 20,
+          .when_full = when_full,
+          .on_progress = [&](const Progress& progress) {
+            if (progress.step == "compact" && progress.done_bytes == progress.total_bytes) may_end.wait();
+          }});
+    put_many(20'000, std::string(200, 'a'));
+    std::thread compactor([&] { EXPECT_TRUE(store_->compact().ok()); });
+    while (store_->stats().pins == 0) std::this_thread::yield();
+    put_many(20'000, std::string(200, 'b'));
+    ASSERT_GT(store_->stats().versions_held, 19'000U);
+    std::thread writer([&] {
+      const Status s = store_->put("large", std::string(size_t{6} << 20, 'v'));
+      EXPECT_TRUE(s.ok()) << s.message();
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    may_end.count_down();
+    writer.join();
+    compactor.join();
+    EXPECT_EQ(store_->stats().entries, 20'001U);
+    EXPECT_EQ(store_->stats().evicted, 0U);
+    close();
+    std::filesystem::remove_all(dir());
+  }
+}
+
 // It evicted a little and was refused, and so were hundreds of writes after it.
 TEST_F(MemoryLimitTest, AStoreThatHoldsFarTooMuchIsShrunkByItsFirstWrite) {
   constexpr uint64_t kLimit = uint64_t{8} << 20;

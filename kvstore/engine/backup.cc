@@ -43,8 +43,9 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     if (closing_) return {Code::kClosed, "the store is closed"};
     if (Status s = claim_directory(to, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
-    table::Table::Pin pin(table_);
+    compaction_.held_before = table_.stats().versions_held_bytes;
     compaction_.holds_pin = true;
+    table::Table::Pin pin(table_);
     int64_t taken_us = now_us();
     {
       const std::lock_guard lock(commit_lock_);

@@ -210,8 +210,10 @@ Result<Seq> Engine::commit(const Request& request, Acknowledge when) {
         const std::lock_guard lock(commit_lock_);
         seq = commit_locked(request, prepared);
       }
-      if (!std::exchange(prepared.waits_for_compaction, false)) break;
-      const std::lock_guard wait(compaction_.one_at_a_time);
+      if (!std::exchange(prepared.waits_for_memory, false)) break;
+      if (compaction_.holds_pin) {
+        const std::lock_guard wait(compaction_.one_at_a_time);
+      }
     }
     if (!seq.ok() || when == Acknowledge::kLater) return seq;
     return acknowledge(*seq, request);

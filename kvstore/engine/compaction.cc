@@ -95,6 +95,8 @@ Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t
   KV_ASSERT(*covered_bytes < log.log_bytes);  // the active segment has a header at least
   KV_ASSERT(log.segments > 0);
   *covered_segments = log.segments - 1;
+  compaction_.held_before = table_.stats().versions_held_bytes;
+  compaction_.holds_pin = true;
   table::Table::Pin pin(table_);
   KV_ASSERT(pin.seq() == writer_->last_seq());  // the state behind the last record of a segment, and no other
   const int64_t taken_us = std::max(now_us(), last_ts_us_);
@@ -154,7 +156,6 @@ Result<CompactionReport> Engine::compact() {
     uint64_t covered_segments = 0;
     Result<Instant> instant = begin_interval(&report.log_bytes, &covered_segments);
     if (!instant.ok()) return std::move(instant).status();
-    compaction_.holds_pin = true;
     report.seq = instant->seq();
     KV_ASSERT(report.seq >= compaction_.snapshot_seq);
     KV_ASSERT(instant->taken_us <= clock_floor_us_);

@@ -139,7 +139,7 @@ class Engine {
   // memory.cc
   Status stage_within_limits(const Request& request, Prepared& prepared);
   Status make_memory(const Request& request, Prepared& prepared);
-  [[nodiscard]] bool waits_for_compaction() const noexcept;
+  [[nodiscard]] bool waits_for_memory(const Request& request) const noexcept;
   Status full(const Request& request, Prepared& prepared) const;
   Status evict(uint64_t bytes, uint64_t entries);
   Status commit_evictions(std::span<const format::Op> ops);
@@ -221,8 +221,9 @@ class Engine {
   std::atomic<bool> closing_{false};               // ends what the upkeep thread is at
 
   struct Compaction {
-    std::mutex one_at_a_time;            // held while one runs, and by backups
-    std::atomic<bool> holds_pin{false};  // so does a backup; for as long as one_at_a_time is held at most
+    std::mutex one_at_a_time;              // held while one runs, and by backups
+    std::atomic<bool> holds_pin{false};    // so does a backup; for as long as one_at_a_time is held at most
+    std::atomic<uint64_t> held_before{0};  // bytes of versions that others saw already when that pin was taken
     std::atomic<bool> cancelled{false};
     std::atomic<uint64_t> snapshot_seq{0};  // of the newest snapshot
     std::atomic<uint64_t> snapshot_bytes{0};

@@ -64,7 +64,7 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
       prepared.discard();
     }
     // What was freed lies in the wrong places, or is not free yet.
-    if (round == (evicts ? kRoundsMax : 2) || (round > 1 && waits_for_compaction())) return full(request, prepared);
+    if (round == (evicts ? kRoundsMax : 2) || (round > 1 && waits_for_memory(request))) return full(request, prepared);
     const table::TableStats now = table_.stats();
     const uint64_t used = now.used_bytes;
     if (evicts && round > 1) {
@@ -118,14 +118,22 @@ Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& 
   return change;
 }
 
-// Whether the store's own compaction, or a backup, holds memory that comes back when it ends.
-bool Engine::waits_for_compaction() const noexcept {
-  return compaction_.holds_pin && table_.stats().versions_held != 0;
+// Whether memory for the write comes back without anybody's doing: when the store's own compaction or backup ends, or as
+// soon as what nobody sees any more has been gone through, which each attempt does a part of.
+bool Engine::waits_for_memory(const Request& request) const noexcept {
+  if (table_.has_versions_to_free()) return true;
+  if (!compaction_.holds_pin) return false;
+  const table::TableStats now = table_.stats();
+  const uint64_t held_since =
+      now.versions_held_bytes - std::min(now.versions_held_bytes, compaction_.held_before.load());
+  // With nothing to evict it must be enough.
+  const bool will_fit = now.used_bytes - held_since + bytes_added_by(request) <= options_.max_memory;
+  return held_since != 0 && (will_fit || options_.when_full == WhenFull::kEvict);
 }
 
 // The answer to a write for which there is no room, unless it is worth waiting for.
 Status Engine::full(const Request& request, Prepared& prepared) const {
-  prepared.waits_for_compaction = waits_for_compaction();
+  prepared.waits_for_memory = waits_for_memory(request);
   return full(bytes_added_by(request));
 }
 

@@ -41,7 +41,7 @@ struct Engine::Prepared {
   Slot one;
   std::vector<Slot> many;
   std::span<Slot> slots;
-  bool waits_for_compaction = false;  // refused for want of memory that the store's own compaction or backup holds
+  bool waits_for_memory = false;  // refused for want of memory that will come back: see Engine::waits_for_memory()
 };
 
 }  // namespace kvstore::engine

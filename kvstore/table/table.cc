@@ -121,6 +121,8 @@ void Table::Impl::trim_reserves() noexcept {
   sieve.trim_reserve(staged);
 }
 
+bool Table::has_versions_to_free() const noexcept { return impl_->versions.has_gone_pins(); }
+
 void Table::reclaim(size_t versions_max) noexcept {
   Impl& my = *impl_;
   KV_ASSERT(my.staged == 0 && my.linked.empty());

@@ -113,6 +113,8 @@ class Table {
   bool tidy(size_t versions_max) noexcept;
   // The part of tidy() that is cheap enough for every commit: frees what nobody sees, at most `versions_max` of each kind.
   void reclaim(size_t versions_max) noexcept;
+  // Superseded versions that nobody sees any more wait for reclaim(), tidy() or the commits to come. Needs: as reclaim().
+  [[nodiscard]] bool has_versions_to_free() const noexcept;
   // Takes out entries that have expired by now_us, looking at no more than `buckets_max` home buckets; the next call goes
   // on where this one ended. Costs nothing when no entry carries an expiry, and says then that the round is done.
   // An entry that a standing Pin may see as alive stays for a later round; so does one with older versions.

@@ -84,6 +84,10 @@ class Versions {
     uint64_t hash = 0;
   };
   // Passes on, or gives up, one version of a pin that has gone.
+  // A pin has gone whose versions drain_step() has not gone through yet.
+  [[nodiscard]] bool has_gone_pins() const noexcept {
+    return draining_ != nullptr || gone_.load(std::memory_order_relaxed) != 0;
+  }
   Step drain_step() noexcept;
 
   // Blocks of the arena in use here.

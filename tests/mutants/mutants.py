@@ -370,8 +370,10 @@ mutant("eviction: a key may count twice", "-", "kvstore/engine/memory.cc",
 mutant("eviction: what a compaction holds is evicted in vain", "-", "kvstore/engine/memory.cc",
        "return now.used_bytes - std::min(now.used_bytes, held);", "(void)held;\n    return now.used_bytes;",
        "store_memory_test")
+mutant("a write without room does not wait for what is free already", "-", "kvstore/engine/memory.cc",
+       "  if (table_.has_versions_to_free()) return true;\n", "", "store_memory_test")
 mutant("a write without room does not wait for a compaction", "-", "kvstore/engine/memory.cc",
-       "prepared.waits_for_compaction = waits_for_compaction();", "prepared.waits_for_compaction = false;",
+       "prepared.waits_for_memory = waits_for_memory(request);", "prepared.waits_for_memory = false;",
        "store_memory_test")
 mutant("max_memory: a chunk that may not be touched hides all others", "-", "kvstore/table/chunks.cc",
        "if (begin != kUnitCount && may_use(chunk, begin, count)) break;",
