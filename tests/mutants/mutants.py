@@ -350,11 +350,6 @@ mutant("transaction: expiry of what it scanned is not seen", "-", READ_SET,
 
 mutant("rotation: what came after a failed seal is not synced", "P1", ROTATION,
        "    } else if (Status s = sync_file(*next.file); !s.ok()) {", "    } else if (Status s; !s.ok()) {", "store_fault_test")
-mutant("commit: a scan learns of an eviction when its entries are freed", "P9", COMMIT,
-       "  table_.publish(seq);\n  KV_ASSERT(table_.published() == writer_->last_seq());\n",
-       "  KV_ASSERT(table_.published() <= writer_->last_seq());\n", "store_transaction_test",
-       more=[(COMMIT, "  if (recent_writes_.watched()) recent_writes_.add(request.ops);",
-              "  table_.publish(seq);\n  if (recent_writes_.watched()) recent_writes_.add(request.ops);")])
 mutant("commit: a record that is in the log is called unwritten", "P8", COMMIT,
        "      if (s.code() != Code::kBroken) s = std::move(s).as(Code::kIoError);\n", "", "store_fault_test")
 mutant("repair: stale lines before the last segment are used", "P4", SALVAGE,
