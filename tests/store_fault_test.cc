@@ -525,6 +525,19 @@ TEST(FaultInOpening, ThatFailsBehindACutTellsOfTheCut) {
   }
 }
 
+// At the root of an ext4 file system it is root's, and a store of somebody else's did not open again after a crash.
+TEST(FaultInOpening, ATornTailIsKeptElsewhereWhereLostAndFoundIsAnotherUsers) {
+  const std::string promised = header_line(1) + put_line(1, "a", "1");
+  env::MemEnv disk;
+  disk.put_file(kWal1, promised + R"({"seq":2,"torn)");
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kOpen, .sys_errno = EACCES, .path_part = "lost+found"});
+  const Result<std::unique_ptr<Engine>> engine = Engine::open(env, "db", options_for(LogIo::kMapped));
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  EXPECT_EQ(disk.get_file(fmt::format("db/lost+found.kvstore/wal-00000000000000000001.jsonl.{}", promised.size())),
+            R"({"seq":2,"torn)");
+}
+
 // Half a copy was left there, and each new attempt added another: on a full disk, of all places.
 TEST(FaultInOpening, HalfACopyOfATornTailIsRemovedAgain) {
   env::MemEnv disk;
