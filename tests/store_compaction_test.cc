@@ -84,6 +84,7 @@ class CompactionTest : public StoreTest {
       for (const Finding& finding : report->findings) {
         if (finding.severity != Finding::Severity::kDamage) continue;
         damaged += fmt::format("{}:{} ", finding.file, finding.line);
+        EXPECT_NE(finding.advice, "");
       }
       EXPECT_EQ(damaged, fmt::format("{}:{} ", file.string(), line));
     }

@@ -249,8 +249,9 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
                                                        : "something stands behind the closing line";
     if (!is_live(path)) {
       return add_refusal(base::error(Code::kCorruption,
-                                     "{} (byte {}): {}, though all of this file was on disk before {} was", path,
-                                     unsettled->offset, what, wal::snapshot_name(base))
+                                     "{} (byte {}): {}, though all of this file was on disk before {} was. "
+                                     "try: restore this file from a copy; it is kept for looking back only",
+                                     path, unsettled->offset, what, wal::snapshot_name(base))
                              .at(path, unsettled->offset));
     }
   }
