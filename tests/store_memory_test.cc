@@ -41,6 +41,20 @@ class MemoryLimitTest : public StoreTest {
     for (const std::vector<std::string>& keys : evictions_by_record()) count += keys.size();
     return count;
   }
+  // A small store whose compaction goes on, and holds what it saw, until `may_end` is counted down.
+  void open_with_compaction_until(std::latch& may_end, WhenFull when_full) {
+    open({.compact_at_percent = 0,
+          .max_memory = uint64_t{16} << 20,
+          .when_full = when_full,
+          .on_progress = [&may_end](const Progress& progress) {
+            if (progress.step == "compact" && progress.done_bytes == progress.total_bytes) may_end.wait();
+          }});
+  }
+  [[nodiscard]] std::thread compacting() {
+    std::thread compactor([this] { EXPECT_TRUE(store_->compact().ok()); });
+    while (store_->stats().pins == 0) std::this_thread::yield();
+    return compactor;
+  }
   void put_many(int count, const std::string& value) {
     for (int i = 0; i < count; ++i) ASSERT_TRUE(store_->put(key(i), value).ok()) << i;
   }
@@ -213,17 +227,11 @@ TEST_F(MemoryLimitTest, WritesWaitForACompactionThatHoldsTheMemory) {
   for (const WhenFull when_full : {WhenFull::kEvict, WhenFull::kRefuse}) {
     SCOPED_TRACE(when_full == WhenFull::kEvict ? "evict" : "refuse");
     std::latch may_end(1);
-    open({.compact_at_percent = 0,
-          .max_memory = uint64_t{16} << 20,
-          .when_full = when_full,
-          .on_progress = [&](const Progress& progress) {
-            if (progress.step == "compact" && progress.done_bytes == progress.total_bytes) may_end.wait();
-          }});
+    open_with_compaction_until(may_end, when_full);
     const std::string value(1000, 'v');
     put_many(when_full == WhenFull::kEvict ? 20'000 : 8'000, value);
     const uint64_t entries = store_->stats().entries;
-    std::thread compactor([&] { EXPECT_TRUE(store_->compact().ok()); });
-    while (store_->stats().pins == 0) std::this_thread::yield();
+    std::thread compactor = compacting();
     std::atomic<int> written{0};
     std::thread writer([&] {
       for (int i = 0; i < 16'000; ++i, ++written) {
@@ -251,15 +259,9 @@ TEST_F(MemoryLimitTest, WhatACompactionHeldIsThereForAWriteThatWaitedForIt) {
   for (const WhenFull when_full : {WhenFull::kEvict, WhenFull::kRefuse}) {
     SCOPED_TRACE(when_full == WhenFull::kEvict ? "evict" : "refuse");
     std::latch may_end(1);
-    open({.compact_at_percent = 0,
-          .max_memory = uint64_t{16} << 20,
-          .when_full = when_full,
-          .on_progress = [&](const Progress& progress) {
-            if (progress.step == "compact" && progress.done_bytes == progress.total_bytes) may_end.wait();
-          }});
+    open_with_compaction_until(may_end, when_full);
     put_many(20'000, std::string(200, 'a'));
-    std::thread compactor([&] { EXPECT_TRUE(store_->compact().ok()); });
-    while (store_->stats().pins == 0) std::this_thread::yield();
+    std::thread compactor = compacting();
     put_many(20'000, std::string(200, 'b'));
     ASSERT_GT(store_->stats().versions_held, 19'000U);
     std::thread writer([&] {

@@ -36,11 +36,7 @@ std::chrono::microseconds since(SteadyClock::time_point begin) {
 // The directory's files, as long as it is ours and nobody has put a snapshot there that is newer than `newest`.
 Result<wal::StoreFiles> Engine::list_own_files(Seq newest) {
   if (closing_) return Status(Code::kClosed, "the store is closed");
-  if (!lock_->still_named()) {
-    return error(Code::kIoError, "{}: LOCK, or the whole directory, was removed or replaced while the store was open",
-                 dir_)
-        .at(dir_);
-  }
+  if (!lock_->still_named()) return wal::directory_replaced(dir_);
   Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
   if (!files.ok() || files->base_seq() <= newest) return files;
   return error(

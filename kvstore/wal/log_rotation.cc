@@ -21,6 +21,7 @@
 #include "kvstore/wal/active_segment.h"
 #include "kvstore/wal/copy_forward.h"
 #include "kvstore/wal/file_names.h"
+#include "kvstore/wal/store_files.h"
 
 namespace kvstore::wal {
 
@@ -63,11 +64,7 @@ Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
 // The files of a store that somebody has removed live on as long as it is open. Their names may be another store's by now.
 Status LogWriter::check_directory() {
   if (!settings_.is_ours || settings_.is_ours()) return {};
-  return mark_broken(base::error(Code::kIoError,
-                                 "{}: LOCK, or the whole directory, was removed or replaced while the store was open. "
-                                 "try: reopen it, from a copy if need be",
-                                 settings_.dir)
-                         .at(settings_.dir));
+  return mark_broken(directory_replaced(settings_.dir));
 }
 
 // ---- ahead of time -------------------------------------------------------------------------------
@@ -213,7 +210,8 @@ Status LogWriter::finish_rotation() noexcept {
   return sync();
 }
 
-// Needs: sync_mutex_ held. What a full disk or too many open files keep from happening breaks nothing: the next sync goes on from there.
+// Needs: sync_mutex_ held. What a full disk or too many open files keep from happening breaks nothing: the next sync goes
+// on from there.
 Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& next) noexcept {
   KV_ASSERT(full->first_seq < next.first_seq);
   KV_ASSERT(synced_seq() < next.first_seq);  // nothing of the new segment is vouched for before the last step

@@ -77,4 +77,13 @@ Status damage_at(env::File* file, const std::string& path, uint64_t at, Code cod
   return error(code, "{}:{} (byte {}): {}", path, number, at, what).at(path, at);
 }
 
+Status directory_replaced(const std::string& dir) {
+  return error(Code::kIoError,
+               "{}: LOCK, or the whole directory, was removed or replaced while the store was open. try: reopen it, "
+               "from a "
+               "copy if need be",
+               dir)
+      .at(dir);
+}
+
 }  // namespace kvstore::wal

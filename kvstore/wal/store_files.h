@@ -47,4 +47,7 @@ Result<uint64_t> line_number_at(env::File& file, uint64_t offset);
 // "path:line (byte at): what", with path() and offset() set. `file` may be null: then the line is 0.
 Status damage_at(env::File* file, const std::string& path, uint64_t at, Code code, std::string_view what);
 
+// Why an open store must not touch a name in `dir` any more (env::FileLock::still_named()).
+Status directory_replaced(const std::string& dir);
+
 }  // namespace kvstore::wal
