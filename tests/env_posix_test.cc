@@ -224,6 +224,33 @@ TEST(PosixEnv, AnEnvironmentForAnAbsolutePathNeedsNoDescriptor) {
   }));
 }
 
+TEST(PosixEnv, AHeldDirectoryIsMeantWhereverItIsMoved) {
+  const TempDir dir;
+  const std::string held = dir / "db";
+  EXPECT_TRUE(posix_env().create_dir(held).ok());
+  const std::unique_ptr<env::Env> env = env::posix_env_for(held).value();
+  EXPECT_TRUE(env->hold_dir(held).ok());
+  EXPECT_TRUE(posix_env().hold_dir("nowhere").ok());  // all share it
+  EXPECT_EQ(env->hold_dir(dir / "nowhere").sys_errno(), ENOENT);
+  std::unique_ptr<env::FileLock> lock = env->lock(held + "/LOCK").value();
+  std::filesystem::rename(held, dir / "moved");
+  EXPECT_TRUE(posix_env().create_dir(held).ok());
+  EXPECT_TRUE(lock->still_named());
+  EXPECT_TRUE(env->is_locked(held + "//LOCK"));
+  EXPECT_TRUE(env->open(held + "/a", OpenMode::kCreate).ok());
+  EXPECT_TRUE(env->rename(held + "/a", held + "/b").ok());
+  EXPECT_TRUE(env->create_dir(held + "/lost+found").ok());
+  EXPECT_TRUE(env->create_dir(held).ok());
+  EXPECT_EQ(env->list(held).value(), (std::vector<std::string>{"LOCK", "b", "lost+found"}));
+  EXPECT_EQ(env->list(held + "/").value(), env->list(dir / "moved").value());
+  EXPECT_TRUE(env->sync_dir(held).ok());
+  EXPECT_TRUE(env->remove(held + "/b").ok());
+  EXPECT_FALSE(std::filesystem::exists(dir / "moved/b"));
+  EXPECT_TRUE(posix_env().list(held).value().empty());
+  EXPECT_TRUE(env->open(held + "2", OpenMode::kCreate).ok());  // no path in it
+  EXPECT_TRUE(std::filesystem::exists(held + "2"));
+}
+
 // It was made as descriptor 0, and then there was none above 2 to move it to: a file that nobody knew of.
 TEST(PosixEnv, AFileThatCannotBeOpenedIsNotMade) {
   const TempDir dir;

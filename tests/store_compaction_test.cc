@@ -676,13 +676,41 @@ TEST_F(CompactionTest, ASnapshotThatSomebodyRemovedIsWrittenAnew) {
 }
 
 // It removed, renamed and made files by name, whosesoever they were by then.
-TEST_F(CompactionTest, AStoreWhoseDirectoryWasReplacedLeavesTheNewOneAlone) {
+// A background thread had begun a segment for the old store while its directory moved; the new store found it and would not
+// open.
+TEST_F(CompactionTest, AStoreWhoseDirectoryWasMovedGoesOnThereAndLeavesItsSuccessorAlone) {
+  const Options options{.segment_bytes = 64 << 10, .compact_at_percent = 0};
+  const std::string value(1000, 'v');
+  const fs::path elsewhere = dir().parent_path() / "elsewhere";
+  Result<Store> old = Store::open(dir(), options);
+  ASSERT_TRUE(old.ok());
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(old->put(std::to_string(i), value, {.durability = Durability::kSync}).ok());
+  fs::rename(dir(), elsewhere);
+  open(options);
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(store_->put(std::to_string(i), value).ok());
+  const Result<CompactionReport> compacted = old->compact();
+  EXPECT_TRUE(compacted.ok()) << compacted.status().message();
+  for (int i = 60; i < 400; ++i)
+    ASSERT_TRUE(old->put(std::to_string(i), value, {.durability = Durability::kSync}).ok());
+  EXPECT_TRUE(old->compact().ok());
+  for (int i = 60; i < 300; ++i) ASSERT_TRUE(store_->put(std::to_string(i), value).ok());
+  EXPECT_TRUE(old->close().ok());
+  open(options);
+  EXPECT_EQ(store_->stats().entries, 300U);
+  close();
+  Result<Store> moved = Store::open(elsewhere, options);
+  ASSERT_TRUE(moved.ok()) << moved.status().message();
+  EXPECT_EQ(moved->stats().entries, 400U);
+}
+
+TEST_F(CompactionTest, AStoreWhoseDirectoryWasRemovedLeavesItsSuccessorAlone) {
   const Options options{.segment_bytes = 64 << 10, .compact_at_percent = 0};
   const std::string value(1000, 'v');
   Result<Store> old = Store::open(dir(), options);
   ASSERT_TRUE(old.ok());
   for (int i = 0; i < 60; ++i) ASSERT_TRUE(old->put(std::to_string(i), value, {.durability = Durability::kSync}).ok());
-  fs::rename(dir(), dir().parent_path() / "elsewhere");
+  std::error_code trouble;  // it may be making a file right now
+  while (fs::exists(dir())) fs::remove_all(dir(), trouble);
   open(options);
   for (int i = 0; i < 60; ++i) ASSERT_TRUE(store_->put(std::to_string(i), value).ok());
   EXPECT_EQ(old->compact().status().code(), Code::kIoError);

@@ -117,6 +117,7 @@ Status Engine::take_lock() {
     });
     if (!is_store) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
   }
+  if (Status s = env_.hold_dir(dir_); !s.ok()) return std::move(s).with("open the store");
   const std::string path = wal::join_path(dir_, wal::kLockName);
   Result<std::unique_ptr<env::FileLock>> lock = env_.lock(path);
   if (lock.ok()) {

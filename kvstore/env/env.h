@@ -56,7 +56,7 @@ class FileLock {
  public:
   virtual ~FileLock() = default;
   virtual File& file() = 0;  // the locked file, open for reading and writing
-  // False where its path leads to no file any more, or to another one: somebody has removed or replaced the directory.
+  // False where its path leads to no file any more, or to another one: somebody has removed or replaced it.
   virtual bool still_named() = 0;
 };
 
@@ -83,6 +83,10 @@ class Env {
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
   // True when some process holds the lock now. Never blocks it, never creates the file; a hint.
   virtual bool is_locked(const std::string& path) = 0;
+  // From now on `dir` and the paths in it mean what they mean now, wherever the directory is moved and whatever comes
+  // to its name. For one directory at a time, and before other threads use this environment. Does nothing where that cannot
+  // happen, and in the environment that all share.
+  virtual Status hold_dir(const std::string& dir) { return (void)dir, Status(); }
 
   // Who we are, for the LOCK file.
   virtual int64_t pid() = 0;
@@ -92,7 +96,7 @@ class Env {
 
 // The operating system's. Lives forever, has no state.
 [[nodiscard]] Env& posix_env() noexcept;
-// The same for what is kept for longer: where `path` is relative, all relative paths begin for good at what is the working
+// One for a single user, that keeps it for longer: where `path` is relative, all relative paths begin for good at what is the working
 // directory now, by a descriptor that it holds.
 [[nodiscard]] Result<std::unique_ptr<Env>> posix_env_for(const std::filesystem::path& path);
 

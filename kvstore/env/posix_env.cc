@@ -59,18 +59,31 @@ class Descriptor {
 // O_NONBLOCK means nothing to a regular file, and keeps a FIFO that somebody has put there from blocking us for ever.
 constexpr int kOpenFile = O_NOFOLLOW | O_NONBLOCK;
 
+// A directory that paths begin at.
+#if defined(O_PATH)
+constexpr int kOpenBase = O_PATH | O_DIRECTORY;  // needs no right to read it
+#else
+constexpr int kOpenBase = O_RDONLY | O_DIRECTORY;
+#endif
+
 // Linux moves at most 2^31 - 4096 bytes a call and macOS refuses more, so ask for less.
 constexpr size_t kTransferBytesMax = size_t{1} << 30;
 
+// A path as the system calls take it: a directory's descriptor, or AT_FDCWD, and the way from there.
+struct Place {
+  int base;
+  const char* rest;  // of the path it was made of
+};
+
 // open(), but never as descriptor 0, 1 or 2; invalid, with errno, on failure. In a program that has closed one of its
 // standard streams the system hands out that number next, and a stray printf would then write into the log.
-Descriptor open_above_stdio(int base, const std::string& path, int flags) {
-  Descriptor fd(uninterrupted([&] { return ::openat(base, path.c_str(), flags | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
+Descriptor open_above_stdio(Place place, int flags) {
+  Descriptor fd(uninterrupted([&] { return ::openat(place.base, place.rest, flags | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
   if (!fd.valid() || fd.get() > STDERR_FILENO) return fd;
   Descriptor higher(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   if (!higher.valid() && (flags & O_EXCL) != 0) {  // nobody learns of the file that was made
     const int why = errno;
-    ::unlinkat(base, path.c_str(), 0);
+    ::unlinkat(place.base, place.rest, 0);
     errno = why;
   }
   return higher;
@@ -210,8 +223,8 @@ Status open_failure(int sys_errno, std::string_view step, const std::string& pat
       .because_of_errno(sys_errno);
 }
 
-Result<Descriptor> open_regular(int base, const std::string& path, int flags, std::string_view step) {
-  Descriptor fd = open_above_stdio(base, path, flags | kOpenFile);
+Result<Descriptor> open_regular(Place place, const std::string& path, int flags, std::string_view step) {
+  Descriptor fd = open_above_stdio(place, flags | kOpenFile);
   if (!fd.valid()) return open_failure(errno, step, path);
   struct stat facts {};
   if (::fstat(fd.get(), &facts) != 0) return failure(errno, step, path);
@@ -252,23 +265,22 @@ bool lock_is_taken(int fd) {
 // Closing the file gives the lock back.
 class PosixLock final : public FileLock {
  public:
-  // `base`, where relative paths begin, must stay open.
-  PosixLock(std::unique_ptr<PosixFile> file, int base, std::string path)
-      : file_(std::move(file)), base_(base), path_(std::move(path)) {}
+  PosixLock(std::unique_ptr<PosixFile> file, Place place)
+      : file_(std::move(file)), base_(place.base), rest_(place.rest) {}
   File& file() override { return *file_; }
-  bool still_named() override { return still_named(file_->descriptor(), base_, path_); }
-  static bool still_named(int fd, int base, const std::string& path) {
+  bool still_named() override { return still_named(file_->descriptor(), {base_, rest_.c_str()}); }
+  static bool still_named(int fd, Place place) {
     struct stat opened {};
     struct stat named {};
     if (::fstat(fd, &opened) != 0) return true;  // which says nothing of the name
-    if (::fstatat(base, path.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT && errno != ENOTDIR;
+    if (::fstatat(place.base, place.rest, &named, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT && errno != ENOTDIR;
     return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
   }
 
  private:
   std::unique_ptr<PosixFile> file_;
-  int base_;
-  std::string path_;
+  int base_;  // the environment's, which outlives us
+  std::string rest_;
 };
 
 constexpr int kLockAttemptsMax = 10;  // no bystander replaces the file so often; what does is trouble to report
@@ -277,8 +289,8 @@ constexpr int kLockAttemptsMax = 10;  // no bystander replaces the file so often
 
 class PosixEnv final : public Env {
  public:
-  PosixEnv() noexcept = default;
-  explicit PosixEnv(Descriptor base) noexcept : base_(std::move(base)) {}
+  PosixEnv() noexcept = default;  // the one that all share
+  explicit PosixEnv(Descriptor base) noexcept : base_(std::move(base)), is_shared_(false) {}
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
     int flags = O_RDONLY;
@@ -286,23 +298,26 @@ class PosixEnv final : public Env {
     if (mode == OpenMode::kReadWrite) flags = O_RDWR, step = "open for writing";
     if (mode == OpenMode::kCreate) flags = O_RDWR | O_CREAT | O_EXCL, step = "create";
     auto file = std::make_unique<PosixFile>(path);  // first: without memory for it no file must have been made
-    Result<Descriptor> fd = open_regular(base(), path, flags, step);
+    Result<Descriptor> fd = open_regular(place_of(path), path, flags, step);
     if (!fd.ok()) return std::move(fd).status();
     file->adopt(std::move(*fd));
     return std::unique_ptr<File>(std::move(file));
   }
 
   Status rename(const std::string& from, const std::string& to) override {
-    if (::renameat(base(), from.c_str(), base(), to.c_str()) == 0) return {};
+    const Place old_place = place_of(from);
+    const Place new_place = place_of(to);
+    if (::renameat(old_place.base, old_place.rest, new_place.base, new_place.rest) == 0) return {};
     return failure(errno, "rename " + from + " to", to);
   }
 
   Status remove(const std::string& path) override {
-    return ::unlinkat(base(), path.c_str(), 0) == 0 ? Status() : failure(errno, "remove", path);
+    const Place place = place_of(path);
+    return ::unlinkat(place.base, place.rest, 0) == 0 ? Status() : failure(errno, "remove", path);
   }
 
   Result<std::vector<std::string>> list(const std::string& dir) override {
-    Descriptor fd = open_above_stdio(base(), dir, O_RDONLY | O_DIRECTORY);
+    Descriptor fd = open_above_stdio(place_of(dir), O_RDONLY | O_DIRECTORY);
     if (!fd.valid()) return failure(errno, "list", dir);
     const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(fd.get()), ::closedir);
     if (entries == nullptr) return failure(errno, "list", dir);
@@ -323,15 +338,16 @@ class PosixEnv final : public Env {
   }
 
   Status create_dir(const std::string& dir) override {
-    if (::mkdirat(base(), dir.c_str(), S_IRWXU) == 0) return {};
+    const Place place = place_of(dir);
+    if (::mkdirat(place.base, place.rest, S_IRWXU) == 0) return {};
     const int error = errno;
     struct stat facts {};
-    if (error == EEXIST && ::fstatat(base(), dir.c_str(), &facts, 0) == 0 && S_ISDIR(facts.st_mode)) return {};
+    if (error == EEXIST && ::fstatat(place.base, place.rest, &facts, 0) == 0 && S_ISDIR(facts.st_mode)) return {};
     return failure(error, "create directory", dir);
   }
 
   Status sync_dir(const std::string& dir) override {
-    const Descriptor fd = open_above_stdio(base(), dir, O_RDONLY | O_DIRECTORY);
+    const Descriptor fd = open_above_stdio(place_of(dir), O_RDONLY | O_DIRECTORY);
     if (!fd.valid()) return failure(errno, "open for syncing", dir);
     if (uninterrupted([&] { return ::fsync(fd.get()); }) == 0) return {};
     // EINVAL: this file system (some network ones) has no such operation, and keeps names durable in its own way
@@ -341,8 +357,9 @@ class PosixEnv final : public Env {
   }
 
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
+    const Place place = place_of(path);
     for (int attempt = 0; attempt < kLockAttemptsMax; ++attempt) {
-      Result<Descriptor> fd = open_regular(base(), path, O_RDWR | O_CREAT, "lock");
+      Result<Descriptor> fd = open_regular(place, path, O_RDWR | O_CREAT, "lock");
       if (!fd.ok()) return std::move(fd).status();
       if (const int error = take_lock(fd->get()); error != 0) {
         if (error == EAGAIN || error == EACCES || error == EWOULDBLOCK) return held_by_another(path);
@@ -350,17 +367,26 @@ class PosixEnv final : public Env {
       }
       // Between open and lock the directory may have been removed and made anew: then we hold a file that nobody
       // else will ever find, and must try for the one that the name means now.
-      if (!PosixLock::still_named(fd->get(), base(), path)) continue;
+      if (!PosixLock::still_named(fd->get(), place)) continue;
       auto file = std::make_unique<PosixFile>(path);
       file->adopt(std::move(*fd));
-      return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file), base(), path));
+      return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file), place));
     }
     return failure(ESTALE, "lock", path);
   }
 
   bool is_locked(const std::string& path) override {
-    const Descriptor fd = open_above_stdio(base(), path, O_RDONLY | kOpenFile);
+    const Descriptor fd = open_above_stdio(place_of(path), O_RDONLY | kOpenFile);
     return fd.valid() && lock_is_taken(fd.get());
+  }
+
+  Status hold_dir(const std::string& dir) override {
+    if (is_shared_) return {};
+    Descriptor fd = open_above_stdio({base(), dir.c_str()}, kOpenBase);
+    if (!fd.valid()) return failure(errno, "open", dir);
+    held_dir_ = dir;
+    held_ = std::move(fd);
+    return {};
   }
 
   int64_t pid() override { return ::getpid(); }
@@ -392,20 +418,26 @@ class PosixEnv final : public Env {
  private:
   // Where relative paths begin.
   [[nodiscard]] int base() const noexcept { return base_.valid() ? base_.get() : AT_FDCWD; }
-  Descriptor base_;
-};
 
-#if defined(O_PATH)
-constexpr int kOpenBase = O_PATH | O_DIRECTORY;  // needs no right to read it
-#else
-constexpr int kOpenBase = O_RDONLY | O_DIRECTORY;
-#endif
+  [[nodiscard]] Place place_of(const std::string& path) const noexcept {
+    const size_t prefix = held_dir_.size();
+    const bool is_held = held_.valid() && path.starts_with(held_dir_) && (path.size() == prefix || path[prefix] == '/');
+    if (!is_held) return {base(), path.c_str()};
+    const size_t rest = path.find_first_not_of('/', prefix);
+    return {held_.get(), rest == std::string::npos ? "." : path.c_str() + rest};
+  }
+
+  Descriptor base_;
+  bool is_shared_ = true;
+  std::string held_dir_;
+  Descriptor held_;
+};
 
 }  // namespace
 
 Result<std::unique_ptr<Env>> posix_env_for(const std::filesystem::path& path) {
-  if (path.is_absolute()) return std::unique_ptr<Env>(std::make_unique<PosixEnv>());
-  Descriptor here = open_above_stdio(AT_FDCWD, ".", kOpenBase);
+  if (path.is_absolute()) return std::unique_ptr<Env>(std::make_unique<PosixEnv>(Descriptor()));
+  Descriptor here = open_above_stdio({AT_FDCWD, "."}, kOpenBase);
   if (!here.valid()) return failure(errno, "open", "the working directory");
   return std::unique_ptr<Env>(std::make_unique<PosixEnv>(std::move(here)));
 }

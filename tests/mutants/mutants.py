@@ -388,7 +388,10 @@ mutant("half a copy of a torn tail stays", "-", RECOVER, "    if (is_made) (void
 mutant("compaction believes every name of a snapshot", "P1", COMPACTION,
        "if (!files.ok() || files->base_seq() <= newest) return files;", "return files;",
        "store_compaction_test")
-mutant("a store goes on in a directory that was replaced", "P1", OPEN,
+mutant("a store does not hold its directory", "P1", OPEN,
+       "if (Status s = env_.hold_dir(dir_); !s.ok()) return std::move(s).with(\"open the store\");", "",
+       "store_compaction_test")
+mutant("a store goes on in a directory that was removed", "P1", OPEN,
        ".is_ours = [this] { return lock_->still_named(); },", "", "store_compaction_test")
 mutant("compaction fails for damage in kept history", "P6", COMPACTION, "if (!reader.ok() && is_newest)", "if (!reader.ok())",
        "store_compaction_test")

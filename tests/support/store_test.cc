@@ -62,6 +62,11 @@ namespace {
 
 bool is_segment(const std::filesystem::path& file) { return file.filename().string().starts_with("wal-"); }
 
+bool is_object(const std::string& line) {
+  const size_t first = line.find_first_not_of(" \t\r");
+  return first != std::string::npos && line[first] == '{' && nlohmann::json::accept(line);
+}
+
 nlohmann::json parsed(const std::string& line) {
   return nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
 }
@@ -90,12 +95,11 @@ std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool la
     is_end_of_log = is_end_of_log && is_segment(file);
     for (size_t i = lines.size(); i-- > 0;) {
       const std::string& line = lines[i];
-      if (parsed(line).is_object()) continue;
+      if (is_object(line)) continue;
       if (last_line_may_be_torn && i + 1 == lines.size() && (is_end_of_log || closing_line.starts_with(line))) continue;
       // A block of a file read before a line came and the next block after it show a line without its middle: FORMAT.md,
       // "Reading beside a writer", has the remedy.
-      if (const std::vector<std::string> again = lines_of(file); i >= again.size() || parsed(again[i]).is_object())
-        continue;
+      if (const std::vector<std::string> again = lines_of(file); i >= again.size() || is_object(again[i])) continue;
       found = file.string() + ": line " + std::to_string(i + 1) + " is no JSON object: " + line;
     }
     closing_line = is_end_of_log ? closing_line_before(lines) : "";
