@@ -17,6 +17,8 @@ constexpr uint64_t kEntriesMax = 8;
 constexpr uint64_t kSegmentBytes = 4096;
 constexpr uint64_t kBackupsMax = 2;  // they make every crash dearer
 constexpr uint64_t kRepairsMax = 1;  // they do, too
+constexpr uint64_t kOpeningDiesPercent = 25;
+constexpr uint64_t kOpeningCallsMax = 40;  // after about as many it is open
 constexpr int64_t kSecondUs = 1'000'000;
 
 }  // namespace
@@ -49,7 +51,19 @@ std::string CrashWorkload::open(env::Env& env) {
   return open_engine();
 }
 
+// What it has done may be on disk or not when the next one comes, which takes it for what an earlier life has left.
+void CrashWorkload::openings_that_die() {
+  while (dice_.percent(kOpeningDiesPercent)) {
+    const uint64_t calls = 1 + dice_.below(kOpeningCallsMax);
+    tell(fmt::format("an opening that dies at call {}", calls));
+    process_ = std::make_unique<FaultEnv>(*env_);
+    process_->fail({.nth = calls, .from_then_on = true, .bytes_written = dice_.below(100)});
+    (void)Engine::open(*process_, "db", options()).ok();
+  }
+}
+
 std::string CrashWorkload::open_engine() {
+  openings_that_die();
   process_ = std::make_unique<FaultEnv>(*env_);
   Result<std::unique_ptr<Engine>> engine = Engine::open(*process_, "db", options());
   if (!engine.ok()) return fmt::format("open: {}", engine.status().message());

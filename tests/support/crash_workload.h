@@ -81,6 +81,7 @@ class CrashWorkload {
   std::string repair(CrashRepair wanted, env::Env& env);
   void die();
   std::string open_dead();
+  void openings_that_die();
   std::string open_engine();
   void start_compactor();
   void stop_compactor();
