@@ -14,6 +14,7 @@
 #include "kvstore/engine/inspect.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_names.h"
+#include "kvstore/wal/store_files.h"
 
 namespace kvstore::inline v1 {
 
@@ -109,6 +110,7 @@ Result<LogCursor> LogCursor::open(const std::filesystem::path& dir) {
   return base::guarded([&]() -> Result<LogCursor> {
     Result<std::unique_ptr<env::Env>> env = env::posix_env_for(dir);
     if (!env.ok()) return std::move(env).status().with("open");
+    if (Status s = wal::hold_to_read(**env, dir.string()); !s.ok()) return s;
     Result<wal::LogWalk> walk = wal::LogWalk::open(**env, dir.string(), 1, wal::LogWalk::Start::kHistory);
     if (!walk.ok()) return engine::advise_repair(std::move(walk).status(), dir.string());
     return LogCursor(std::make_unique<Impl>(*std::move(env), *std::move(walk), dir.string()));

@@ -60,7 +60,9 @@ class Store {
   //   kUnsupported  written by a newer version
   // Cost: reads the log once, about a second for five million records on two cores.
   // read_only takes no lock and changes nothing; it sees the state at opening and never later writes.
-  // A relative path means for good what it means now, wherever the program's working directory moves.
+  // A relative path means for good what it means now, wherever the program's working directory moves. A store whose
+  // directory is moved meanwhile goes on in the new place, and leaves alone what comes to the old one; its sentences and
+  // path() keep the old name. One whose directory, or LOCK, is removed is broken at the next new file.
   static Result<Store> open(const std::filesystem::path& dir, Options options = {});
 
   Store(Store&&) noexcept;

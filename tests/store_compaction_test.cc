@@ -703,6 +703,24 @@ TEST_F(CompactionTest, AStoreWhoseDirectoryWasMovedGoesOnThereAndLeavesItsSucces
   EXPECT_EQ(moved->stats().entries, 400U);
 }
 
+// Whoever comes then can lock a LOCK of its own, and begin the same segments.
+TEST_F(CompactionTest, AStoreThatHasLostItsLockMakesNoMoreFiles) {
+  open({.segment_bytes = 64 << 10, .compact_at_percent = 0});
+  const std::string value(1000, 'v');
+  fs::remove(dir() / "LOCK");
+  Status written;  // until it would need another file
+  for (int i = 0; i < 1000 && written.code() != Code::kBroken; ++i)
+    written = store_->put("a", value, {.durability = Durability::kSync});
+  EXPECT_EQ(written.code(), Code::kBroken) << written.message();
+  EXPECT_NE(written.message().find("LOCK, or the whole directory, was removed"), std::string::npos)
+      << written.message();
+  EXPECT_EQ(files(), Names{"wal-00000000000000000001.jsonl"});
+  EXPECT_FALSE(store_->close().ok());
+  store_.reset();
+  open();
+  EXPECT_EQ(store_->get("a"), value);
+}
+
 TEST_F(CompactionTest, AStoreWhoseDirectoryWasRemovedLeavesItsSuccessorAlone) {
   const Options options{.segment_bytes = 64 << 10, .compact_at_percent = 0};
   const std::string value(1000, 'v');

@@ -497,6 +497,32 @@ class InAnotherDirectory {
   const std::filesystem::path from_;
 };
 
+// For the system a path ends at its first NUL, so this would be the store next door.
+TEST_F(StoreTest, ADirectoryWithANulInItsNameIsRefused) {
+  open();
+  const std::filesystem::path other = dir().string() + std::string("\0b", 2);
+  EXPECT_EQ(Store::open(other).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(store_->backup(dir().string() + std::string("2\0b", 3)).status().code(), Code::kInvalidArgument);
+  EXPECT_FALSE(std::filesystem::exists(dir().string() + "2"));
+}
+
+// A log being read was looked for under the name of its directory, and where that was moved, it was called damaged.
+TEST_F(StoreTest, ALogIsReadOnWhereverItsDirectoryIsMoved) {
+  Store& store = open({.segment_bytes = 4096});
+  Result<LogCursor> log = LogCursor::open(dir());
+  ASSERT_TRUE(log.ok());
+  std::filesystem::rename(dir(), dir().parent_path() / "moved");
+  ASSERT_TRUE(Store::open(dir()).ok());
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(store.put("k", std::string(100, 'v')).ok());
+    const Result<const LogRecord*> record = log->next();
+    ASSERT_TRUE(record.ok() && *record != nullptr) << record.status().message();
+    EXPECT_EQ((*record)->seq, static_cast<uint64_t>(i) + 1);
+  }
+  std::filesystem::remove_all(dir());
+  std::filesystem::rename(dir().parent_path() / "moved", dir());  // where the fixture looks
+}
+
 // A rotation made its file, and a compaction removed what it found, where the path led after the program had gone elsewhere.
 TEST_F(StoreTest, ARelativePathMeansWhatItMeantWhenTheStoreWasOpened) {
   const TempDir temp;

@@ -44,15 +44,6 @@ TEST(SegmentName, SortsAsItsNumberAndReadsBack) {
   }
 }
 
-// What is synced there is the name of the directory. "." has none, and was taken for its own parent.
-TEST(ParentPath, IsTheDirectoryThatHoldsTheName) {
-  EXPECT_EQ(wal::parent_path("db"), ".");
-  EXPECT_EQ(wal::parent_path("a/db"), "a");
-  EXPECT_EQ(wal::parent_path("/db"), "/");
-  for (const char* path : {".", "..", "a/.", "a/..", "a/"})
-    EXPECT_EQ(wal::parent_path(path), std::string(path) + "/..");
-}
-
 TEST(CopyForward, CopiesEveryLength) {
   std::string source;
   for (int i = 0; i < 200; ++i) source.push_back(static_cast<char>('!' + i % 90));

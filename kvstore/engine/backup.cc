@@ -66,7 +66,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
       report.entries = (*out)->entries();
       report.bytes = (*out)->bytes();
     }
-    if (Status s = to.sync_dir(wal::parent_path(dir)); !s.ok()) return s;
+    if (Status s = to.sync_dir(wal::directory_above(dir)); !s.ok()) return s;
     Result<uint64_t> read_back = count_entries(to, dir);
     if (!read_back.ok()) return std::move(read_back).status().with("read it back");
     if (*read_back != report.entries) {

@@ -123,6 +123,8 @@ class Engine {
   // open.cc
   static Result<std::unique_ptr<Engine>> try_open(env::Env& env, const std::string& dir, const Options& options);
   Status start();
+  Result<bool> enter_directory();
+  Result<std::unique_ptr<env::FileLock>> lock_directory(bool& makes_directory);
   Status take_lock();
   Status replay(wal::LogWriter::Place* place);
 

@@ -28,6 +28,7 @@ using base::error;
 namespace {
 
 constexpr uint64_t kSegmentBytesMin = 4096;
+constexpr int kEnterAttemptsMax = 10;  // no bystander removes the directory so often; what does is trouble to report
 constexpr std::chrono::seconds kKeepHistoryMax = std::chrono::hours(24 * 365 * 1000);
 // What the log can spell, in the year 2255; less a thousand years of whatever is added to it would not fit int64_t either.
 constexpr int64_t kClockMax = static_cast<int64_t>(format::kIntegerMax);
@@ -73,6 +74,8 @@ Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Opt
   if (Status s = check_options(options); !s.ok()) return s;
   while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
   if (dir.empty()) return Status(Code::kInvalidArgument, "open: the store's directory has no name");
+  if (dir.find('\0') != std::string::npos)  // for the system the path would end there
+    return Status(Code::kInvalidArgument, "open: there is a NUL in the directory's name");
   for (;;) {
     Result<std::unique_ptr<Engine>> engine = try_open(env, dir, options);
     // Read-only, beside a writer whose compaction was faster than our reading: its snapshot is there now.
@@ -102,36 +105,60 @@ Result<std::unique_ptr<Engine>> Engine::try_open(env::Env& env, const std::strin
   });
 }
 
-Status Engine::take_lock() {
-  KV_ASSERT(lock_ == nullptr);
-  Result<std::vector<std::string>> names = env_.list(dir_);
-  const bool makes_directory = !names.ok();
-  if (makes_directory) {
+// Holds the store's directory, or makes and holds it: true. What somebody puts in its place from now on is not touched.
+Result<bool> Engine::enter_directory() {
+  const auto look = [this]() -> Result<std::vector<std::string>> {
+    if (Status s = env_.hold_dir(dir_); !s.ok()) return s;
+    return env_.list(dir_);
+  };
+  Result<std::vector<std::string>> names = look();
+  if (!names.ok()) {
     const int why = names.status().sys_errno();
     if (why != ENOENT && why != ENOTDIR) return std::move(names).status();
     if (!options_.create_if_missing) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
-    if (Status s = env_.create_dir(dir_); !s.ok()) return std::move(s).with("create the store");
-  } else if (!options_.create_if_missing) {
+    Status s = env_.create_dir(dir_);
+    if (s.ok()) s = env_.hold_dir(dir_);
+    if (!s.ok()) return std::move(s).with("create the store");
+    return true;
+  }
+  if (!options_.create_if_missing) {
     const bool is_store = std::any_of(names->begin(), names->end(), [](const std::string& name) {
       return name == wal::kLockName || wal::parse_segment_name(name) || wal::parse_snapshot_name(name);
     });
     if (!is_store) return error(Code::kNotAStore, "{}: no store here", dir_).at(dir_);
   }
-  if (Status s = env_.hold_dir(dir_); !s.ok()) return std::move(s).with("open the store");
+  return false;
+}
+
+Result<std::unique_ptr<env::FileLock>> Engine::lock_directory(bool& makes_directory) {
+  for (int attempt = 0; attempt < kEnterAttemptsMax; ++attempt) {
+    Result<bool> makes = enter_directory();
+    if (!makes.ok()) return std::move(makes).status();
+    makes_directory = makes_directory || *makes;
+    Result<std::unique_ptr<env::FileLock>> lock = env_.lock(wal::join_path(dir_, wal::kLockName));
+    if (lock.ok() || lock.status().code() == Code::kLocked) return lock;
+    if (lock.status().sys_errno() != ENOENT) return std::move(lock).status().with("take the lock");
+  }
+  return error(Code::kIoError,
+               "{}: another program removes the directory whenever it is made. try: stop that, and open again", dir_)
+      .at(dir_);
+}
+
+Status Engine::take_lock() {
+  KV_ASSERT(lock_ == nullptr);
   const std::string path = wal::join_path(dir_, wal::kLockName);
-  Result<std::unique_ptr<env::FileLock>> lock = env_.lock(path);
+  bool makes_directory = false;
+  Result<std::unique_ptr<env::FileLock>> lock = lock_directory(makes_directory);
   if (lock.ok()) {
     lock_ = *std::move(lock);
     Result<wal::Owner> previous = wal::read_owner(lock_->file());
     if (!previous.ok()) return std::move(previous).status().at(path);
     previous_owner_ = *std::move(previous);
-    if (previous_owner_.store.empty()) {
-      // The directory's own name must survive a power cut, too, whoever made it: an opening that died here, or the user.
-      // In a place that we may not read there is no way to see to that.
-      Status s = env_.sync_dir(wal::parent_path(dir_));
-      const bool may_not = s.sys_errno() == EACCES || s.sys_errno() == EPERM;
-      if (!s.ok() && (makes_directory || !may_not)) return std::move(s).with("create the store");
-    }
+    // The directory's own name must survive a power cut, too, whoever made it: an opening that died here, the user, a copy.
+    // In a place that we may not read there is no way to see to that.
+    Status above = env_.sync_dir(wal::directory_above(dir_));
+    const bool may_not = above.sys_errno() == EACCES || above.sys_errno() == EPERM;
+    if (!above.ok() && (makes_directory || !may_not)) return std::move(above).with("open the store");
     // Before the replay, which may take long: whoever comes meanwhile is told our name.
     owner_ = {.store = previous_owner_.store,
               .pid = env_.pid(),
@@ -140,7 +167,7 @@ Status Engine::take_lock() {
               .closed_seq = previous_owner_.closed_seq};
     return wal::write_owner(lock_->file(), owner_);
   }
-  if (lock.status().code() != Code::kLocked) return std::move(lock).status().with("take the lock");
+  if (lock.status().code() != Code::kLocked) return std::move(lock).status();
   Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
   const std::string who = owner.ok() && owner->has_value() ? describe(**owner) : "another process";
   return error(Code::kLocked, "{}: in use by {}. try: stop it, or look inside meanwhile with a read-only open", dir_,
@@ -186,7 +213,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
       log_->warn("recovery cuts {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,
                  cut.reason, cut.kept_as);
     }
-    Result<Settled> settled = settle_log(env_, dir_, end);
+    Result<Settled> settled = settle_log(env_, dir_, *walk);
     if (!settled.ok()) return std::move(settled).status();
     KV_ASSERT(settled->length >= end.offset);  // nothing that was accepted is cut
     KV_ASSERT(settled->segment.empty() == walk->segments().empty());
@@ -231,6 +258,8 @@ Status Engine::start() {
     if (Result<size_t> removed = remove_leftovers(env_, dir_); !removed.ok()) {
       return std::move(removed).status().with("remove leftover files");
     }
+  } else if (Status s = wal::hold_to_read(env_, dir_); !s.ok()) {
+    return s;
   }
   if (Status s = replay(&place); !s.ok()) return s;
   opened_us_ = now_us();

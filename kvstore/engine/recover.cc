@@ -126,9 +126,27 @@ Status trim_previous(env::Env& env, const std::string& dir, const wal::WalkEnd::
   return (*file)->sync();
 }
 
+// They may be the kernel's alone, the last line of the segment before the last because a process died before its sync, all of
+// them because somebody has just copied them here; and soon records behind them are vouched for.
+Status sync_all_but_last(env::Env& env, const std::string& dir, const wal::LogWalk& walk) {
+  const auto sync = [&](const std::string& name) -> Status {
+    Result<std::unique_ptr<env::File>> file = env.open(wal::join_path(dir, name), env::OpenMode::kRead);
+    return file.ok() ? (*file)->sync() : std::move(file).status();
+  };
+  if (walk.base().has_value()) {
+    if (Status s = sync(wal::snapshot_name(walk.base()->last_seq)); !s.ok()) return s;
+  }
+  for (const wal::Segment& segment : walk.segments()) {
+    if (segment.name == walk.end().segment) continue;
+    if (Status s = sync(segment.name); !s.ok()) return s;
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end) {
+Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::LogWalk& walk) {
+  const wal::WalkEnd& end = walk.end();
   KV_ASSERT(end.segment.empty() || end.offset > 0);
   KV_ASSERT(end.segment.empty() || end.first_seq > 0);
   KV_ASSERT(!end.segment.empty() || end.cuts.empty());
@@ -140,14 +158,8 @@ Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::Wal
     }
     if (end.unsettled.has_value()) {
       if (Status s = trim_previous(env, dir, *end.unsettled, false); !s.ok()) return s;
-    } else if (!end.previous_segment.empty()) {
-      // Its closing line may be the kernel's alone, written by a process that died before its sync; soon records behind it
-      // are vouched for. Those further back were synced before the next rotation could begin.
-      Result<std::unique_ptr<env::File>> previous =
-          env.open(wal::join_path(dir, end.previous_segment), env::OpenMode::kReadWrite);
-      if (!previous.ok()) return std::move(previous).status();
-      if (Status s = (*previous)->sync(); !s.ok()) return s;
     }
+    if (Status s = sync_all_but_last(env, dir, walk); !s.ok()) return s;
     Settled settled{.segment = end.segment, .length = end.offset};
     if (!end.segment.empty()) {
       const std::string path = wal::join_path(dir, end.segment);

@@ -24,8 +24,8 @@ struct Settled {
 };
 
 // Completes a rotation that was under way, blanks out what is cut, trims the active segment to its last record (filler
-// and torn rest go), completes its last newline, gives it its number; syncs it, the segment before it, and the directory.
-// A stray next segment stays, until wal::LogWriter is opened.
-Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::WalkEnd& end);
+// and torn rest go), completes its last newline, gives it its number; syncs it, every other file that `walk` has read, and the
+// directory. A stray next segment stays, until wal::LogWriter is opened. Needs: the walk is at its end.
+Result<Settled> settle_log(env::Env& env, const std::string& dir, const wal::LogWalk& walk);
 
 }  // namespace kvstore::engine

@@ -217,7 +217,7 @@ Status Writer::run() {
   if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with("keep the rejected lines");
   if (Status s = write_state(); !s.ok()) return s;
   if (Status s = env_.sync_dir(report_.dir); !s.ok()) return s;
-  if (Status s = env_.sync_dir(wal::parent_path(report_.dir)); !s.ok()) return s;
+  if (Status s = env_.sync_dir(wal::directory_above(report_.dir)); !s.ok()) return s;
   return read_back().with("read it back");
 }
 

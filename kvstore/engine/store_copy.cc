@@ -20,6 +20,7 @@ Status check_is_directory(env::Env& env, const std::string& path) {
 
 Status check_directory_is_free(env::Env& env, const std::string& dir) {
   if (dir.empty()) return {Code::kInvalidArgument, "the directory has no name"};
+  if (dir.find('\0') != std::string::npos) return {Code::kInvalidArgument, "there is a NUL in the directory's name"};
   Result<std::vector<std::string>> names = env.list(dir);
   if (!names.ok()) return names.status().sys_errno() == ENOENT ? Status() : std::move(names).status();
   if (names->size() == 1 && names->front() == wal::kLostAndFoundName) {

@@ -365,8 +365,8 @@ class PosixEnv final : public Env {
         if (error == EAGAIN || error == EACCES || error == EWOULDBLOCK) return held_by_another(path);
         return failure(error, "lock", path);
       }
-      // Between open and lock the directory may have been removed and made anew: then we hold a file that nobody
-      // else will ever find, and must try for the one that the name means now.
+      // Between open and lock it may have been removed, alone or with its directory: then we hold a file that nobody else
+      // will ever find, and must try for the one that the path means now.
       if (!PosixLock::still_named(fd->get(), place)) continue;
       auto file = std::make_unique<PosixFile>(path);
       file->adopt(std::move(*fd));

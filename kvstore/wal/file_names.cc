@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <filesystem>
 
 namespace kvstore::wal {
 
@@ -43,13 +42,7 @@ bool is_temporary_name(std::string_view name) noexcept {
   return parse_segment_name(name).has_value() || parse_snapshot_name(name).has_value();
 }
 
-std::string parent_path(const std::string& path) {
-  const std::filesystem::path whole(path);
-  const std::filesystem::path name = whole.filename();
-  if (name.empty() || name == "." || name == "..") return path + "/..";  // the kernel knows
-  const std::filesystem::path parent = whole.parent_path();
-  return parent.empty() ? "." : parent.string();
-}
+std::string directory_above(const std::string& dir) { return join_path(dir, ".."); }
 
 std::string join_path(std::string_view dir, std::string_view name) { return fmt::format("{}/{}", dir, name); }
 

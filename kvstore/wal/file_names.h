@@ -30,7 +30,7 @@ inline constexpr std::string_view kNextSegmentName = "wal-next.jsonl";
 [[nodiscard]] bool is_temporary_name(std::string_view name) noexcept;
 
 [[nodiscard]] std::string join_path(std::string_view dir, std::string_view name);
-// The directory that `path` is an entry of: "." for a single name.
-[[nodiscard]] std::string parent_path(const std::string& path);
+// The directory that has `dir` as an entry, however it is spelled; of a symbolic link, that of what it leads to.
+[[nodiscard]] std::string directory_above(const std::string& dir);
 
 }  // namespace kvstore::wal

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -38,7 +39,7 @@ struct SnapshotReader::Impl {
   Status damage(uint64_t at, std::string_view what) {
     return damage_at(
         file.get(), path, at, Code::kCorruption,
-        fmt::format("{}. try: kvctl verify {}, then restore this file from a copy", what, parent_path(path)));
+        fmt::format("{}. try: kvctl verify {}, then restore this file from a copy", what, std::filesystem::path(path).parent_path().string()));
   }
   Status bad_line(uint64_t at, std::string_view text, const format::Line& line, std::string_view expected) {
     if (line.kind == LineKind::kUnknownOp) {

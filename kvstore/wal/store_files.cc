@@ -77,6 +77,11 @@ Status damage_at(env::File* file, const std::string& path, uint64_t at, Code cod
   return error(code, "{}:{} (byte {}): {}", path, number, at, what).at(path, at);
 }
 
+Status hold_to_read(env::Env& env, const std::string& dir) {
+  Status s = env.hold_dir(dir);
+  return s.sys_errno() == ENOENT || s.sys_errno() == ENOTDIR ? Status() : std::move(s).with("open");
+}
+
 Status directory_replaced(const std::string& dir) {
   return error(Code::kIoError,
                "{}: LOCK, or the whole directory, was removed or replaced while the store was open. try: reopen it, "

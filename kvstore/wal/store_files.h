@@ -47,6 +47,9 @@ Result<uint64_t> line_number_at(env::File& file, uint64_t offset);
 // "path:line (byte at): what", with path() and offset() set. `file` may be null: then the line is 0.
 Status damage_at(env::File* file, const std::string& path, uint64_t at, Code code, std::string_view what);
 
+// Env::hold_dir() for somebody who only reads. OK where there is no directory: whoever goes on to read says so better.
+Status hold_to_read(env::Env& env, const std::string& dir);
+
 // Why an open store must not touch a name in `dir` any more (env::FileLock::still_named()).
 Status directory_replaced(const std::string& dir);
 

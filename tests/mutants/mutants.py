@@ -172,9 +172,6 @@ mutant("recovery: the log is not synced before it is vouched for", "P1", RECOVER
        "store_fault_test", "store_power_cut_test", CRASH)
 mutant("recovery: no directory sync", "P1", RECOVER, "    if (Status s = env.sync_dir(dir); !s.ok()) return s;\n    if (end.unsettled",
        "    if (end.unsettled", "store_power_cut_test", CRASH)
-mutant("recovery: the segment before the last is not synced", "P1", RECOVER,
-       "      if (Status s = (*previous)->sync(); !s.ok()) return s;\n", "",
-       "store_power_cut_test", CRASH)
 mutant("recovery: the segment before the next not settled first", "P1", RECOVER,
        "      if (Status s = trim_previous(env, dir, *end.unsettled, false); !s.ok()) return s;\n", "",
        "store_power_cut_test", CRASH)
@@ -381,8 +378,9 @@ mutant("a batch that is discarded keeps what it set aside", "-", TABLE,
 mutant("max_memory: memory that is used again does not count", "-", "kvstore/table/chunks.cc",
        "return more == 0 || held_bytes_", "return true || held_bytes_", "table_memory_test", "table_parts_test")
 mutant("an opening leaves its directory's name unsynced", "P2", OPEN,
-       "    if (previous_owner_.store.empty()) {\n      // The directory's own", "    if (false) {\n      // The directory's own",
-       "store_fault_test")
+       "Status above = env_.sync_dir(wal::directory_above(dir_));", "Status above;", "store_fault_test", "store_power_cut_test")
+mutant("an opening takes it that what it replays is on disk", "P1", RECOVER,
+       "    if (Status s = sync_all_but_last(env, dir, walk); !s.ok()) return s;", "", "store_power_cut_test")
 mutant("half a copy of a torn tail stays", "-", RECOVER, "    if (is_made) (void)env.remove(torn.kept_as).ok();", "",
        "store_fault_test")
 mutant("compaction believes every name of a snapshot", "P1", COMPACTION,
@@ -391,8 +389,10 @@ mutant("compaction believes every name of a snapshot", "P1", COMPACTION,
 mutant("a store does not hold its directory", "P1", OPEN,
        "if (Status s = env_.hold_dir(dir_); !s.ok()) return std::move(s).with(\"open the store\");", "",
        "store_compaction_test")
-mutant("a store goes on in a directory that was removed", "P1", OPEN,
+mutant("a store goes on that has lost its LOCK", "P1", OPEN,
        ".is_ours = [this] { return lock_->still_named(); },", "", "store_compaction_test")
+mutant("a NUL in the directory's name is overlooked", "-", OPEN, "if (dir.find('\\0') != std::string::npos)", "if (false)",
+       "store_test")
 mutant("compaction fails for damage in kept history", "P6", COMPACTION, "if (!reader.ok() && is_newest)", "if (!reader.ok())",
        "store_compaction_test")
 mutant("verify ends at the last record of kept history", "P5", "kvstore/engine/verify.cc",

@@ -244,6 +244,10 @@ Status FaultEnv::create_dir(const std::string& dir) {
   return perform(EnvOp::kCreateDir, dir, [&] { return real_.create_dir(dir); });
 }
 
+Status FaultEnv::hold_dir(const std::string& dir) {
+  return perform(EnvOp::kOpen, dir, [&] { return real_.hold_dir(dir); });
+}
+
 Status FaultEnv::sync_dir(const std::string& dir) {
   return perform(EnvOp::kSyncDir, dir, [&] { return real_.sync_dir(dir); });
 }

@@ -65,7 +65,7 @@ class FaultEnv final : public env::Env {
   Status sync_dir(const std::string& dir) override;
   Result<std::unique_ptr<env::FileLock>> lock(const std::string& path) override;
   bool is_locked(const std::string& path) override { return real_.is_locked(path); }
-  Status hold_dir(const std::string& dir) override { return real_.hold_dir(dir); }
+  Status hold_dir(const std::string& dir) override;  // counts as an open
   int64_t pid() override { return real_.pid(); }
   std::string host() override { return real_.host(); }
   std::string new_uuid() override { return real_.new_uuid(); }
