@@ -224,6 +224,25 @@ TEST(PosixEnv, AnEnvironmentForAnAbsolutePathNeedsNoDescriptor) {
   }));
 }
 
+TEST(PosixEnv, AnOwnedFileIsLockedForOthersUntilItIsNot) {
+  const TempDir dir;
+  std::unique_ptr<env::File> file = posix_env().open(dir / "wal", OpenMode::kCreate).value();
+  EXPECT_FALSE(posix_env().is_locked(dir / "wal"));
+  file->own(true);
+  EXPECT_TRUE(posix_env().is_locked(dir / "wal"));
+  EXPECT_TRUE(posix_env().open(dir / "wal", OpenMode::kReadWrite).ok());  // and closed again
+  EXPECT_TRUE(posix_env().is_locked(dir / "wal"));
+  file->own(false);
+  EXPECT_FALSE(posix_env().is_locked(dir / "wal"));
+  file->own(true);
+  EXPECT_TRUE(file->has_name());
+  std::filesystem::rename(dir / "wal", dir / "wal2");
+  EXPECT_TRUE(file->has_name());
+  EXPECT_TRUE(posix_env().is_locked(dir / "wal2"));
+  std::filesystem::remove(dir / "wal2");
+  EXPECT_FALSE(file->has_name());
+}
+
 TEST(PosixEnv, AHeldDirectoryIsMeantWhereverItIsMoved) {
   const TempDir dir;
   const std::string held = dir / "db";

@@ -55,7 +55,8 @@ std::string prefixed(const std::string& prefix, const std::string& text) {
 std::string told(const std::string& command, const std::string& directory) {
   const std::string path = fs::path(KVSTORE_KVCTL).parent_path().string() + ":" + std::getenv("PATH");
   const ProcessResult result =
-      run_process({"bash", "-c", command}, {}, {.directory = directory, .environment = {"PATH=" + path, "TZ=UTC", "LC_ALL=C.UTF-8"}});
+      run_process({"bash", "-c", command}, {},
+                  {.directory = directory, .environment = {"PATH=" + path, "TZ=UTC", "LC_ALL=C.UTF-8"}});
   EXPECT_EQ(result.err.find("bash: "), std::string::npos) << command << '\n' << result.err;
   std::string out = prefixed("  ", masked(result.out)) + prefixed("! ", masked(result.err));
   if (result.exit_code != 0) out += "= " + std::to_string(result.exit_code) + '\n';

@@ -2,11 +2,14 @@
 // middle are store_power_cut_test.cc's and crash_runner's.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <random>
@@ -23,6 +26,7 @@
 #include "kvstore/env/mem_env.h"
 #include "kvstore/format/encode.h"
 #include "kvstore/kvstore.h"
+#include "kvstore/wal/file_names.h"
 #include "kvstore/wal/snapshot_reader.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/seed.h"
@@ -655,6 +659,20 @@ TEST_F(CompactionTest, DamageBehindTheLastRecordOfTheHistoryIsAFindingAlsoWhereN
   expect_damage_behind_history();
 }
 
+// Verifying the history began with the oldest segment that was left.
+TEST_F(CompactionTest, AMissingSegmentAtTheBeginningOfTheHistoryIsAFinding) {
+  make_history({.keep_history_bytes = 1'000'000});
+  fs::remove(dir() / wal::segment_name(1));  // as compaction does
+  EXPECT_TRUE(verify(dir())->findings.empty());
+  expects_damage_ = true;
+  fs::remove(dir() / wal::segment_name(2));
+  const Result<VerifyReport> report = verify(dir());
+  ASSERT_TRUE(report.ok());
+  ASSERT_EQ(report->findings.size(), 1U);
+  EXPECT_NE(report->findings.front().message.find(wal::segment_name(2) + ": missing, though"), std::string::npos);
+  EXPECT_EQ(report->findings.front().severity, Finding::Severity::kDamage);
+}
+
 // The closing line that names it is as it was.
 TEST_F(CompactionTest, AMissingSegmentBehindTheHistoryIsOneFinding) {
   make_history({.keep_history_bytes = 1'000'000});
@@ -701,6 +719,67 @@ TEST_F(CompactionTest, AStoreWhoseDirectoryWasMovedGoesOnThereAndLeavesItsSucces
   Result<Store> moved = Store::open(elsewhere, options);
   ASSERT_TRUE(moved.ok()) << moved.status().message();
   EXPECT_EQ(moved->stats().entries, 400U);
+}
+
+// Both wrote to the same segment, both said OK, and what one of them wrote was gone.
+TEST_F(CompactionTest, AStoreThatHasLostItsLockKeepsASecondOwnerOutAllTheSame) {
+  for (const LogIo io : {LogIo::kMapped, LogIo::kWrite}) {
+    open({.log_io = io});
+    put("a", "1");
+    compact();
+    put("a", "2");
+    fs::remove(dir() / "LOCK");
+    const Status refused = Store::open(dir()).status();
+    EXPECT_EQ(refused.code(), Code::kLocked);
+    EXPECT_NE(refused.message().find("though its LOCK was removed or replaced"), std::string::npos)
+        << refused.message();
+    Result<Store> reader = Store::open(dir(), {.read_only = true});
+    EXPECT_TRUE(reader.ok() && reader->get("a") == "2");
+    EXPECT_TRUE(store_->close().ok());
+    Result<Store> next = Store::open(dir());  // while the closed one is still there
+    ASSERT_TRUE(next.ok()) << next.status().message();
+    EXPECT_EQ(next->get("a"), "2");
+    EXPECT_TRUE(next->close().ok());
+    store_.reset();
+  }
+}
+
+// The disk said that it had synced, which was true, and nobody would ever find the file.
+TEST_F(CompactionTest, AWriteToALogThatSomebodyHasRemovedIsNotAcknowledged) {
+  for (const bool by_close : {false, true}) {
+    open({.compact_at_percent = 0});
+    put("a", "1");
+    for (const fs::path& file : log_files_of(dir())) fs::remove(file);
+    if (!by_close) {
+      const Status written = store_->put("a", "2", {.durability = Durability::kSync});
+      EXPECT_EQ(written.code(), Code::kIoError);
+      EXPECT_NE(written.message().find("it was removed, or its directory"), std::string::npos) << written.message();
+      EXPECT_EQ(store_->put("a", "3").code(), Code::kBroken);
+    }
+    EXPECT_FALSE(store_->close().ok());
+    store_.reset();
+    fs::remove_all(dir());
+  }
+}
+
+TEST_F(CompactionTest, WhatRootMakesInSomebodysStoreIsThatOnes) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root makes files for others";
+  constexpr uid_t kNobody = 65534;
+  fs::create_directory(dir());
+  ASSERT_EQ(::chown(dir().c_str(), kNobody, kNobody), 0);
+  open({.segment_bytes = 64 << 10, .keep_history_bytes = 1'000'000});
+  for (int i = 0; i < 100; ++i) put("a", std::string(1000, 'v'));
+  compact();
+  close();
+  std::ofstream(log_files_of(dir()).back(), std::ios::app) << "torn";  // the newest segment's: to lost+found with it
+  open();
+  for (const auto& item : fs::recursive_directory_iterator(dir())) {
+    struct stat facts {};
+    ASSERT_EQ(::stat(item.path().c_str(), &facts), 0);
+    EXPECT_EQ(facts.st_uid, kNobody) << item.path();
+    EXPECT_EQ(facts.st_gid, kNobody) << item.path();
+  }
+  EXPECT_TRUE(fs::exists(dir() / "lost+found"));
 }
 
 // Whoever comes then can lock a LOCK of its own, and begin the same segments.

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
@@ -291,6 +292,32 @@ TEST_F(HostileTest, AFooterThatPromisesMillionsOfEntriesTakesNoMemoryForThem) {
             std::string_view::npos)
       << refused.message();
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 << 10);  // KiB
+}
+
+// The footer's number was believed where the file is as long as that takes, and a hole makes it so.
+TEST_F(HostileTest, AFooterBehindAHoleTakesNoMemoryForWhatItPromises) {
+  make_store();
+  const std::string begin = snapshot_header_line(10) + entry_line(1, "a", "1") + "\n";
+  const std::string end =
+      "\n" +
+      format::encode_snapshot_end({.entries = 400'000'000, .last_seq = 10, .next = wal::segment_name(11), .whole = 1});
+  expects_damage_ = true;
+  fs::remove_all(dir());
+  fs::create_directory(dir());
+  const fs::path path = dir() / wal::snapshot_name(10);
+  write_bytes(path, begin);
+  std::error_code error;
+  fs::resize_file(path, uint64_t{32} << 30, error);
+  if (error) GTEST_SKIP() << "this file system takes no file of 32 GiB: " << error.message();
+  std::ofstream(path, std::ios::binary | std::ios::app) << end;
+  write_bytes(dir() / wal::segment_name(11), header_line(11));
+  rusage before{};
+  rusage after{};
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);
+  EXPECT_EQ(Store::open(dir()).status().code(), Code::kCorruption);
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &after), 0);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 1 << 20);  // KiB
+  fs::remove(path);                                        // the fixture would read it
 }
 
 // With progress to report, verify() began with a summary of the files, and ended where that found damage.

@@ -369,7 +369,8 @@ TEST_F(RecoveryTest, ALockOfANewerVersionIsLeftToThatVersion) {
   for (const bool read_only : {false, true}) {
     const Status refused = Store::open(dir(), {.read_only = read_only}).status();
     EXPECT_EQ(refused.code(), Code::kUnsupported);
-    EXPECT_TRUE(refused.message().ends_with("LOCK was written by a newer version; use that version to open this store"))
+    EXPECT_TRUE(
+        refused.message().ends_with("LOCK was written by a newer version. try: a newer version of this program"))
         << refused.message();
   }
 }

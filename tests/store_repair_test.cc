@@ -305,6 +305,20 @@ TEST_F(RepairTest, AFileOfAnotherStoreIsLeftOut) {
             "2 records, drop wal:1, drop wal:2, drop wal:3, missing 2-2, last 3, no prefix, stale a | a=1@1 c=3@3");
 }
 
+// They had most of the votes, and what a repair wrote where nothing was to be repaired was the other store's state.
+TEST_F(RepairTest, SnapshotsOfAnotherStoreThatNobodyReadsMakeNoStrangersOfTheFiles) {
+  put_files({{kSnapshot3, snapshot_of(3, entry_line(3, "a", "3"))}, {kWal4, header_line(4) + put_line(4, "d", "4")}});
+  for (const int seq : {1, 2}) {
+    std::string text = snapshot_header_line(seq, kOtherUuid) + entry_line(1, "other", "1");
+    text += format::encode_snapshot_end({.entries = 1,
+                                         .last_seq = static_cast<uint64_t>(seq),
+                                         .next = wal::segment_name(seq + 1),
+                                         .whole = base::crc32c(text)});
+    env_.put_file("db/" + wal::snapshot_name(seq), text);
+  }
+  EXPECT_EQ(repaired(), "opens, base 3 1 records, last 4 | a=3@3 d=4@4");
+}
+
 TEST_F(RepairTest, ALockOfAnotherStoreMakesNoStrangersOfTheFiles) {
   put_files({{"LOCK", lock_line(99, kOtherUuid)},
              {kWal1, header_line(1) + put_line(1, "a", "1") + end_line(1)},

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <climits>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <stdexcept>
@@ -725,6 +726,20 @@ TEST_F(StoreTest, TheOwnerIsNamedFromTheBeginningOfItsReplay) {
     if (line.starts_with("replayed")) refusal = Store::open(dir()).status().message();
   }});
   EXPECT_NE(refusal.find("pid " + std::to_string(::getpid())), std::string::npos) << refusal;
+}
+
+// It was taken for a torn tail, and an opening that allows for none was told to cut it.
+TEST_F(StoreTest, WhatTheOwnerIsWritingIsNoDamageToAReader) {
+  open({.log_io = LogIo::kWrite});
+  ASSERT_TRUE(store_->put("a", "1").ok());
+  std::ofstream(log_files_of(dir()).front(), std::ios::app) << R"({"seq":2,"ts":)";
+  Result<Store> reader = Store::open(dir(), {.recovery = RecoveryPolicy::kRefuseAnyDamage, .read_only = true});
+  ASSERT_TRUE(reader.ok()) << reader.status().message();
+  EXPECT_EQ(reader->get("a"), "1");
+  EXPECT_TRUE(reader->recovery().cuts.empty());
+  ASSERT_TRUE(store_->put("a", "2").ok());  // over it
+  reader = Store::open(dir(), {.recovery = RecoveryPolicy::kRefuseAnyDamage, .read_only = true});
+  EXPECT_TRUE(reader.ok()) << reader.status().message();
 }
 
 TEST_F(StoreTest, AReaderBesideTheOwnerSeesTheDataAndChangesNothing) {

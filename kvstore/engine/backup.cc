@@ -43,15 +43,17 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     if (closing_) return {Code::kClosed, "the store is closed"};
     if (Status s = claim_directory(to, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
-    compaction_.held_before = table_.stats().versions_held_bytes;
-    compaction_.holds_pin = true;
+    {
+      const std::lock_guard lock(commit_lock_);
+      note_pin();
+    }
     table::Table::Pin pin(table_);
     int64_t taken_us = now_us();
     {
       const std::lock_guard lock(commit_lock_);
       taken_us = std::max(taken_us, last_ts_us_);  // of a clock that was set back
     }
-    const Instant instant{.pin = std::move(pin), .taken_us = taken_us};
+    Instant instant{.pin = std::move(pin), .taken_us = taken_us};
     report.seq = instant.seq();
     KV_ASSERT(report.seq <= table_.published());
     const std::string uuid = env_.new_uuid();
@@ -62,6 +64,8 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
           to, {.dir = dir, .store = uuid, .last_seq = report.seq, .created_us = instant.taken_us});
       if (!out.ok()) return std::move(out).status();
       if (Status s = write_entries(instant, "backup", **out); !s.ok()) return s;
+      (void)table::Table::Pin(std::move(instant.pin));  // as in compact()
+      note_no_pin();
       if (Status s = (*out)->finish(); !s.ok()) return s;
       report.entries = (*out)->entries();
       report.bytes = (*out)->bytes();
@@ -75,7 +79,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     return {};
   };
   Status result = base::guarded(run);
-  compaction_.holds_pin = false;
+  note_no_pin();
   if (!result.ok()) {
     if (has_segment) remove_copy(to, dir, report.seq);
     return std::move(result).with("backup");

@@ -200,7 +200,7 @@ Result<Seq> Engine::acknowledge(Seq seq, const Request& request) {
   return seq;
 }
 
-Result<Seq> Engine::commit(const Request& request, Acknowledge when) {
+Result<Seq> Engine::commit(Request& request, Acknowledge when) {
   try {
     Prepared prepared(table_, request.ops.size());
     if (Status s = prepare(request, prepared); !s.ok()) return s;
@@ -211,9 +211,8 @@ Result<Seq> Engine::commit(const Request& request, Acknowledge when) {
         seq = commit_locked(request, prepared);
       }
       if (!std::exchange(prepared.waits_for_memory, false)) break;
-      if (compaction_.holds_pin) {
-        const std::lock_guard wait(compaction_.one_at_a_time);
-      }
+      wait_for_memory();
+      request.now_us = std::max(request.now_us, now_us());  // it may have taken long, and others have seen keys expire
     }
     if (!seq.ok() || when == Acknowledge::kLater) return seq;
     return acknowledge(*seq, request);
@@ -322,8 +321,12 @@ Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOption
         // Gone before the commit, or all that is erased would be kept for it.
         const table::Table::Pin pin(table_);
         KV_ASSERT(pin.seq() == writer_->last_seq());
-        // The clock after the pin: see Table::sweep_expired().
-        table_.collect(pin, {.prefix = prefix, .now_us = now_us()}, doomed);
+        // The clock after the pin: see Table::sweep_expired(). What has expired by it counts as gone, here and for the record,
+        // so nobody may find it alive any more.
+        const int64_t as_of = std::max({now_us(), request->now_us, last_ts_us_});
+        clock_floor_us_ = std::max(clock_floor_us_.load(), as_of);
+        request->now_us = as_of;
+        table_.collect(pin, {.prefix = prefix, .now_us = as_of}, doomed);
       }
       if (doomed.empty()) return uint64_t{0};
       count = doomed.size();

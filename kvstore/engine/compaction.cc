@@ -91,14 +91,25 @@ Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t
   KV_ASSERT(*covered_bytes < log.log_bytes);  // the active segment has a header at least
   KV_ASSERT(log.segments > 0);
   *covered_segments = log.segments - 1;
-  compaction_.held_before = table_.stats().versions_held_bytes;
-  compaction_.holds_pin = true;
+  note_pin();
   table::Table::Pin pin(table_);
   KV_ASSERT(pin.seq() == writer_->last_seq());  // the state behind the last record of a segment, and no other
   const int64_t taken_us = std::max(now_us(), last_ts_us_);
   // What had expired by now is left out, so no clock may ever say again that it has not.
   clock_floor_us_.store(std::max(clock_floor_us_.load(), taken_us));
   return Instant{.pin = std::move(pin), .taken_us = taken_us};
+}
+
+// Needs: commit_lock_ held. Before the pin, so that nobody is refused for what it holds.
+void Engine::note_pin() {
+  table_.watch_held();
+  compaction_.holds_pin = true;
+}
+
+// After the pin has gone: who looks then sees either this or that there are versions to free.
+void Engine::note_no_pin() noexcept {
+  compaction_.holds_pin = false;
+  compaction_.holds_pin.notify_all();
 }
 
 // Shard by shard, so that only a small part of the entries' addresses is at hand at a time.
@@ -165,6 +176,8 @@ Result<CompactionReport> Engine::compact() {
         env_, {.dir = dir_, .store = owner_.store, .last_seq = report.seq, .created_us = instant->taken_us});
     if (!out.ok()) return std::move(out).status();
     Status written = write_entries(*instant, "compact", **out);
+    (void)table::Table::Pin(std::move(instant->pin));  // writes that wait for its memory need not wait for the disk
+    note_no_pin();
     if (written.ok()) written = writer_->finish_rotation();  // the snapshot names that segment
     if (written.ok() && (compaction_.cancelled || closing_)) written = error(Code::kCancelled, "compact: cancelled");
     if (written.ok()) written = (*out)->finish();
@@ -185,7 +198,8 @@ Result<CompactionReport> Engine::compact() {
     return clear_covered();
   };
   Status result = base::guarded(run);
-  compaction_.running = compaction_.holds_pin = false;
+  note_no_pin();
+  compaction_.running = false;
   compaction_.done_bytes = compaction_.total_bytes = 0;
   if (!result.ok()) {
     result = std::move(result).with("compact");

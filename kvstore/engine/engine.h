@@ -126,11 +126,12 @@ class Engine {
   Result<bool> enter_directory();
   Result<std::unique_ptr<env::FileLock>> lock_directory(bool& makes_directory);
   Status take_lock();
+  Status check_nobody_appends();
   Status replay(wal::LogWriter::Place* place);
 
   // commit.cc
   enum class Acknowledge : uint8_t { kNow, kLater };  // kLater: the caller calls acknowledge() itself
-  Result<Seq> commit(const Request& request, Acknowledge when = Acknowledge::kNow);
+  Result<Seq> commit(Request& request, Acknowledge when = Acknowledge::kNow);
   Status prepare(const Request& request, Prepared& out);
   Result<Seq> commit_locked(const Request& request, Prepared& prepared);
   void stage(const Request& request, Prepared& prepared);
@@ -142,14 +143,17 @@ class Engine {
   Status stage_within_limits(const Request& request, Prepared& prepared);
   Status make_memory(const Request& request, Prepared& prepared);
   [[nodiscard]] bool waits_for_memory(const Request& request) const noexcept;
+  void wait_for_memory();
   Status full(const Request& request, Prepared& prepared) const;
   Status evict(uint64_t bytes, uint64_t entries);
   Status commit_evictions(std::span<const format::Op> ops);
   void sweep_some(size_t buckets_max) noexcept;
   [[nodiscard]] static uint64_t bytes_added_by(const Request& request) noexcept;
+  [[nodiscard]] uint64_t hard_limit() const noexcept;
   struct KeyChange {
-    uint64_t added = 0;
-    uint64_t removed = 0;
+    uint64_t put = 0;      // keys that are there afterwards
+    uint64_t added = 0;    // ... and were not before
+    uint64_t removed = 0;  // keys that were there and are not afterwards
   };
   [[nodiscard]] KeyChange key_change_by(const Request& request, const Prepared& prepared,
                                         std::span<const size_t> counted) const;
@@ -171,6 +175,9 @@ class Engine {
   };
   Result<Instant> begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments);
   Status write_entries(const Instant& instant, std::string_view step, wal::SnapshotWriter& out);
+  // An instant's pin, as what a write without room may wait for, and the end of that.
+  void note_pin();
+  void note_no_pin() noexcept;
   Result<uint64_t> remove_covered();
   Result<wal::StoreFiles> list_own_files(Seq newest);
   void count_history();
@@ -223,9 +230,8 @@ class Engine {
   std::atomic<bool> closing_{false};               // ends what the upkeep thread is at
 
   struct Compaction {
-    std::mutex one_at_a_time;              // held while one runs, and by backups
-    std::atomic<bool> holds_pin{false};    // so does a backup; for as long as one_at_a_time is held at most
-    std::atomic<uint64_t> held_before{0};  // bytes of versions that others saw already when that pin was taken
+    std::mutex one_at_a_time;            // held while one runs, and by backups
+    std::atomic<bool> holds_pin{false};  // so does a backup; while one_at_a_time is held
     std::atomic<bool> cancelled{false};
     std::atomic<uint64_t> snapshot_seq{0};  // of the newest snapshot
     std::atomic<uint64_t> snapshot_bytes{0};

@@ -9,11 +9,13 @@
 // evicting begins a little below the limit and each write evicts no more than a small multiple of what it adds; were
 // the measure "until it fits", one slow reader could empty the store. After some rounds the write is refused; where it is
 // the store's own compaction or backup that holds the memory, it waits for the end of that instead, and nothing is evicted
-// for it in vain.
+// for it in vain. Nor is anything evicted for its bytes that a snapshot sees, since that would free none.
 #include <algorithm>
+#include <chrono>
 #include <new>
 #include <numeric>
 #include <span>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -35,6 +37,7 @@ namespace {
 // Of max_memory, what no single write can have: the chunk set aside for deletions, and one for the index.
 constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
+constexpr int kPassedOverMax = 64;  // victims that are no use, in one search
 constexpr int kRoundsMax = 32;
 constexpr int kRoundsInVainMax = 4;
 constexpr size_t kReclaimedMax = 1024;
@@ -112,28 +115,52 @@ Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& 
   for (const size_t i : counted) {
     const Op& op = request.ops[i];
     const bool is_there = table_.newest(op.key, prepared.slots[i].hash) != nullptr;
+    change.put += op.removes() ? 0 : 1;
     change.added += !is_there && !op.removes() ? 1 : 0;
     change.removed += is_there && op.removes() ? 1 : 0;
   }
   return change;
 }
 
-// Whether memory for the write comes back without anybody's doing: when the store's own compaction or backup ends, or as
-// soon as what nobody sees any more has been gone through, which each attempt does a part of.
+// Whether memory for the write comes back without anybody's doing: when the store's own compaction or backup has written out
+// what it sees, or as soon as what nobody sees any more has been gone through, which each attempt does a part of.
 bool Engine::waits_for_memory(const Request& request) const noexcept {
+  const bool holds_pin = compaction_.holds_pin;  // first: see note_no_pin()
   if (table_.has_versions_to_free()) return true;
-  if (!compaction_.holds_pin) return false;
+  if (!holds_pin) return false;
+  if (options_.when_full == WhenFull::kEvict) return true;  // most of what could be evicted is what it sees
   const table::TableStats now = table_.stats();
-  const uint64_t held_since =
-      now.versions_held_bytes - std::min(now.versions_held_bytes, compaction_.held_before.load());
-  // With nothing to evict it must be enough.
-  const bool will_fit = now.used_bytes - held_since + bytes_added_by(request) <= options_.max_memory;
-  return held_since != 0 && (will_fit || options_.when_full == WhenFull::kEvict);
+  const uint64_t used = now.used_bytes - std::min(now.used_bytes, now.held_anew_bytes);
+  return now.held_anew_bytes != 0 && used + bytes_added_by(request) <= hard_limit();
+}
+
+// Outside the commit lock.
+void Engine::wait_for_memory() {
+  constexpr int kLooks = 20;
+  constexpr auto kPause = std::chrono::microseconds(50);
+  compaction_.holds_pin.wait(true);
+  for (int look = 0; look < kLooks; ++look) {
+    {
+      const std::lock_guard lock(commit_lock_);
+      if (closed_) return;
+      table_.reclaim(kReclaimedMax);
+      if (table_.has_versions_to_free() || !table_.waits_for_readers()) return;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+// Of max_memory, what writes can have: the rest is set aside for deletions (Table::limit_memory). 0: no limit.
+uint64_t Engine::hard_limit() const noexcept {
+  return options_.max_memory - std::min(options_.max_memory, uint64_t{table::kChunkBytes});
 }
 
 // The answer to a write for which there is no room, unless it is worth waiting for.
 Status Engine::full(const Request& request, Prepared& prepared) const {
   prepared.waits_for_memory = waits_for_memory(request);
+  if (!prepared.waits_for_memory && !prepared.has_waited_for_readers) {
+    prepared.waits_for_memory = prepared.has_waited_for_readers = table_.waits_for_readers();
+  }
   return full(bytes_added_by(request));
 }
 
@@ -161,18 +188,23 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
   KeyChange keys = key_change_by(request, prepared, counted);
   // What would not even fit into an empty store must cost no other key its place.
   if (options_.max_memory != 0 && bytes > options_.max_memory - kMemoryAside) return full(bytes);
-  if (options_.max_entries != 0 && keys.added > options_.max_entries) {
+  const bool evicts = options_.when_full == WhenFull::kEvict;
+  if (const uint64_t least = evicts ? keys.put : keys.added;
+      options_.max_entries != 0 && least > options_.max_entries) {
     return error(Code::kOutOfMemory,
-                 "the write has {} new keys, more than max_entries, {}, allows; nothing was written. try: several "
+                 "the write has {} {}keys, more than max_entries, {}, allows; nothing was written. try: several "
                  "batches, or raise the limit",
-                 keys.added, options_.max_entries);
+                 least, evicts ? "" : "new ", options_.max_entries);
   }
   table::TableStats now = table_.stats();
-  const bool evicts = options_.when_full == WhenFull::kEvict;
-  const uint64_t soft_limit = options_.max_memory - options_.max_memory / 16;
+  const uint64_t soft_limit = hard_limit() - hard_limit() / 16;
+  // A store opened with more than max_entries takes what adds none.
+  const auto keys_over = [&] {
+    return keys.added <= keys.removed && !evicts ? 0
+                                                 : excess(now.entries - keys.removed, keys.added, options_.max_entries);
+  };
   const auto is_over = [&] {
-    return excess(now.used_bytes, bytes, evicts ? soft_limit : options_.max_memory) != 0 ||
-           excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0;
+    return excess(now.used_bytes, bytes, evicts ? soft_limit : hard_limit()) != 0 || keys_over() != 0;
   };
   if (is_over()) {  // first what nobody sees any more, then some of what has expired
     table_.reclaim(kReclaimedMax);
@@ -194,9 +226,9 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
   for (int round = 0; evicts && (round < kRoundsMax || gains); ++round) {
     const uint64_t used = now.used_bytes;
     uint64_t bytes_max = round == 0 ? std::max(4 * bytes, kEvictBytesMin) : 0;
-    if (gains && used > options_.max_memory) bytes_max = kEvictBytesMax;
+    if (gains && used + bytes > hard_limit()) bytes_max = kEvictBytesMax;
     const uint64_t evict_bytes = std::min(excess(evictable(), bytes, soft_limit), bytes_max);
-    const uint64_t evict_entries = excess(now.entries - keys.removed, keys.added, options_.max_entries);
+    const uint64_t evict_entries = keys_over();
     if (evict_bytes == 0 && evict_entries == 0) break;
     if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
     table_.reclaim(kReclaimedMax);
@@ -204,8 +236,8 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     now = table_.stats();
     gains = evict_bytes != 0 && now.used_bytes + evict_bytes / 2 <= used;
   }
-  if (excess(now.used_bytes, bytes, options_.max_memory) != 0) return full(request, prepared);
-  if (excess(now.entries - keys.removed, keys.added, options_.max_entries) != 0) {
+  if (excess(now.used_bytes, bytes, hard_limit()) != 0) return full(request, prepared);
+  if (keys_over() != 0) {
     return error(Code::kOutOfMemory,
                  "the store has {} of the {} keys of max_entries; nothing was written. try: delete something, "
                  "or raise the limit",
@@ -222,12 +254,14 @@ void Engine::sweep_some(size_t buckets_max) noexcept {
   table_.reclaim(kReclaimedMax);
 }
 
-// Evicts until that much has been unlinked, or no more victims are found. Needs: commit_lock_ held.
+// Evicts until that much has been unlinked that nobody sees, or no more victims are found. Needs: commit_lock_ held.
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
   KV_ASSERT(options_.when_full == WhenFull::kEvict);
   KV_ASSERT(!closed_);
+  const Seq seen = table_.newest_pinned().value_or(0);  // by somebody, up to here
   uint64_t evicted_bytes = 0;
   uint64_t evicted = 0;
+  int passed_over = 0;
   std::vector<Op> ops;  // the keys point into the table: good until publish()
   while (evicted_bytes < bytes || evicted < entries) {
     ops.clear();
@@ -240,12 +274,18 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
         if (++empty_handed == kLooksMax) break;
         continue;
       }
-      evicted_bytes += victim->footprint();
+      const bool frees = victim->seq() > seen;
+      if (!frees && evicted + ops.size() >= entries) {
+        if (++passed_over == kPassedOverMax) break;
+        continue;
+      }
+      if (frees) evicted_bytes += victim->footprint();
       ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
     }
     if (ops.empty()) return {};
     if (Status s = commit_evictions(ops); !s.ok()) return s;
     evicted += ops.size();
+    if (passed_over == kPassedOverMax) return {};
   }
   return {};
 }

@@ -76,10 +76,11 @@ Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Opt
   if (dir.empty()) return Status(Code::kInvalidArgument, "open: the store's directory has no name");
   if (dir.find('\0') != std::string::npos)  // for the system the path would end there
     return Status(Code::kInvalidArgument, "open: there is a NUL in the directory's name");
-  for (;;) {
+  for (int attempt = 1;; ++attempt) {
     Result<std::unique_ptr<Engine>> engine = try_open(env, dir, options);
     // Read-only, beside a writer whose compaction was faster than our reading: its snapshot is there now.
     if (engine.ok() || engine.status().code() != Code::kCompacted) return engine;
+    if (attempt == wal::kWalksMax) return wal::outrun(dir);
   }
 }
 
@@ -151,6 +152,7 @@ Status Engine::take_lock() {
   Result<std::unique_ptr<env::FileLock>> lock = lock_directory(makes_directory);
   if (lock.ok()) {
     lock_ = *std::move(lock);
+    if (Status s = check_nobody_appends(); !s.ok()) return s;
     Result<wal::Owner> previous = wal::read_owner(lock_->file());
     if (!previous.ok()) return std::move(previous).status().at(path);
     previous_owner_ = *std::move(previous);
@@ -173,6 +175,25 @@ Status Engine::take_lock() {
   return error(Code::kLocked, "{}: in use by {}. try: stop it, or look inside meanwhile with a read-only open", dir_,
                who)
       .at(path);
+}
+
+// We have LOCK; but somebody may have removed the one that an owner of the log has.
+Status Engine::check_nobody_appends() {
+  Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
+  if (!files.ok()) return std::move(files).status();
+  std::vector<std::string> names;
+  if (files->has_next) names.emplace_back(wal::kNextSegmentName);
+  if (!files->segments.empty()) names.push_back(files->segments.back().name);
+  for (const std::string& name : names) {
+    const std::string path = wal::join_path(dir_, name);
+    if (!env_.is_locked(path)) continue;
+    return error(
+               Code::kLocked,
+               "{}: in use by another process, which writes {}, though its LOCK was removed or replaced. try: stop it",
+               dir_, name)
+        .at(path);
+  }
+  return {};
 }
 
 // Reads the whole log into the table. For a writable store also cuts and settles it, and says where it goes on.
@@ -198,15 +219,18 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     learn_spelling();
   }
   if (options_.read_only) previous_owner_ = walk->owner();
-  recovery_.clean_close = previous_owner_.pid == 0 && !previous_owner_.store.empty() && end.cuts.empty();
-  if (!end.cuts.empty() && options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
-    const CutReport& torn = end.cuts.front();
+  recovery_.cuts = end.cuts;
+  if (options_.read_only && !end.cuts.empty() && env_.is_locked(wal::join_path(dir_, wal::kLockName))) {
+    recovery_.cuts.clear();  // a record that its owner is writing right now
+  }
+  recovery_.clean_close = previous_owner_.pid == 0 && !previous_owner_.store.empty() && recovery_.cuts.empty();
+  if (!recovery_.cuts.empty() && options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {
+    const CutReport& torn = recovery_.cuts.front();
     return error(Code::kCorruption,
                  "{}:{} (byte {}): {}. try: open with the policy kCutTornTail, which cuts these {} bytes", torn.file,
                  torn.line, torn.offset, torn.reason, torn.bytes)
         .at(torn.file, torn.offset);
   }
-  recovery_.cuts = end.cuts;
   if (!options_.read_only) {
     for (CutReport& cut : recovery_.cuts) {
       if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
@@ -338,6 +362,7 @@ Status Engine::close() {
     owner_.closed_seq = writer_->synced_seq();
     result = base::guarded([this] { return wal::write_owner(lock_->file(), owner_); });
   }
+  if (writer_ != nullptr) writer_->disown();
   lock_.reset();
   if (!result.ok()) log_->error("close: {}", result.message());
   close_result_ = result;

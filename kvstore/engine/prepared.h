@@ -42,6 +42,7 @@ struct Engine::Prepared {
   std::vector<Slot> many;
   std::span<Slot> slots;
   bool waits_for_memory = false;  // refused for want of memory that will come back: see Engine::waits_for_memory()
+  bool has_waited_for_readers = false;  // of which there may be some at any time, so once
 };
 
 }  // namespace kvstore::engine

@@ -124,12 +124,14 @@ class Writer {
 
  private:
   Status keep_the_rest();
+  Status write_log();
   Status write_state();
   Status read_back();
 
   env::Env& env_;
   Salvage& salvage_;
   RepairReport& report_;
+  std::string uuid_;  // of the new store
   bool has_segment_ = false;
   bool has_lost_and_found_ = false;
 };
@@ -162,17 +164,22 @@ Status Writer::keep_the_rest() {
   kept = stale.finish();
   report_.stale_as = stale.path();
   if (!kept.ok()) return kept;
-  return env_.sync_dir(lost_and_found);
+  if (Status s = env_.sync_dir(lost_and_found); !s.ok()) return s;
+  return env_.sync_dir(report_.dir);  // before the snapshot's name
+}
+
+// The segment behind the state: while it stands there alone the directory does not open.
+Status Writer::write_log() {
+  KV_ASSERT(!has_segment_);  // a directory of its own, claimed just now
+  uuid_ = env_.new_uuid();
+  has_segment_ = true;
+  return write_segment(env_, report_.dir, uuid_, report_.plan.last_seq, salvage_.taken_us());
 }
 
 Status Writer::write_state() {
-  KV_ASSERT(!has_segment_);  // a directory of its own, claimed just now
-  const std::string uuid = env_.new_uuid();
-  has_segment_ = true;
-  if (Status s = write_segment(env_, report_.dir, uuid, report_.plan.last_seq, salvage_.taken_us()); !s.ok()) return s;
   if (report_.plan.last_seq == 0) return {};  // a store that was never written to
   Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
-      env_, {.dir = report_.dir, .store = uuid, .last_seq = report_.plan.last_seq, .created_us = salvage_.taken_us()});
+      env_, {.dir = report_.dir, .store = uuid_, .last_seq = report_.plan.last_seq, .created_us = salvage_.taken_us()});
   if (!out.ok()) return std::move(out).status();
   Status added =
       for_each_entry(salvage_, [&](const table::Entry& entry) { return (*out)->add(put_of(entry), entry.seq()); });
@@ -214,6 +221,8 @@ Status Writer::run() {
   KV_ASSERT(report_.rejected_as.empty() && report_.stale_as.empty());
   KV_ASSERT(report_.plan.last_seq < format::kIntegerMax);
   if (Status s = claim_directory(env_, report_.dir); !s.ok()) return s;
+  // First, or what a crash leaves would be taken for the place of a new store.
+  if (Status s = write_log(); !s.ok()) return s;
   if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with("keep the rejected lines");
   if (Status s = write_state(); !s.ok()) return s;
   if (Status s = env_.sync_dir(report_.dir); !s.ok()) return s;

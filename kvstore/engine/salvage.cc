@@ -124,6 +124,7 @@ Status Salvage::try_opening() {
   }
   if (refusal.ok()) {
     plan_.opens = true;
+    uuid_ = walk->store_uuid();
     cuts_ = walk->end().cuts;
     if (const auto& unsettled = walk->end().unsettled) {  // the next opening cuts it there, and keeps nothing
       cuts_.push_back({.file = wal::join_path(dir_, unsettled->segment), .offset = unsettled->offset});
@@ -135,8 +136,8 @@ Status Salvage::try_opening() {
   return {};
 }
 
-// Which store this is, and which files are of another. LOCK and every header have a vote: one file that strayed in, be it
-// LOCK, must not make strangers of all the others.
+// Which store this is, and which files are of another. Where it opens, the opening knows. Else LOCK and every header have a
+// vote: one file that strayed in, be it LOCK, must not make strangers of all the others.
 Status Salvage::identify(const wal::StoreFiles& files) {
   Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
   if (!owner.ok()) return std::move(owner).status();
@@ -150,13 +151,15 @@ Status Salvage::identify(const wal::StoreFiles& files) {
   if (files.has_next) sources_.push_back({.path = wal::join_path(dir_, wal::kNextSegmentName), .is_next = true});
   std::map<std::string, size_t> votes;
   std::vector<wal::FileHeader> headers;
-  if (!owner_.store.empty()) votes[uuid_ = owner_.store] = 1;
+  const bool is_known = plan_.opens && !uuid_.empty();
+  if (!is_known && !owner_.store.empty()) votes[uuid_ = owner_.store] = 1;
   for (const Source& source : sources_) {
     Result<wal::FileHeader> header = header_of(env_, source.path);
     const bool is_history = plan_.opens && source.is_snapshot && source.number < files.base_seq();
     if (!header.ok() && is_history) header = wal::FileHeader();  // an opening does not care: see look_at_history()
     if (!header.ok()) return std::move(header).status();
-    if (!header->store.empty() && ++votes[header->store] > votes[uuid_]) uuid_ = header->store;
+    const size_t has = header->store.empty() ? 0 : ++votes[header->store];
+    if (!is_known && has > votes[uuid_]) uuid_ = header->store;
     headers.push_back(*std::move(header));
   }
   KV_ASSERT(headers.size() == sources_.size());

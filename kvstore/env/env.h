@@ -44,6 +44,11 @@ class File {
   // stores, which then cost a fault. Need: within the mapping and the file's size.
   virtual void prepare_pages(uint64_t offset, uint64_t count) = 0;
   virtual void let_go_of_pages(uint64_t offset, uint64_t count) = 0;
+  // False where somebody has removed the file: it has no name any more, and goes with us.
+  virtual bool has_name() { return true; }
+  // While it is owned, Env::is_locked() says so of its path to everybody else. A second line of defence: never fails, keeps
+  // nobody from anything.
+  virtual void own(bool owned) { (void)owned; }
   // Maps [0, capacity) for reading and writing, shared with the file. Only bytes below the file's size
   // may be touched (beyond: SIGBUS), and size only ever grows while mapped but for the last truncate().
   // At most one mapping a file; it lives until unmap() or destruction.
@@ -66,6 +71,8 @@ enum class OpenMode : uint8_t {
   kCreate,     // must not exist; mode 0600
 };
 
+// Files and directories are for their owner alone, 0600 and 0700. What root makes in a directory that it holds (hold_dir()) is
+// given to the directory's owner, who could not use his own store any more otherwise.
 class Env {
  public:
   virtual ~Env() = default;
@@ -81,7 +88,7 @@ class Env {
   virtual Status sync_dir(const std::string& dir) = 0;
   // Opens or creates `path` and locks it for this open file, failing at once with kLocked when another has it.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
-  // True when some process holds the lock now. Never blocks it, never creates the file; a hint.
+  // True when some process holds the lock, or owns the file, now. Never blocks it, never creates the file; a hint.
   virtual bool is_locked(const std::string& path) = 0;
   // From now on `dir` and the paths in it mean what they mean now, wherever the directory is moved and whatever comes
   // to its name. For one directory at a time, and before other threads use this environment. Does nothing where that cannot

@@ -106,6 +106,36 @@ Status sync_content(int fd, const std::string& path) {
   return failure(errno, "sync", path);
 }
 
+// ---- locks: see the top of the file ---------------------------------------------------------------------------
+
+// Takes the exclusive lock or gives it back: 0, or errno; EAGAIN or EACCES when another open file has it.
+int set_lock(int fd, bool take) {
+#if defined(F_OFD_SETLK)
+  struct flock whole_file {};  // l_start = l_len = 0: all of it, however long it grows; l_pid must be 0
+  whole_file.l_type = take ? F_WRLCK : F_UNLCK;
+  whole_file.l_whence = SEEK_SET;
+  return uninterrupted([&] { return ::fcntl(fd, F_OFD_SETLK, &whole_file); }) == 0 ? 0 : errno;
+#else
+  return uninterrupted([&] { return ::flock(fd, take ? LOCK_EX | LOCK_NB : LOCK_UN); }) == 0 ? 0 : errno;
+#endif
+}
+
+// Whether some other open file has the lock. Takes nothing. The BSD kernels keep flock's locks in the list that
+// F_GETLK searches, so the same question works where set_lock() had to use flock.
+bool lock_is_taken(int fd) {
+#if defined(F_OFD_GETLK)
+  constexpr int kAsk = F_OFD_GETLK;
+#else
+  constexpr int kAsk = F_GETLK;
+#endif
+  struct flock would_be {};
+  would_be.l_type = F_RDLCK;  // the lock a descriptor open for reading could take; an exclusive one is in its way
+  would_be.l_whence = SEEK_SET;
+  return uninterrupted([&] { return ::fcntl(fd, kAsk, &would_be); }) == 0 && would_be.l_type != F_UNLCK;
+}
+
+// ---- files ----------------------------------------------------------------------------------------------------
+
 class PosixFile final : public File {
  public:
   explicit PosixFile(std::string path) : path_(std::move(path)) {}
@@ -161,6 +191,13 @@ class PosixFile final : public File {
   }
 
   Status sync() override { return sync_content(fd_.get(), path_); }
+
+  bool has_name() override {
+    struct stat facts {};
+    return ::fstat(fd_.get(), &facts) != 0 || facts.st_nlink != 0;
+  }
+
+  void own(bool owned) override { (void)set_lock(fd_.get(), owned); }
 
   void start_writeback([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t count) override {
 #if defined(__linux__)
@@ -234,34 +271,6 @@ Result<Descriptor> open_regular(Place place, const std::string& path, int flags,
   return fd;
 }
 
-// ---- locks: see the top of the file ---------------------------------------------------------------------------
-
-// Takes the exclusive lock: 0, or errno; EAGAIN or EACCES when another open file has it.
-int take_lock(int fd) {
-#if defined(F_OFD_SETLK)
-  struct flock whole_file {};  // l_start = l_len = 0: all of it, however long it grows; l_pid must be 0
-  whole_file.l_type = F_WRLCK;
-  whole_file.l_whence = SEEK_SET;
-  return uninterrupted([&] { return ::fcntl(fd, F_OFD_SETLK, &whole_file); }) == 0 ? 0 : errno;
-#else
-  return uninterrupted([&] { return ::flock(fd, LOCK_EX | LOCK_NB); }) == 0 ? 0 : errno;
-#endif
-}
-
-// Whether some other open file has the lock. Takes nothing. The BSD kernels keep flock's locks in the list that
-// F_GETLK searches, so the same question works where take_lock() had to use flock.
-bool lock_is_taken(int fd) {
-#if defined(F_OFD_GETLK)
-  constexpr int kAsk = F_OFD_GETLK;
-#else
-  constexpr int kAsk = F_GETLK;
-#endif
-  struct flock would_be {};
-  would_be.l_type = F_RDLCK;  // the lock a descriptor open for reading could take; an exclusive one is in its way
-  would_be.l_whence = SEEK_SET;
-  return uninterrupted([&] { return ::fcntl(fd, kAsk, &would_be); }) == 0 && would_be.l_type != F_UNLCK;
-}
-
 // Closing the file gives the lock back.
 class PosixLock final : public FileLock {
  public:
@@ -300,6 +309,7 @@ class PosixEnv final : public Env {
     auto file = std::make_unique<PosixFile>(path);  // first: without memory for it no file must have been made
     Result<Descriptor> fd = open_regular(place_of(path), path, flags, step);
     if (!fd.ok()) return std::move(fd).status();
+    if (mode == OpenMode::kCreate) give_to_owner(fd->get());
     file->adopt(std::move(*fd));
     return std::unique_ptr<File>(std::move(file));
   }
@@ -339,7 +349,12 @@ class PosixEnv final : public Env {
 
   Status create_dir(const std::string& dir) override {
     const Place place = place_of(dir);
-    if (::mkdirat(place.base, place.rest, S_IRWXU) == 0) return {};
+    if (::mkdirat(place.base, place.rest, S_IRWXU) == 0) {
+      if (place.base != held_.get()) return {};
+      const Descriptor made = open_above_stdio(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      if (made.valid()) give_to_owner(made.get());
+      return {};
+    }
     const int error = errno;
     struct stat facts {};
     if (error == EEXIST && ::fstatat(place.base, place.rest, &facts, 0) == 0 && S_ISDIR(facts.st_mode)) return {};
@@ -361,13 +376,16 @@ class PosixEnv final : public Env {
     for (int attempt = 0; attempt < kLockAttemptsMax; ++attempt) {
       Result<Descriptor> fd = open_regular(place, path, O_RDWR | O_CREAT, "lock");
       if (!fd.ok()) return std::move(fd).status();
-      if (const int error = take_lock(fd->get()); error != 0) {
+      if (const int error = set_lock(fd->get(), true); error != 0) {
         if (error == EAGAIN || error == EACCES || error == EWOULDBLOCK) return held_by_another(path);
         return failure(error, "lock", path);
       }
       // Between open and lock it may have been removed, alone or with its directory: then we hold a file that nobody else
       // will ever find, and must try for the one that the path means now.
       if (!PosixLock::still_named(fd->get(), place)) continue;
+      if (struct stat facts{}; ::fstat(fd->get(), &facts) == 0 && facts.st_size == 0 && facts.st_nlink == 1) {
+        give_to_owner(fd->get());  // it is new
+      }
       auto file = std::make_unique<PosixFile>(path);
       file->adopt(std::move(*fd));
       return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file), place));
@@ -418,6 +436,15 @@ class PosixEnv final : public Env {
  private:
   // Where relative paths begin.
   [[nodiscard]] int base() const noexcept { return base_.valid() ? base_.get() : AT_FDCWD; }
+
+  // Of a file or directory that we have just made: see env.h. As SQLite does it for the files beside a database.
+  void give_to_owner(int fd) const noexcept {
+    if (!held_.valid() || ::geteuid() != 0) return;
+    struct stat dir {};
+    struct stat made {};
+    if (::fstat(held_.get(), &dir) != 0 || ::fstat(fd, &made) != 0 || made.st_uid != 0 || dir.st_uid == 0) return;
+    (void)(::fchown(fd, dir.st_uid, dir.st_gid) == 0);  // where root may not, nobody may
+  }
 
   [[nodiscard]] Place place_of(const std::string& path) const noexcept {
     const size_t prefix = held_dir_.size();

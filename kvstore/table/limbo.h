@@ -39,6 +39,7 @@ class Limbo {
   bool tidy(size_t entries_max, size_t arrays_max) noexcept;
   // Frees all it can, at any length. Returns whether nothing is left.
   bool settle() noexcept;
+  [[nodiscard]] bool empty() const noexcept;
 
  private:
   struct List {
@@ -47,7 +48,6 @@ class Limbo {
     ArrayNote* notes = nullptr;
   };
   void advance() noexcept;
-  [[nodiscard]] bool empty() const noexcept;
   void free_one_entry() noexcept;
   void free_one_array() noexcept;
 

@@ -123,6 +123,12 @@ void Table::Impl::trim_reserves() noexcept {
 
 bool Table::has_versions_to_free() const noexcept { return impl_->versions.has_gone_pins(); }
 
+bool Table::waits_for_readers() const noexcept { return !impl_->limbo.empty(); }
+
+std::optional<Seq> Table::newest_pinned() const noexcept { return impl_->versions.newest_pinned(); }
+
+void Table::watch_held() noexcept { impl_->versions.watch_held(); }
+
 void Table::reclaim(size_t versions_max) noexcept {
   Impl& my = *impl_;
   KV_ASSERT(my.staged == 0 && my.linked.empty());

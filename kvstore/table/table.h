@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,7 @@ struct TableStats {
   uint64_t used_bytes = 0;           // ... of these: in use, or awaiting that the last reader leaves
   uint64_t versions_held = 0;        // superseded versions some Pin can still see
   uint64_t versions_held_bytes = 0;  // ... and their entries' size
+  uint64_t held_anew_bytes = 0;      // ... above the least there was since watch_held()
   uint64_t expiring = 0;             // ... of `entries`: those that carry an expiry, expired or not
 };
 
@@ -115,6 +117,13 @@ class Table {
   void reclaim(size_t versions_max) noexcept;
   // Superseded versions that nobody sees any more wait for reclaim(), tidy() or the commits to come. Needs: as reclaim().
   [[nodiscard]] bool has_versions_to_free() const noexcept;
+  // What was unlinked is not free yet, mostly since readers may be looking at it; reclaim() now and then frees it when they
+  // have left. Needs: as reclaim().
+  [[nodiscard]] bool waits_for_readers() const noexcept;
+  // The latest instant that is pinned: what is not newer stays in memory when it is overwritten or deleted.
+  [[nodiscard]] std::optional<Seq> newest_pinned() const noexcept;
+  // From now on TableStats::held_anew_bytes counts what comes to be held.
+  void watch_held() noexcept;
   // Takes out entries that have expired by now_us, looking at no more than `buckets_max` home buckets; the next call goes
   // on where this one ended. Costs nothing when no entry carries an expiry, and says then that the round is done.
   // An entry that a standing Pin may see as alive stays for a later round; so does one with older versions.

@@ -186,6 +186,13 @@ void Versions::count_held(int64_t change, int64_t bytes) noexcept {
   KV_ASSERT(bytes > 0 || held_bytes() >= static_cast<uint64_t>(-bytes));
   held_count_.store(held_count() + static_cast<uint64_t>(change), std::memory_order_relaxed);
   held_bytes_.store(held_bytes() + static_cast<uint64_t>(bytes), std::memory_order_relaxed);
+  if (held_bytes() < held_least_bytes_.load(std::memory_order_relaxed)) watch_held();
+}
+
+uint64_t Versions::held_anew_bytes() const noexcept {
+  const uint64_t least = held_least_bytes_.load(std::memory_order_relaxed);
+  const uint64_t held = held_bytes();
+  return held - std::min(held, least);
 }
 
 }  // namespace kvstore::table

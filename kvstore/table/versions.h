@@ -64,10 +64,13 @@ class Versions {
   void unpin(PinRecord* record) noexcept;
   [[nodiscard]] uint64_t held_count() const noexcept { return held_count_.load(std::memory_order_relaxed); }
   [[nodiscard]] uint64_t held_bytes() const noexcept { return held_bytes_.load(std::memory_order_relaxed); }
+  // The same above the least there was since watch_held().
+  [[nodiscard]] uint64_t held_anew_bytes() const noexcept;
   // The pins that stand. Walks the list, under the mutex: some nanoseconds for each instant pinned.
   [[nodiscard]] PinStats pin_stats() const noexcept;
 
   // ---- the writer -------------------------------------------------------------------------------
+  void watch_held() noexcept { held_least_bytes_.store(held_bytes(), std::memory_order_relaxed); }
   // Sets aside what `count` calls of hold() need. False when memory has run out.
   [[nodiscard]] bool reserve(size_t count) noexcept;
   void trim_reserve(size_t count) noexcept;
@@ -110,7 +113,8 @@ class Versions {
   HeldVersion* reserve_ = nullptr;
   size_t reserve_count_ = 0;
   std::atomic<uint64_t> held_count_{0};
-  std::atomic<uint64_t> held_bytes_{0};  // of the versions, without the nodes that hold them
+  std::atomic<uint64_t> held_bytes_{0};        // of the versions, without the nodes that hold them
+  std::atomic<uint64_t> held_least_bytes_{0};  // since watch_held()
 };
 
 }  // namespace kvstore::table

@@ -127,14 +127,22 @@ struct ChunkPipeline::Impl {
     return nullptr;
   }
 
+  // A chunk of tiny lines takes many times its bytes.
+  [[nodiscard]] static size_t memory_of(const Chunk& chunk) {
+    return chunk.bytes.capacity() + chunk.lines.capacity() * sizeof(LineRef) +
+           chunk.ops.capacity() * sizeof(format::Op);
+  }
   [[nodiscard]] bool has_room() const {
     size_t bytes = 0;
-    for (const auto& slot : slots) bytes += slot->state == Slot::State::kFree ? 0 : slot->chunk.bytes.capacity();
+    for (const auto& slot : slots) {
+      if (slot->state == Slot::State::kBusy) bytes += slot->chunk.bytes.capacity();  // the rest is its worker's
+      if (slot->state == Slot::State::kReady) bytes += memory_of(slot->chunk);
+    }
     return bytes < kUnderWayBytesMax;
   }
 
   static void clear(Slot& slot) {
-    if (slot.chunk.bytes.capacity() > kKeptBytesMax) slot.chunk = Chunk();
+    if (memory_of(slot.chunk) > kKeptBytesMax) slot.chunk = Chunk();
   }
 
   // Reads the next chunk into `slot`; false at the end or after a failure. Needs: mutex held (or no workers).

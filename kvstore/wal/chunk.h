@@ -83,7 +83,7 @@ class ChunkReader {
 
 // A ChunkReader whose chunks arrive decoded, in file order, by `threads` - 1 helper threads (0 and 1: by the
 // caller itself). Used from one thread. Whatever the file holds, it takes no more memory than for the longest line that is
-// allowed, twice, for that line's operations, and half a megabyte a thread.
+// allowed, twice, for that line's operations, and some megabytes a thread (a chunk of 256 KiB holds up to 131,072 lines).
 class ChunkPipeline {
  public:
   ChunkPipeline(env::File& file, uint64_t offset, unsigned threads, size_t line_bytes_max = kLineBytesMax);

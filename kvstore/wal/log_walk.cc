@@ -273,4 +273,12 @@ uint64_t LogWalk::bytes_accepted() const noexcept { return impl_->bytes_accepted
 uint64_t LogWalk::bytes_read() const noexcept { return impl_->snapshot_bytes + impl_->bytes_accepted; }
 const std::optional<SnapshotReader::Summary>& LogWalk::base() const noexcept { return impl_->base; }
 
+Status outrun(const std::string& dir) {
+  return error(Code::kCompacted,
+               "{}: it is compacted faster than it can be read, {} times in a row. try: again when less is written to "
+               "it, or read a backup",
+               dir, kWalksMax)
+      .at(dir);
+}
+
 }  // namespace kvstore::wal

@@ -46,6 +46,10 @@ struct WalkEnd {
   std::optional<Unsettled> unsettled{};
 };
 
+// Beside a writer whose compactions are faster than a walk, a new one is begun so often, and then given up.
+inline constexpr int kWalksMax = 20;
+Status outrun(const std::string& dir);
+
 class LogWalk {
  public:
   enum class Start : uint8_t {

@@ -102,6 +102,7 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
 Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   KV_ASSERT(segment.mapping == nullptr);
   KV_ASSERT(segment.tail <= capacity);
+  segment.file->own(true);
   segment.capacity = capacity;
   const uint64_t bytes = settings_.segment_bytes;
   segment.stretch_end = std::max(capacity, bytes <= UINT64_MAX / kStretchMax ? kStretchMax * bytes : bytes);
@@ -159,6 +160,14 @@ Status LogWriter::close() {
   const std::lock_guard lock(segments_mutex_);
   retired_.clear();
   return result;
+}
+
+void LogWriter::disown() noexcept {
+  const std::lock_guard lock(next_mutex_);
+  const auto [full, segment] = full_and_active();
+  for (const SegmentPtr& each : {full, segment, next_}) {
+    if (each != nullptr) each->file->own(false);
+  }
 }
 
 // ---- making room ---------------------------------------------------------------------------------
@@ -361,6 +370,14 @@ Status LogWriter::sync() noexcept {
   syncs_little_ = covered < kLittleBytes;
   bytes_at_sync_ = bytes;
   Status s = full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);
+  if (s.ok() && !segment->file->has_name()) {
+    s = mark_broken(
+        base::error(Code::kIoError,
+                    "{}: it was removed, or its directory, while the store was open; what was written since "
+                    "the last sync is lost",
+                    segment->path)
+            .at(segment->path));
+  }
   if (s.ok() && synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return s;
 }

@@ -112,6 +112,8 @@ class LogWriter {
   void extend();
   // Syncs, trims the filler, closes. Needs: nobody else is inside. Later appends fail with kClosed.
   Status close();
+  // The files are nobody's any more (env::File::own()), also where it is broken: another owner may come.
+  void disown() noexcept;
 
   [[nodiscard]] format::Seq last_seq() const noexcept { return last_seq_.load(std::memory_order_acquire); }
   [[nodiscard]] format::Seq synced_seq() const noexcept { return synced_seq_.load(std::memory_order_acquire); }

@@ -29,7 +29,7 @@ Result<Owner> read_owner(env::File& file) {
   base::Scratch scratch;
   const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
   if (line.kind == format::LineKind::kUnknownOp) {
-    return Status(Code::kUnsupported, "LOCK was written by a newer version; use that version to open this store");
+    return Status(Code::kUnsupported, "LOCK was written by a newer version. try: a newer version of this program");
   }
   if (line.kind != format::LineKind::kOwner) return Owner{};
   return Owner{.store = std::string(line.owner.store),
@@ -46,7 +46,7 @@ Result<std::optional<Owner>> read_owner(env::Env& env, const std::string& dir) {
     return std::move(file).status();
   }
   Result<Owner> owner = read_owner(**file);
-  if (!owner.ok()) return std::move(owner).status();
+  if (!owner.ok()) return std::move(owner).status().with(dir).at(join_path(dir, kLockName));
   return std::optional<Owner>(*std::move(owner));
 }
 

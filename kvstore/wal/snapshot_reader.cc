@@ -37,9 +37,9 @@ struct SnapshotReader::Impl {
   bool footer_seen = false;
 
   Status damage(uint64_t at, std::string_view what) {
-    return damage_at(
-        file.get(), path, at, Code::kCorruption,
-        fmt::format("{}. try: kvctl verify {}, then restore this file from a copy", what, std::filesystem::path(path).parent_path().string()));
+    return damage_at(file.get(), path, at, Code::kCorruption,
+                     fmt::format("{}. try: kvctl verify {}, then restore this file from a copy", what,
+                                 std::filesystem::path(path).parent_path().string()));
   }
   Status bad_line(uint64_t at, std::string_view text, const format::Line& line, std::string_view expected) {
     if (line.kind == LineKind::kUnknownOp) {

@@ -353,7 +353,16 @@ mutant("repair: stale lines before the last segment are used", "P4", SALVAGE,
        "    if (const auto& unsettled = walk->end().unsettled) {", "    if (const auto& unsettled = walk->end().unsettled; false) {",
        "store_repair_test")
 mutant("eviction: a write that never fits costs the others their place", "-", "kvstore/engine/memory.cc",
-       "  if (options_.max_entries != 0 && keys.added > options_.max_entries) {", "  if (false) {", "store_memory_test")
+       "options_.max_entries != 0 && least > options_.max_entries", "options_.max_entries != 0 && least == 0", "store_memory_test")
+mutant("eviction: a batch's keys that are there already do not count", "-", "kvstore/engine/memory.cc",
+       "evicts ? keys.put : keys.added;", "keys.added;", "store_memory_test")
+mutant("eviction: what a snapshot sees goes for its bytes", "-", "kvstore/engine/memory.cc",
+       "const bool frees = victim->seq() > seen;", "const bool frees = seen <= format::kIntegerMax;", "store_memory_test")
+mutant("max_entries: a store that has too many refuses what adds none", "-", "kvstore/engine/memory.cc",
+       "return keys.added <= keys.removed && !evicts", "return !evicts && evicts", "store_memory_test")
+mutant("erase_prefix passes over what a clock may bring back", "-", COMMIT,
+       "        clock_floor_us_ = std::max(clock_floor_us_.load(), as_of);\n        request->now_us", "        request->now_us",
+       "store_memory_test")
 
 mutant("eviction: all of it in one record", "-", "kvstore/engine/memory.cc", "ops.size() < kEvictedPerRecord", "true",
        "store_memory_test")
@@ -387,8 +396,28 @@ mutant("compaction believes every name of a snapshot", "P1", COMPACTION,
        "if (!files.ok() || files->base_seq() <= newest) return files;", "return files;",
        "store_compaction_test")
 mutant("a store does not hold its directory", "P1", OPEN,
-       "if (Status s = env_.hold_dir(dir_); !s.ok()) return std::move(s).with(\"open the store\");", "",
+       "    if (Status s = env_.hold_dir(dir_); !s.ok()) return s;\n", "", "store_compaction_test")
+mutant("a store that has lost its LOCK lets a second owner in", "P1", OPEN,
+       "    if (Status s = check_nobody_appends(); !s.ok()) return s;\n", "", "store_compaction_test")
+mutant("a log that was removed is synced and that is that", "P1", WRITER, "if (s.ok() && !segment->file->has_name())",
+       "if (s.ok() && segment == nullptr)", "store_compaction_test")
+mutant("what root makes stays root's", "-", POSIX, "made.st_uid != 0 || dir.st_uid == 0) return;", "made.st_uid == 0) return;",
        "store_compaction_test")
+mutant("a record that its owner is writing is damage to a reader", "P5", OPEN,
+       "    recovery_.cuts.clear();  // a record that its owner is writing right now\n", "", "store_test")
+mutant("repair: a crash leaves the place of a new store", "P1", REPAIR,
+       "  if (Status s = write_log(); !s.ok()) return s;\n  if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with(\"keep the rejected lines\");\n",
+       "  if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with(\"keep the rejected lines\");\n  if (Status s = write_log(); !s.ok()) return s;\n",
+       "store_repair_trouble_test")
+mutant("repair: the snapshot's name before that of the kept lines", "P1", REPAIR,
+       "  return env_.sync_dir(report_.dir);  // before the snapshot's name\n", "  return {};\n", "store_repair_trouble_test")
+mutant("repair: files that nobody reads have a vote", "-", SALVAGE, "const bool is_known = plan_.opens && !uuid_.empty();",
+       "const bool is_known = false;", "store_repair_test")
+mutant("a footer behind a hole takes memory for what it promises", "-", "kvstore/engine/replay.cc",
+       "std::min(std::max(promised, come), come * kExpectTimes);", "std::max(promised, come * kExpectTimes);",
+       "store_hostile_test")
+mutant("verify: history that lacks its first segment is whole", "P5", "kvstore/engine/verify.cc",
+       "      if (Status s = check_successor(files, snapshot); !s.ok()) return s;\n", "", "store_compaction_test")
 mutant("a store goes on that has lost its LOCK", "P1", OPEN,
        ".is_ours = [this] { return lock_->still_named(); },", "", "store_compaction_test")
 mutant("a NUL in the directory's name is overlooked", "-", OPEN, "if (dir.find('\\0') != std::string::npos)", "if (false)",
@@ -402,7 +431,7 @@ mutant("verify ends at the last record of kept history", "P5", "kvstore/engine/v
 # ---- copies ----------------------------------------------------------------------------------------
 
 mutant("backup: its directory's name is not synced", "P2", "kvstore/engine/backup.cc",
-       "    if (Status s = to.sync_dir(wal::parent_path(dir)); !s.ok()) return s;\n", "",
+       "    if (Status s = to.sync_dir(wal::directory_above(dir)); !s.ok()) return s;\n", "",
        CRASH, "store_compaction_test")
 mutant("repair: an older record overrides a newer one that stands before it", "P4", SALVAGE,
        "  if (known != nullptr && known->seq() > seq) return;\n", "",
@@ -413,7 +442,7 @@ mutant("repair: an older record brings back a deleted key", "P4", SALVAGE,
 mutant("repair: lines of another store are used", "P4", SALVAGE, "      if (place.is_foreign) {\n", "      if (false) {\n",
        "store_repair_test", "store_repair_trouble_test")
 mutant("repair: done before the new directory's name is on disk", "P1", REPAIR,
-       "  if (Status s = env_.sync_dir(wal::parent_path(report_.dir)); !s.ok()) return s;\n", "", "store_power_cut_test")
+       "  if (Status s = env_.sync_dir(wal::directory_above(report_.dir)); !s.ok()) return s;\n", "", "store_power_cut_test")
 mutant("repair: what an opening cuts comes back", "P1", SALVAGE, "      } else if (is_behind_tear(source, at)) {\n", "      } else if (false) {\n",
        "store_repair_test", "store_repair_trouble_test", ROT)
 mutant("files can be read by everybody", "P9", POSIX, "S_IRUSR | S_IWUSR", "S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH",

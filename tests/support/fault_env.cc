@@ -57,6 +57,8 @@ class FaultFile final : public File {
   Status sync() override {
     return env_.perform(EnvOp::kSync, path_, [&] { return real().sync(); });
   }
+  bool has_name() override { return real().has_name(); }
+  void own(bool owned) override { real().own(owned); }
   void start_writeback(uint64_t offset, uint64_t count) override { real().start_writeback(offset, count); }
   void prepare_pages(uint64_t offset, uint64_t count) override { real().prepare_pages(offset, count); }
   void let_go_of_pages(uint64_t offset, uint64_t count) override { real().let_go_of_pages(offset, count); }
