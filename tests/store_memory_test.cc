@@ -6,6 +6,7 @@
 #include <fstream>
 #include <functional>
 #include <latch>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -382,8 +383,8 @@ TEST_F(MemoryLimitTest, MemoryStaysWithinTheLimitWhateverIsWritten) {
   open();
 }
 
-// Evicting what the snapshot sees frees nothing, and went on with each write: in the end the store was empty.
-TEST_F(MemoryLimitTest, WhatASnapshotSeesIsNotEvictedForItsBytes) {
+// Evicting what it sees frees nothing, and went on with each write: in the end the store was empty.
+TEST_F(MemoryLimitTest, ASnapshotCostsTheStoreNoMoreThanAPart) {
   open({.max_memory = uint64_t{8} << 20, .when_full = WhenFull::kEvict});
   for (int i = 0; i < 20'000; ++i) ASSERT_TRUE(store_->put(key(i), std::string(1000, 'v')).ok());
   const auto still_there = [&] {
@@ -396,9 +397,9 @@ TEST_F(MemoryLimitTest, WhatASnapshotSeesIsNotEvictedForItsBytes) {
     const int before = still_there();
     EXPECT_GT(before, 1000);
     for (int i = 0; i < 5000; ++i) (void)store_->put("new" + std::to_string(i), std::string(1000, 'w')).ok();
-    EXPECT_EQ(still_there(), before);
-    EXPECT_EQ(store_->put("large", std::string(3 << 20, 'x')).code(), Code::kOutOfMemory);
-    EXPECT_EQ(still_there(), before);
+    EXPECT_GT(still_there(), before * 3 / 4);
+    for (int i = 0; i < 500; ++i) EXPECT_EQ(store_->put("large", std::string(3 << 20, 'x')).code(), Code::kOutOfMemory);
+    EXPECT_GT(still_there(), before * 3 / 4);
   }
   Status taken;
   for (int i = 0; i < 200; ++i) {
@@ -407,6 +408,26 @@ TEST_F(MemoryLimitTest, WhatASnapshotSeesIsNotEvictedForItsBytes) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   EXPECT_TRUE(taken.ok()) << taken.message();
+}
+
+// There is always one that sees nearly all of the store, but none for long.
+TEST_F(MemoryLimitTest, ShortSnapshotsInARowAreNoReasonToRefuse) {
+  open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20, .when_full = WhenFull::kEvict});
+  put_many(20'000, std::string(1000, 'v'));
+  std::atomic<bool> stops = false;
+  std::thread reader([&] {
+    std::optional<Snapshot> last;
+    while (!stops) {
+      Result<Snapshot> next = store_->snapshot();
+      if (next.ok()) last = *std::move(next);
+      std::this_thread::yield();
+    }
+  });
+  int refused = 0;
+  for (int i = 0; i < 50'000; ++i) refused += store_->put(key(20'000 + i), std::string(1000, 'w')).ok() ? 0 : 1;
+  stops = true;
+  reader.join();
+  EXPECT_LT(refused, 500);
 }
 
 // ---- what nobody sees any more is no reason to refuse or to evict ------------------------------------

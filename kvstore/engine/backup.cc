@@ -48,6 +48,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
       note_pin();
     }
     table::Table::Pin pin(table_);
+    compaction_.pinned_seq = pin.seq();
     int64_t taken_us = now_us();
     {
       const std::lock_guard lock(commit_lock_);

@@ -93,6 +93,7 @@ Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t
   *covered_segments = log.segments - 1;
   note_pin();
   table::Table::Pin pin(table_);
+  compaction_.pinned_seq = pin.seq();
   KV_ASSERT(pin.seq() == writer_->last_seq());  // the state behind the last record of a segment, and no other
   const int64_t taken_us = std::max(now_us(), last_ts_us_);
   // What had expired by now is left out, so no clock may ever say again that it has not.

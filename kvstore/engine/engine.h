@@ -145,6 +145,7 @@ class Engine {
   [[nodiscard]] bool waits_for_memory(const Request& request) const noexcept;
   void wait_for_memory();
   Status full(const Request& request, Prepared& prepared) const;
+  [[nodiscard]] uint64_t may_leave_to_snapshots() const noexcept;
   Status evict(uint64_t bytes, uint64_t entries);
   Status commit_evictions(std::span<const format::Op> ops);
   void sweep_some(size_t buckets_max) noexcept;
@@ -232,6 +233,7 @@ class Engine {
   struct Compaction {
     std::mutex one_at_a_time;            // held while one runs, and by backups
     std::atomic<bool> holds_pin{false};  // so does a backup; while one_at_a_time is held
+    std::atomic<Seq> pinned_seq{0};      // ... and this is its instant
     std::atomic<bool> cancelled{false};
     std::atomic<uint64_t> snapshot_seq{0};  // of the newest snapshot
     std::atomic<uint64_t> snapshot_bytes{0};

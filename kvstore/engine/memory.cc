@@ -9,7 +9,7 @@
 // evicting begins a little below the limit and each write evicts no more than a small multiple of what it adds; were
 // the measure "until it fits", one slow reader could empty the store. After some rounds the write is refused; where it is
 // the store's own compaction or backup that holds the memory, it waits for the end of that instead, and nothing is evicted
-// for it in vain. Nor is anything evicted for its bytes that a snapshot sees, since that would free none.
+// for it in vain. Nor does a snapshot that stays cost more than a part of the store: what it sees is passed over then.
 #include <algorithm>
 #include <chrono>
 #include <new>
@@ -37,6 +37,7 @@ namespace {
 // Of max_memory, what no single write can have: the chunk set aside for deletions, and one for the index.
 constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
+constexpr uint64_t kHeldPart = 8;   // of max_memory: what evictions may leave to snapshots
 constexpr int kPassedOverMax = 64;  // victims that are no use, in one search
 constexpr int kRoundsMax = 32;
 constexpr int kRoundsInVainMax = 4;
@@ -254,11 +255,22 @@ void Engine::sweep_some(size_t buckets_max) noexcept {
   table_.reclaim(kReclaimedMax);
 }
 
+// How many bytes evictions may leave to snapshots, which mostly go in an instant, and the bytes with them.
+uint64_t Engine::may_leave_to_snapshots() const noexcept {
+  if (options_.max_memory == 0) return UINT64_MAX;
+  const table::TableStats now = table_.stats();
+  const uint64_t held = now.versions_held_bytes + now.versions_held * sizeof(table::HeldVersion);
+  return options_.max_memory / kHeldPart - std::min(held, options_.max_memory / kHeldPart);
+}
+
 // Evicts until that much has been unlinked that nobody sees, or no more victims are found. Needs: commit_lock_ held.
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
   KV_ASSERT(options_.when_full == WhenFull::kEvict);
   KV_ASSERT(!closed_);
-  const Seq seen = table_.newest_pinned().value_or(0);  // by somebody, up to here
+  // To evict what somebody sees frees nothing before he goes: our own compaction or backup takes its time.
+  const Seq seen_by_us = compaction_.holds_pin ? compaction_.pinned_seq.load() : 0;
+  const Seq seen = table_.newest_pinned().value_or(0);
+  uint64_t may_leave = may_leave_to_snapshots();
   uint64_t evicted_bytes = 0;
   uint64_t evicted = 0;
   int passed_over = 0;
@@ -274,12 +286,14 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
         if (++empty_handed == kLooksMax) break;
         continue;
       }
-      const bool frees = victim->seq() > seen;
+      const uint64_t footprint = victim->footprint();
+      const bool frees = victim->seq() > seen || (victim->seq() > seen_by_us && footprint <= may_leave);
       if (!frees && evicted + ops.size() >= entries) {
         if (++passed_over == kPassedOverMax) break;
         continue;
       }
-      if (frees) evicted_bytes += victim->footprint();
+      if (frees) evicted_bytes += footprint;
+      if (victim->seq() <= seen) may_leave -= std::min(may_leave, footprint);
       ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
     }
     if (ops.empty()) return {};

@@ -8,6 +8,7 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/base/shell_word.h"
 #include "kvstore/engine/advice.h"
 #include "kvstore/engine/duplicate_keys.h"
 #include "kvstore/engine/inspect.h"
@@ -28,7 +29,7 @@ Finding finding_of(const Status& status, Severity severity, uint64_t line, const
   const size_t end = sentence.rfind(kTry);
   std::string_view advice = end == std::string_view::npos ? "" : sentence.substr(end + kTry.size());
   // Right for whoever met the damage while opening; here it has just been done.
-  const std::string verify_first = fmt::format("kvctl verify {}, then ", dir);
+  const std::string verify_first = fmt::format("kvctl verify {}, then ", base::shell_word(dir));
   if (advice.starts_with(verify_first)) advice.remove_prefix(verify_first.size());
   return {.severity = severity,
           .file = std::string(status.path()),

@@ -7,6 +7,7 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/error.h"
+#include "kvstore/base/shell_word.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_header.h"
 #include "kvstore/wal/file_names.h"
@@ -372,7 +373,7 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
                       is_last() ? fmt::format("records up to {} were promised to be on disk", *promised)
                                 : fmt::format("all of this file was on disk before anything was promised in {}",
                                               segments[index + 1].name),
-                      dir));
+                      base::shell_word(dir)));
     case format::Verdict::kCut:
       break;
   }

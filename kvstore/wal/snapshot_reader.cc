@@ -9,6 +9,7 @@
 
 #include "kvstore/base/assert.h"
 #include "kvstore/base/crc32c.h"
+#include "kvstore/base/shell_word.h"
 #include "kvstore/format/decode.h"
 #include "kvstore/wal/file_names.h"
 
@@ -39,7 +40,7 @@ struct SnapshotReader::Impl {
   Status damage(uint64_t at, std::string_view what) {
     return damage_at(file.get(), path, at, Code::kCorruption,
                      fmt::format("{}. try: kvctl verify {}, then restore this file from a copy", what,
-                                 std::filesystem::path(path).parent_path().string()));
+                                 base::shell_word(std::filesystem::path(path).parent_path().string())));
   }
   Status bad_line(uint64_t at, std::string_view text, const format::Line& line, std::string_view expected) {
     if (line.kind == LineKind::kUnknownOp) {

@@ -356,8 +356,10 @@ mutant("eviction: a write that never fits costs the others their place", "-", "k
        "options_.max_entries != 0 && least > options_.max_entries", "options_.max_entries != 0 && least == 0", "store_memory_test")
 mutant("eviction: a batch's keys that are there already do not count", "-", "kvstore/engine/memory.cc",
        "evicts ? keys.put : keys.added;", "keys.added;", "store_memory_test")
-mutant("eviction: what a snapshot sees goes for its bytes", "-", "kvstore/engine/memory.cc",
-       "const bool frees = victim->seq() > seen;", "const bool frees = seen <= format::kIntegerMax;", "store_memory_test")
+mutant("eviction: a snapshot may cost all of the store", "-", "kvstore/engine/memory.cc", "footprint <= may_leave);",
+       "footprint != may_leave + 1);", "store_memory_test")
+mutant("eviction: what any snapshot sees is passed over", "-", "kvstore/engine/memory.cc",
+       "victim->seq() > seen || (victim->seq() > seen_by_us && footprint <= may_leave);", "victim->seq() > seen;", "store_memory_test")
 mutant("max_entries: a store that has too many refuses what adds none", "-", "kvstore/engine/memory.cc",
        "return keys.added <= keys.removed && !evicts", "return !evicts && evicts", "store_memory_test")
 mutant("erase_prefix passes over what a clock may bring back", "-", COMMIT,
