@@ -224,12 +224,29 @@ TEST(PosixEnv, AnEnvironmentForAnAbsolutePathNeedsNoDescriptor) {
   }));
 }
 
+// It was taken to be there still, for it was held.
+TEST(PosixEnv, AHeldDirectoryThatWasRemovedIsMadeAnew) {
+  const TempDir dir;
+  const std::string held = dir / "db";
+  const std::unique_ptr<env::Env> env = env::posix_env_for(held).value();
+  EXPECT_TRUE(env->create_dir(held).ok());
+  EXPECT_TRUE(env->hold_dir(held).ok());
+  std::filesystem::remove(held);
+  EXPECT_EQ(env->lock(held + "/LOCK").status().sys_errno(), ENOENT);
+  EXPECT_EQ(env->hold_dir(held).sys_errno(), ENOENT);
+  EXPECT_TRUE(env->create_dir(held).ok());
+  EXPECT_TRUE(env->hold_dir(held).ok());
+  EXPECT_TRUE(env->lock(held + "/LOCK").ok());
+  EXPECT_TRUE(std::filesystem::exists(held + "/LOCK"));
+}
+
 TEST(PosixEnv, AnOwnedFileIsLockedForOthersUntilItIsNot) {
   const TempDir dir;
   std::unique_ptr<env::File> file = posix_env().open(dir / "wal", OpenMode::kCreate).value();
   EXPECT_FALSE(posix_env().is_locked(dir / "wal"));
-  file->own(true);
+  EXPECT_TRUE(file->own(true));
   EXPECT_TRUE(posix_env().is_locked(dir / "wal"));
+  EXPECT_FALSE(posix_env().open(dir / "wal", OpenMode::kReadWrite).value()->own(true));
   EXPECT_TRUE(posix_env().open(dir / "wal", OpenMode::kReadWrite).ok());  // and closed again
   EXPECT_TRUE(posix_env().is_locked(dir / "wal"));
   file->own(false);
@@ -248,9 +265,9 @@ TEST(PosixEnv, AHeldDirectoryIsMeantWhereverItIsMoved) {
   const std::string held = dir / "db";
   EXPECT_TRUE(posix_env().create_dir(held).ok());
   const std::unique_ptr<env::Env> env = env::posix_env_for(held).value();
-  EXPECT_TRUE(env->hold_dir(held).ok());
   EXPECT_TRUE(posix_env().hold_dir("nowhere").ok());  // all share it
   EXPECT_EQ(env->hold_dir(dir / "nowhere").sys_errno(), ENOENT);
+  EXPECT_TRUE(env->hold_dir(held).ok());
   std::unique_ptr<env::FileLock> lock = env->lock(held + "/LOCK").value();
   std::filesystem::rename(held, dir / "moved");
   EXPECT_TRUE(posix_env().create_dir(held).ok());

@@ -746,27 +746,52 @@ TEST_F(CompactionTest, AStoreThatHasLostItsLockKeepsASecondOwnerOutAllTheSame) {
 
 // The disk said that it had synced, which was true, and nobody would ever find the file.
 TEST_F(CompactionTest, AWriteToALogThatSomebodyHasRemovedIsNotAcknowledged) {
-  for (const bool by_close : {false, true}) {
-    open({.compact_at_percent = 0});
-    put("a", "1");
-    for (const fs::path& file : log_files_of(dir())) fs::remove(file);
-    if (!by_close) {
-      const Status written = store_->put("a", "2", {.durability = Durability::kSync});
-      EXPECT_EQ(written.code(), Code::kIoError);
-      EXPECT_NE(written.message().find("it was removed, or its directory"), std::string::npos) << written.message();
-      EXPECT_EQ(store_->put("a", "3").code(), Code::kBroken);
+  enum class By { kSync, kRotation, kClose };
+  for (const LogIo io : {LogIo::kMapped, LogIo::kWrite}) {
+    for (const By by : {By::kSync, By::kRotation, By::kClose}) {
+      SCOPED_TRACE(static_cast<int>(by));
+      open({.sync_interval = std::chrono::hours(1), .log_io = io, .segment_bytes = 64 << 10, .compact_at_percent = 0});
+      put("a", "1");
+      fs::remove(dir() / wal::segment_name(1));
+      if (by != By::kClose) {
+        Status written;
+        const int count = by == By::kRotation ? 100 : 0;  // then the newest segment has a name again
+        for (int i = 0; i < count && written.ok(); ++i) written = store_->put("a", std::string(1000, 'v'));
+        written = store_->put("a", "2", {.durability = Durability::kSync});
+        EXPECT_FALSE(written.ok());
+        EXPECT_NE(written.message().find("it was removed, or its directory"), std::string::npos) << written.message();
+        EXPECT_EQ(store_->put("a", "3").code(), Code::kBroken);
+      }
+      EXPECT_FALSE(store_->close().ok());
+      store_.reset();
+      fs::remove_all(dir());
     }
-    EXPECT_FALSE(store_->close().ok());
-    store_.reset();
-    fs::remove_all(dir());
   }
+}
+
+// Who came meanwhile found nobody at the log yet; then both cut it, and both wrote to it.
+TEST_F(CompactionTest, AnOpeningWhoseLockIsRemovedWhileItReadsChangesNothing) {
+  open();
+  put("a", "1");
+  close();
+  const std::string before = bytes_of(dir() / wal::segment_name(1));
+  Options options;
+  options.on_progress = [this](const Progress& progress) {
+    if (progress.step == "replay") fs::remove(dir() / "LOCK");
+  };
+  const Status refused = Store::open(dir(), options).status();
+  EXPECT_EQ(refused.code(), Code::kIoError);
+  EXPECT_NE(refused.message().find("LOCK, or the whole directory, was removed"), std::string::npos);
+  EXPECT_EQ(bytes_of(dir() / wal::segment_name(1)), before);
+  open();
+  EXPECT_EQ(store_->get("a"), "1");
 }
 
 TEST_F(CompactionTest, WhatRootMakesInSomebodysStoreIsThatOnes) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root makes files for others";
-  constexpr uid_t kNobody = 65534;
+  constexpr uid_t kSomebody = 4711;
   fs::create_directory(dir());
-  ASSERT_EQ(::chown(dir().c_str(), kNobody, kNobody), 0);
+  ASSERT_EQ(::chown(dir().c_str(), kSomebody, kSomebody), 0);
   open({.segment_bytes = 64 << 10, .keep_history_bytes = 1'000'000});
   for (int i = 0; i < 100; ++i) put("a", std::string(1000, 'v'));
   compact();
@@ -776,8 +801,8 @@ TEST_F(CompactionTest, WhatRootMakesInSomebodysStoreIsThatOnes) {
   for (const auto& item : fs::recursive_directory_iterator(dir())) {
     struct stat facts {};
     ASSERT_EQ(::stat(item.path().c_str(), &facts), 0);
-    EXPECT_EQ(facts.st_uid, kNobody) << item.path();
-    EXPECT_EQ(facts.st_gid, kNobody) << item.path();
+    EXPECT_EQ(facts.st_uid, kSomebody) << item.path();
+    EXPECT_EQ(facts.st_gid, kSomebody) << item.path();
   }
   EXPECT_TRUE(fs::exists(dir() / "lost+found"));
 }

@@ -316,6 +316,7 @@ TEST_F(RepairTest, SnapshotsOfAnotherStoreThatNobodyReadsMakeNoStrangersOfTheFil
                                          .whole = base::crc32c(text)});
     env_.put_file("db/" + wal::snapshot_name(seq), text);
   }
+  EXPECT_TRUE(engine::verify(env_, "db")->findings.empty());  // nor does that miss the segments behind them
   EXPECT_EQ(repaired(), "opens, base 3 1 records, last 4 | a=3@3 d=4@4");
 }
 

@@ -318,6 +318,30 @@ TEST(RepairTrouble, ACrashLeavesAllOfItOrNothingThatOpens) {
   look(CrashChoice::keep_only_synced(), "after it returned");  // the promise of OK
 }
 
+// There is nothing to protect by keeping it from opening, but the lines that were rejected must be there when it does.
+TEST(RepairTrouble, ACrashKeepsTheRejectedLinesOfAStoreWithoutRecords) {
+  auto start = std::make_unique<env::MemEnv>();
+  start->put_file("db/wal-00000000000000000001.jsonl", header_line(1) + R"({"seq":1,"torn)" + "\n");
+  CrashEnv env(std::move(start));
+  int opened = 0;
+  const auto look = [&](const std::string& moment) {
+    SCOPED_TRACE(moment);
+    const std::unique_ptr<env::MemEnv> left = env.crash_clone(CrashChoice::keep_everything());
+    Result<std::unique_ptr<Engine>> engine = Engine::open(*left, "new", {.create_if_missing = false});
+    if (!engine.ok()) return;
+    ++opened;
+    EXPECT_TRUE(left->get_file("new/lost+found/rejected-lines.jsonl").has_value());
+  };
+  env.set_hook([&](const CrashEnv::OpInfo& op) { look(op.describe()); });
+  const Result<RepairReport> report = repair(env, "db", "new", kOneThread);
+  env.set_hook({});
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(report->plan.last_seq, 0U);
+  EXPECT_EQ(report->plan.rejected_lines, 1U);
+  look("after it returned");
+  EXPECT_GT(opened, 1);
+}
+
 // A disk that gives back something else than it was given, and whose checksums are right all the same.
 TEST(RepairTrouble, WhatDoesNotComeBackAsItWasWrittenIsNoRepair) {
   const std::string three = entry_line(1, "a", "1") + entry_line(2, "b", "2") + entry_line(3, "c", "3");

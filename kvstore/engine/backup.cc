@@ -43,12 +43,10 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     if (closing_) return {Code::kClosed, "the store is closed"};
     if (Status s = claim_directory(to, dir); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
-    {
+    table::Table::Pin pin = [this] {
       const std::lock_guard lock(commit_lock_);
-      note_pin();
-    }
-    table::Table::Pin pin(table_);
-    compaction_.pinned_seq = pin.seq();
+      return note_pin();
+    }();
     int64_t taken_us = now_us();
     {
       const std::lock_guard lock(commit_lock_);

@@ -210,8 +210,9 @@ Result<Seq> Engine::commit(Request& request, Acknowledge when) {
         const std::lock_guard lock(commit_lock_);
         seq = commit_locked(request, prepared);
       }
-      if (!std::exchange(prepared.waits_for_memory, false)) break;
-      wait_for_memory();
+      if (prepared.waits_for == Prepared::WaitsFor::kNothing) break;
+      wait_for_memory(prepared);
+      prepared.waits_for = Prepared::WaitsFor::kNothing;
       request.now_us = std::max(request.now_us, now_us());  // it may have taken long, and others have seen keys expire
     }
     if (!seq.ok() || when == Acknowledge::kLater) return seq;
@@ -323,7 +324,7 @@ Result<uint64_t> Engine::erase_prefix(std::string_view prefix, const WriteOption
         KV_ASSERT(pin.seq() == writer_->last_seq());
         // The clock after the pin: see Table::sweep_expired(). What has expired by it counts as gone, here and for the record,
         // so nobody may find it alive any more.
-        const int64_t as_of = std::max({now_us(), request->now_us, last_ts_us_});
+        const int64_t as_of = std::max(now_us(), request->now_us);
         clock_floor_us_ = std::max(clock_floor_us_.load(), as_of);
         request->now_us = as_of;
         table_.collect(pin, {.prefix = prefix, .now_us = as_of}, doomed);

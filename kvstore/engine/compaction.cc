@@ -91,9 +91,7 @@ Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t
   KV_ASSERT(*covered_bytes < log.log_bytes);  // the active segment has a header at least
   KV_ASSERT(log.segments > 0);
   *covered_segments = log.segments - 1;
-  note_pin();
-  table::Table::Pin pin(table_);
-  compaction_.pinned_seq = pin.seq();
+  table::Table::Pin pin = note_pin();
   KV_ASSERT(pin.seq() == writer_->last_seq());  // the state behind the last record of a segment, and no other
   const int64_t taken_us = std::max(now_us(), last_ts_us_);
   // What had expired by now is left out, so no clock may ever say again that it has not.
@@ -101,16 +99,19 @@ Result<Engine::Instant> Engine::begin_interval(uint64_t* covered_bytes, uint64_t
   return Instant{.pin = std::move(pin), .taken_us = taken_us};
 }
 
-// Needs: commit_lock_ held. Before the pin, so that nobody is refused for what it holds.
-void Engine::note_pin() {
-  table_.watch_held();
+// Needs: commit_lock_ held.
+table::Table::Pin Engine::note_pin() {
+  table::Table::Pin pin(table_);
+  compaction_.pinned_seq = pin.seq();
   compaction_.holds_pin = true;
+  return pin;
 }
 
-// After the pin has gone: who looks then sees either this or that there are versions to free.
+// After the pin has gone: who finds that there are no versions to free, and then this, waits for nothing.
 void Engine::note_no_pin() noexcept {
-  compaction_.holds_pin = false;
-  compaction_.holds_pin.notify_all();
+  if (!compaction_.holds_pin.exchange(false)) return;
+  ++compaction_.pins_ended;
+  compaction_.pins_ended.notify_all();
 }
 
 // Shard by shard, so that only a small part of the entries' addresses is at hand at a time.
@@ -167,7 +168,12 @@ Result<CompactionReport> Engine::compact() {
     report.seq = instant->seq();
     KV_ASSERT(report.seq >= compaction_.snapshot_seq);
     KV_ASSERT(instant->taken_us <= clock_floor_us_);
+    const auto let_go = [&] {  // writes that wait for its memory need not wait for the disk
+      (void)table::Table::Pin(std::move(instant->pin));
+      note_no_pin();
+    };
     if (report.seq == compaction_.snapshot_seq && files->base_seq() == report.seq) {  // nothing was written since
+      let_go();
       report.log_bytes = 0;
       report.entries = compaction_.snapshot_entries;
       report.snapshot_bytes = compaction_.snapshot_bytes;
@@ -177,8 +183,7 @@ Result<CompactionReport> Engine::compact() {
         env_, {.dir = dir_, .store = owner_.store, .last_seq = report.seq, .created_us = instant->taken_us});
     if (!out.ok()) return std::move(out).status();
     Status written = write_entries(*instant, "compact", **out);
-    (void)table::Table::Pin(std::move(instant->pin));  // writes that wait for its memory need not wait for the disk
-    note_no_pin();
+    let_go();
     if (written.ok()) written = writer_->finish_rotation();  // the snapshot names that segment
     if (written.ok() && (compaction_.cancelled || closing_)) written = error(Code::kCancelled, "compact: cancelled");
     if (written.ok()) written = (*out)->finish();

@@ -142,10 +142,9 @@ class Engine {
   // memory.cc
   Status stage_within_limits(const Request& request, Prepared& prepared);
   Status make_memory(const Request& request, Prepared& prepared);
-  [[nodiscard]] bool waits_for_memory(const Request& request) const noexcept;
-  void wait_for_memory();
+  [[nodiscard]] bool waits_for_pin(const Request& request) const noexcept;
+  void wait_for_memory(const Prepared& prepared);
   Status full(const Request& request, Prepared& prepared) const;
-  [[nodiscard]] uint64_t may_leave_to_snapshots() const noexcept;
   Status evict(uint64_t bytes, uint64_t entries);
   Status commit_evictions(std::span<const format::Op> ops);
   void sweep_some(size_t buckets_max) noexcept;
@@ -177,7 +176,7 @@ class Engine {
   Result<Instant> begin_interval(uint64_t* covered_bytes, uint64_t* covered_segments);
   Status write_entries(const Instant& instant, std::string_view step, wal::SnapshotWriter& out);
   // An instant's pin, as what a write without room may wait for, and the end of that.
-  void note_pin();
+  [[nodiscard]] table::Table::Pin note_pin();
   void note_no_pin() noexcept;
   Result<uint64_t> remove_covered();
   Result<wal::StoreFiles> list_own_files(Seq newest);
@@ -227,13 +226,19 @@ class Engine {
   std::atomic<int64_t> clock_floor_us_{0};         // now_us() never says less
   mutable std::atomic<int64_t> clock_seen_us_{0};  // what the user's clock said last
   const bool has_limits_;                          // of memory or entries
-  bool opened_too_full_ = false;                   // and has not shrunk yet; commit_lock_
-  std::atomic<bool> closing_{false};               // ends what the upkeep thread is at
+  struct Barren {                                  // a search for something to evict that found nothing; commit_lock_
+    Seq seen = 0;                                  // with what was seen up to here
+    int calls = 0;                                 // to be left out
+  };
+  Barren barren_;
+  bool opened_too_full_ = false;      // and has not shrunk yet; commit_lock_
+  std::atomic<bool> closing_{false};  // ends what the upkeep thread is at
 
   struct Compaction {
     std::mutex one_at_a_time;            // held while one runs, and by backups
     std::atomic<bool> holds_pin{false};  // so does a backup; while one_at_a_time is held
     std::atomic<Seq> pinned_seq{0};      // ... and this is its instant
+    std::atomic<uint64_t> pins_ended{0};
     std::atomic<bool> cancelled{false};
     std::atomic<uint64_t> snapshot_seq{0};  // of the newest snapshot
     std::atomic<uint64_t> snapshot_bytes{0};

@@ -70,7 +70,7 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
     out.owner = {.pid = (*owner)->pid,
                  .host = (*owner)->host,
                  .started_us = (*owner)->started_us,
-                 .alive = env.is_locked(wal::join_path(dir, wal::kLockName))};
+                 .alive = wal::is_owned(env, dir)};
   }
   for (const wal::SnapshotFile& snapshot : files->snapshots) {
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env, dir, snapshot, 1);

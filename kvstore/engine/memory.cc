@@ -37,8 +37,9 @@ namespace {
 // Of max_memory, what no single write can have: the chunk set aside for deletions, and one for the index.
 constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
-constexpr uint64_t kHeldPart = 8;   // of max_memory: what evictions may leave to snapshots
-constexpr int kPassedOverMax = 64;  // victims that are no use, in one search
+constexpr uint64_t kHeldPart = 8;     // of max_memory: what evictions may leave to snapshots
+constexpr int kPassedOverMax = 1024;  // victims that are no use, in one search
+constexpr int kBarrenCalls = 15;      // and searches left out after it: each takes its mark from what it looks at
 constexpr int kRoundsMax = 32;
 constexpr int kRoundsInVainMax = 4;
 constexpr size_t kReclaimedMax = 1024;
@@ -68,7 +69,10 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
       prepared.discard();
     }
     // What was freed lies in the wrong places, or is not free yet.
-    if (round == (evicts ? kRoundsMax : 2) || (round > 1 && waits_for_memory(request))) return full(request, prepared);
+    if (round == (evicts ? kRoundsMax : 2) ||
+        (round > 1 && (table_.has_versions_to_free() || waits_for_pin(request)))) {
+      return full(request, prepared);
+    }
     const table::TableStats now = table_.stats();
     const uint64_t used = now.used_bytes;
     if (evicts && round > 1) {
@@ -123,23 +127,21 @@ Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& 
   return change;
 }
 
-// Whether memory for the write comes back without anybody's doing: when the store's own compaction or backup has written out
-// what it sees, or as soon as what nobody sees any more has been gone through, which each attempt does a part of.
-bool Engine::waits_for_memory(const Request& request) const noexcept {
-  const bool holds_pin = compaction_.holds_pin;  // first: see note_no_pin()
-  if (table_.has_versions_to_free()) return true;
-  if (!holds_pin) return false;
+// Whether memory for the write comes back when our own compaction or backup has written out what it sees.
+bool Engine::waits_for_pin(const Request& request) const noexcept {
+  if (!compaction_.holds_pin) return false;
   if (options_.when_full == WhenFull::kEvict) return true;  // most of what could be evicted is what it sees
-  const table::TableStats now = table_.stats();
-  const uint64_t used = now.used_bytes - std::min(now.used_bytes, now.held_anew_bytes);
-  return now.held_anew_bytes != 0 && used + bytes_added_by(request) <= hard_limit();
+  const uint64_t held = table_.held_bytes_at(compaction_.pinned_seq);
+  const uint64_t used = table_.stats().used_bytes;
+  return held != 0 && used - std::min(used, held) + bytes_added_by(request) <= options_.max_memory;
 }
 
 // Outside the commit lock.
-void Engine::wait_for_memory() {
-  constexpr int kLooks = 20;
-  constexpr auto kPause = std::chrono::microseconds(50);
-  compaction_.holds_pin.wait(true);
+void Engine::wait_for_memory(const Prepared& prepared) {
+  // A reader is inside for some microseconds, unless he has to wait for a processor meanwhile.
+  constexpr int kLooks = 200;
+  constexpr auto kPause = std::chrono::microseconds(200);
+  if (prepared.waits_for == Prepared::WaitsFor::kPin) compaction_.pins_ended.wait(prepared.pins_ended);
   for (int look = 0; look < kLooks; ++look) {
     {
       const std::lock_guard lock(commit_lock_);
@@ -156,11 +158,18 @@ uint64_t Engine::hard_limit() const noexcept {
   return options_.max_memory - std::min(options_.max_memory, uint64_t{table::kChunkBytes});
 }
 
-// The answer to a write for which there is no room, unless it is worth waiting for.
+// The answer to a write for which there is no room, unless it is worth waiting for: for what nobody sees any more to be gone
+// through, which each attempt does a part of; for the end of our own pin; once, for readers, of whom there may always be some.
 Status Engine::full(const Request& request, Prepared& prepared) const {
-  prepared.waits_for_memory = waits_for_memory(request);
-  if (!prepared.waits_for_memory && !prepared.has_waited_for_readers) {
-    prepared.waits_for_memory = prepared.has_waited_for_readers = table_.waits_for_readers();
+  using WaitsFor = Prepared::WaitsFor;
+  prepared.pins_ended = compaction_.pins_ended;  // before all else: see note_no_pin()
+  const bool waits_for_pin_now = waits_for_pin(request);
+  if (table_.has_versions_to_free()) {
+    prepared.waits_for = WaitsFor::kVersions;
+  } else if (waits_for_pin_now) {
+    prepared.waits_for = WaitsFor::kPin;
+  } else if (table_.waits_for_readers() && !std::exchange(prepared.has_waited_for_readers, true)) {
+    prepared.waits_for = WaitsFor::kReaders;
   }
   return full(bytes_added_by(request));
 }
@@ -190,7 +199,7 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
   // What would not even fit into an empty store must cost no other key its place.
   if (options_.max_memory != 0 && bytes > options_.max_memory - kMemoryAside) return full(bytes);
   const bool evicts = options_.when_full == WhenFull::kEvict;
-  if (const uint64_t least = evicts ? keys.put : keys.added;
+  if (const uint64_t least = evicts ? keys.put : keys.added - std::min(keys.added, keys.removed);
       options_.max_entries != 0 && least > options_.max_entries) {
     return error(Code::kOutOfMemory,
                  "the write has {} {}keys, more than max_entries, {}, allows; nothing was written. try: several "
@@ -199,13 +208,15 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
   }
   table::TableStats now = table_.stats();
   const uint64_t soft_limit = hard_limit() - hard_limit() / 16;
+  // A store opened nearly full has free memory in the part that is set aside.
+  const uint64_t limit = evicts ? hard_limit() : options_.max_memory;
   // A store opened with more than max_entries takes what adds none.
   const auto keys_over = [&] {
     return keys.added <= keys.removed && !evicts ? 0
                                                  : excess(now.entries - keys.removed, keys.added, options_.max_entries);
   };
   const auto is_over = [&] {
-    return excess(now.used_bytes, bytes, evicts ? soft_limit : hard_limit()) != 0 || keys_over() != 0;
+    return excess(now.used_bytes, bytes, evicts ? soft_limit : limit) != 0 || keys_over() != 0;
   };
   if (is_over()) {  // first what nobody sees any more, then some of what has expired
     table_.reclaim(kReclaimedMax);
@@ -237,7 +248,7 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     now = table_.stats();
     gains = evict_bytes != 0 && now.used_bytes + evict_bytes / 2 <= used;
   }
-  if (excess(now.used_bytes, bytes, hard_limit()) != 0) return full(request, prepared);
+  if (excess(now.used_bytes, bytes, limit) != 0) return full(request, prepared);
   if (keys_over() != 0) {
     return error(Code::kOutOfMemory,
                  "the store has {} of the {} keys of max_entries; nothing was written. try: delete something, "
@@ -255,22 +266,18 @@ void Engine::sweep_some(size_t buckets_max) noexcept {
   table_.reclaim(kReclaimedMax);
 }
 
-// How many bytes evictions may leave to snapshots, which mostly go in an instant, and the bytes with them.
-uint64_t Engine::may_leave_to_snapshots() const noexcept {
-  if (options_.max_memory == 0) return UINT64_MAX;
-  const table::TableStats now = table_.stats();
-  const uint64_t held = now.versions_held_bytes + now.versions_held * sizeof(table::HeldVersion);
-  return options_.max_memory / kHeldPart - std::min(held, options_.max_memory / kHeldPart);
-}
-
 // Evicts until that much has been unlinked that nobody sees, or no more victims are found. Needs: commit_lock_ held.
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
   KV_ASSERT(options_.when_full == WhenFull::kEvict);
   KV_ASSERT(!closed_);
-  // To evict what somebody sees frees nothing before he goes: our own compaction or backup takes its time.
-  const Seq seen_by_us = compaction_.holds_pin ? compaction_.pinned_seq.load() : 0;
-  const Seq seen = table_.newest_pinned().value_or(0);
-  uint64_t may_leave = may_leave_to_snapshots();
+  // To evict what somebody sees frees nothing before he goes. Our own compaction or backup is waited for instead. Of the others
+  // most go in an instant, but one that much waits for already stays, it seems.
+  if (entries == 0 && compaction_.holds_pin) return {};
+  const uint64_t much = options_.max_memory != 0 ? options_.max_memory / kHeldPart : UINT64_MAX;
+  const table::Table::Seen seen = table_.seen(much);
+  uint64_t may_leave = much - std::min(much, seen.newest_holds);
+  const Seq for_long = seen.newest_that_holds;
+  if (entries == 0 && for_long != 0 && for_long == barren_.seen && barren_.calls != 0) return --barren_.calls, Status();
   uint64_t evicted_bytes = 0;
   uint64_t evicted = 0;
   int passed_over = 0;
@@ -286,21 +293,24 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
         if (++empty_handed == kLooksMax) break;
         continue;
       }
-      const uint64_t footprint = victim->footprint();
-      const bool frees = victim->seq() > seen || (victim->seq() > seen_by_us && footprint <= may_leave);
+      const bool is_seen = victim->seq() <= seen.newest;
+      // Where an older version is held for somebody, a tombstone must stay.
+      const uint64_t bytes_freed = victim->older() != nullptr ? victim->value().size() : victim->footprint();
+      const bool frees = victim->seq() > for_long && (!is_seen || may_leave != 0);
       if (!frees && evicted + ops.size() >= entries) {
         if (++passed_over == kPassedOverMax) break;
         continue;
       }
-      if (frees) evicted_bytes += footprint;
-      if (victim->seq() <= seen) may_leave -= std::min(may_leave, footprint);
+      if (frees) evicted_bytes += bytes_freed;
+      if (is_seen) may_leave -= std::min(may_leave, bytes_freed);
       ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
     }
-    if (ops.empty()) return {};
+    if (ops.empty()) break;
     if (Status s = commit_evictions(ops); !s.ok()) return s;
     evicted += ops.size();
-    if (passed_over == kPassedOverMax) return {};
+    if (passed_over == kPassedOverMax) break;
   }
+  barren_ = {.seen = for_long, .calls = passed_over == kPassedOverMax && evicted == 0 ? kBarrenCalls : 0};
   return {};
 }
 

@@ -159,7 +159,8 @@ Status Engine::take_lock() {
     // The directory's own name must survive a power cut, too, whoever made it: an opening that died here, the user, a copy.
     // In a place that we may not read there is no way to see to that.
     Status above = env_.sync_dir(wal::directory_above(dir_));
-    const bool may_not = above.sys_errno() == EACCES || above.sys_errno() == EPERM;
+    const int why = above.sys_errno();
+    const bool may_not = why == EACCES || why == EPERM || why == EROFS;
     if (!above.ok() && (makes_directory || !may_not)) return std::move(above).with("open the store");
     // Before the replay, which may take long: whoever comes meanwhile is told our name.
     owner_ = {.store = previous_owner_.store,
@@ -177,23 +178,24 @@ Status Engine::take_lock() {
       .at(path);
 }
 
-// We have LOCK; but somebody may have removed the one that an owner of the log has.
+// We have LOCK; but somebody may have removed the one that an owner of the log has. The locks of one that was killed go one
+// after the other, so it is looked for a while.
 Status Engine::check_nobody_appends() {
-  Result<wal::StoreFiles> files = wal::list_store_files(env_, dir_);
-  if (!files.ok()) return std::move(files).status();
-  std::vector<std::string> names;
-  if (files->has_next) names.emplace_back(wal::kNextSegmentName);
-  if (!files->segments.empty()) names.push_back(files->segments.back().name);
-  for (const std::string& name : names) {
-    const std::string path = wal::join_path(dir_, name);
-    if (!env_.is_locked(path)) continue;
-    return error(
-               Code::kLocked,
-               "{}: in use by another process, which writes {}, though its LOCK was removed or replaced. try: stop it",
-               dir_, name)
-        .at(path);
+  constexpr int kLooks = 10;
+  constexpr auto kPause = std::chrono::milliseconds(10);
+  for (int look = 1;; ++look) {
+    Result<std::string> owned = wal::owned_log_file(env_, dir_);
+    if (!owned.ok()) return std::move(owned).status();
+    if (owned->empty()) return {};
+    if (look == kLooks) {
+      return error(Code::kLocked,
+                   "{}: in use by another process, which writes {}, though its LOCK was removed or replaced. try: stop "
+                   "it",
+                   dir_, *owned)
+          .at(wal::join_path(dir_, *owned));
+    }
+    std::this_thread::sleep_for(kPause);
   }
-  return {};
 }
 
 // Reads the whole log into the table. For a writable store also cuts and settles it, and says where it goes on.
@@ -220,7 +222,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   }
   if (options_.read_only) previous_owner_ = walk->owner();
   recovery_.cuts = end.cuts;
-  if (options_.read_only && !end.cuts.empty() && env_.is_locked(wal::join_path(dir_, wal::kLockName))) {
+  if (options_.read_only && !end.cuts.empty() && env_.is_locked(end.cuts.front().file)) {
     recovery_.cuts.clear();  // a record that its owner is writing right now
   }
   recovery_.clean_close = previous_owner_.pid == 0 && !previous_owner_.store.empty() && recovery_.cuts.empty();
@@ -232,6 +234,9 @@ Status Engine::replay(wal::LogWriter::Place* place) {
         .at(torn.file, torn.offset);
   }
   if (!options_.read_only) {
+    // Reading takes its time. Whoever has come meanwhile has a LOCK of his own, since ours was removed.
+    if (!lock_->still_named()) return wal::directory_replaced(dir_);
+    if (Status s = check_nobody_appends(); !s.ok()) return s;
     for (CutReport& cut : recovery_.cuts) {
       if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
       log_->warn("recovery cuts {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,

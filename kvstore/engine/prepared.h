@@ -41,8 +41,10 @@ struct Engine::Prepared {
   Slot one;
   std::vector<Slot> many;
   std::span<Slot> slots;
-  bool waits_for_memory = false;  // refused for want of memory that will come back: see Engine::waits_for_memory()
-  bool has_waited_for_readers = false;  // of which there may be some at any time, so once
+  // Refused for want of memory that will come back: see Engine::full().
+  enum class WaitsFor : uint8_t { kNothing, kVersions, kPin, kReaders } waits_for = WaitsFor::kNothing;
+  uint64_t pins_ended = 0;  // by then
+  bool has_waited_for_readers = false;
 };
 
 }  // namespace kvstore::engine

@@ -1,6 +1,6 @@
-// Repair: salvage.h reads and decides, this file writes. The new store is made as a backup is (store_copy.h); the lines
-// and keys that a person may want to look at go first, so that they are there whenever it opens:
-//   lost+found/rejected-lines.jsonl, stale-keys.jsonl -> segment -> snapshot -> sync the directory above -> read back
+// Repair: salvage.h reads and decides, this file writes. The new store is made as a backup is (store_copy.h): with the segment
+// alone it does not open, and the lines and keys that a person may want to look at are there whenever it does:
+//   segment -> lost+found/rejected-lines.jsonl, stale-keys.jsonl -> snapshot -> sync the directory above -> read back
 #include "kvstore/engine/repair.h"
 
 #include <chrono>
@@ -221,9 +221,15 @@ Status Writer::run() {
   KV_ASSERT(report_.rejected_as.empty() && report_.stale_as.empty());
   KV_ASSERT(report_.plan.last_seq < format::kIntegerMax);
   if (Status s = claim_directory(env_, report_.dir); !s.ok()) return s;
-  // First, or what a crash leaves would be taken for the place of a new store.
-  if (Status s = write_log(); !s.ok()) return s;
+  // First, or what a crash leaves would be taken for the place of a new store. A store that was never written to is one.
+  const bool log_first = report_.plan.last_seq != 0;
+  if (log_first) {
+    if (Status s = write_log(); !s.ok()) return s;
+  }
   if (Status s = keep_the_rest(); !s.ok()) return std::move(s).with("keep the rejected lines");
+  if (!log_first) {
+    if (Status s = write_log(); !s.ok()) return s;
+  }
   if (Status s = write_state(); !s.ok()) return s;
   if (Status s = env_.sync_dir(report_.dir); !s.ok()) return s;
   if (Status s = env_.sync_dir(wal::directory_above(report_.dir)); !s.ok()) return s;
@@ -265,11 +271,11 @@ Result<RepairPlan> plan_repair(env::Env& env, std::string dir, const RepairOptio
   dir = without_slash(std::move(dir));
   const std::string lock = wal::join_path(dir, wal::kLockName);
   Result<RepairPlan> plan = base::guarded([&]() -> Result<RepairPlan> {
-    if (env.is_locked(lock)) return locked(env, dir);
+    if (wal::is_owned(env, dir)) return locked(env, dir);
     Salvage salvage(env, dir, options);
     Status read = salvage.read();
     // Since when, nobody knows, and any failure may be due to it.
-    if (env.is_locked(lock)) return locked(env, dir);
+    if (wal::is_owned(env, dir)) return locked(env, dir);
     if (!read.ok()) return read;
     return salvage.plan();
   });
@@ -298,13 +304,15 @@ Result<RepairReport> repair(env::Env& env, std::string dir, std::string new_dir,
       if (!taken.ok() && taken.status().code() == Code::kLocked) return locked(env, dir);
       if (!taken.ok()) return std::move(taken).status();
       lock = *std::move(taken);
-    } else if (env.is_locked(lock_path)) {
+      if (Result<std::string> owned = wal::owned_log_file(env, dir); owned.ok() && !owned->empty())
+        return locked(env, dir);
+    } else if (wal::is_owned(env, dir)) {
       return locked(env, dir);
     } else if (const int why = lock_file.status().sys_errno(); why == EMFILE || why == ENFILE) {
       return std::move(lock_file).status().with("look for an owner");
     }
     Salvage salvage(env, dir, options);
-    if (Status s = salvage.read(); !s.ok()) return lock == nullptr && env.is_locked(lock_path) ? locked(env, dir) : s;
+    if (Status s = salvage.read(); !s.ok()) return lock == nullptr && wal::is_owned(env, dir) ? locked(env, dir) : s;
     report.plan = salvage.plan();
     if (report.plan.opens && options.only_if_damaged) {
       report.dir.clear();

@@ -104,7 +104,7 @@ Status Salvage::files_changed() const {
 
 // An opening does not read it, so what opens may be damaged there all the same.
 Status Salvage::look_at_history() {
-  Result<std::vector<Finding>> damage = verify_history(env_, dir_);
+  Result<std::vector<Finding>> damage = verify_history(env_, dir_, uuid_);
   if (damage.status().code() == Code::kCompacted) return {};  // what is no longer there is not damaged
   if (!damage.ok()) return std::move(damage).status();
   for (Finding& finding : *damage) {

@@ -92,6 +92,7 @@ class Verifier {
   Status run();
   Status check_history(const wal::StoreFiles& files);
   VerifyReport report;
+  std::string store;  // its uuid
 
  private:
   [[nodiscard]] uint64_t bytes_to_read() const;
@@ -182,7 +183,7 @@ Status Verifier::check_state() {
       continue;
     }
     if (walk->end().cuts.empty()) break;
-    const bool is_owned = env_.is_locked(wal::join_path(dir_, wal::kLockName));
+    const bool is_owned = wal::is_owned(env_, dir_);
     if (!is_owned && !std::exchange(looked_again, true)) continue;  // an owner may have finished the record and gone
     for (const CutReport& cut : walk->end().cuts) report.findings.push_back(finding_of(cut, is_owned));
     break;
@@ -194,6 +195,7 @@ Status Verifier::check_state() {
     }
   }
   KV_ASSERT(!walk->base().has_value() || walk->last_seq() >= walk->base()->last_seq);
+  store = walk->store_uuid();
   report.segments += walk->segments().size();
   report.bytes += walk->bytes_accepted();
   report.last_seq = walk->last_seq();
@@ -241,7 +243,7 @@ Status Verifier::check_history(const wal::StoreFiles& files) {
     }
     ++report.snapshots;
     if (reader.ok()) report.bytes += reader->summary().bytes;
-    if (refusal.ok()) {
+    if (refusal.ok() && reader->summary().store == store) {
       if (Status s = check_successor(files, snapshot); !s.ok()) return s;
     }
   }
@@ -318,9 +320,10 @@ Result<VerifyReport> verify(env::Env& env, const std::string& dir,
   }
 }
 
-Result<std::vector<Finding>> verify_history(env::Env& env, const std::string& dir) {
+Result<std::vector<Finding>> verify_history(env::Env& env, const std::string& dir, std::string store) {
   const std::function<void(const Progress&)> silent;
   Verifier verifier(env, dir, silent, Verifier::Unreadable::kIsDamage);
+  verifier.store = std::move(store);
   Result<wal::StoreFiles> files = wal::list_store_files(env, dir);
   if (!files.ok()) return std::move(files).status();
   if (Status s = verifier.check_history(*files); !s.ok()) return s;

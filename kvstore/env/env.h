@@ -46,9 +46,9 @@ class File {
   virtual void let_go_of_pages(uint64_t offset, uint64_t count) = 0;
   // False where somebody has removed the file: it has no name any more, and goes with us.
   virtual bool has_name() { return true; }
-  // While it is owned, Env::is_locked() says so of its path to everybody else. A second line of defence: never fails, keeps
-  // nobody from anything.
-  virtual void own(bool owned) { (void)owned; }
+  // While it is owned, Env::is_locked() says so of its path to everybody else. False: somebody else owns it. A second line of
+  // defence: where the system cannot lock, all is well.
+  virtual bool own(bool owned) { return (void)owned, true; }
   // Maps [0, capacity) for reading and writing, shared with the file. Only bytes below the file's size
   // may be touched (beyond: SIGBUS), and size only ever grows while mapped but for the last truncate().
   // At most one mapping a file; it lives until unmap() or destruction.

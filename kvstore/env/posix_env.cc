@@ -141,7 +141,10 @@ class PosixFile final : public File {
   explicit PosixFile(std::string path) : path_(std::move(path)) {}
   void adopt(Descriptor fd) noexcept { fd_ = std::move(fd); }  // once, before all else
   [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
-  ~PosixFile() override { unmap(); }
+  ~PosixFile() override {
+    if (is_owned_) (void)set_lock(fd_.get(), false);  // closing is not enough where a child has the file, too
+    unmap();
+  }
 
   Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
     size_t done = 0;
@@ -197,7 +200,11 @@ class PosixFile final : public File {
     return ::fstat(fd_.get(), &facts) != 0 || facts.st_nlink != 0;
   }
 
-  void own(bool owned) override { (void)set_lock(fd_.get(), owned); }
+  bool own(bool owned) override {
+    const int error = set_lock(fd_.get(), owned);
+    is_owned_ = owned && error == 0;
+    return error != EAGAIN && error != EACCES && error != EWOULDBLOCK;
+  }
 
   void start_writeback([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t count) override {
 #if defined(__linux__)
@@ -212,6 +219,9 @@ class PosixFile final : public File {
     if (address == MAP_FAILED) return failure(errno, "map", path_);
     mapping_ = static_cast<char*>(address);
     mapping_bytes_ = capacity;
+#if defined(MADV_DONTFORK)
+    (void)::madvise(address, capacity, MADV_DONTFORK);  // it would keep the file open in a child that closes all it has
+#endif
     return mapping_;
   }
 
@@ -247,6 +257,7 @@ class PosixFile final : public File {
 
   Descriptor fd_;
   std::string path_;
+  bool is_owned_ = false;
   char* mapping_ = nullptr;
   size_t mapping_bytes_ = 0;
 };
@@ -292,7 +303,8 @@ class PosixLock final : public FileLock {
   std::string rest_;
 };
 
-constexpr int kLockAttemptsMax = 10;  // no bystander replaces the file so often; what does is trouble to report
+constexpr uid_t kOverflowUid = 65534;  // /proc/sys/kernel/overflowuid
+constexpr int kLockAttemptsMax = 10;   // no bystander replaces the file so often; what does is trouble to report
 
 // ---- the environment ------------------------------------------------------------------------------------------
 
@@ -374,7 +386,13 @@ class PosixEnv final : public Env {
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
     const Place place = place_of(path);
     for (int attempt = 0; attempt < kLockAttemptsMax; ++attempt) {
-      Result<Descriptor> fd = open_regular(place, path, O_RDWR | O_CREAT, "lock");
+      Result<Descriptor> fd = open_regular(place, path, O_RDWR | O_CREAT | O_EXCL, "lock");
+      if (fd.ok()) {
+        give_to_owner(fd->get());
+      } else if (fd.status().sys_errno() == EEXIST) {
+        fd = open_regular(place, path, O_RDWR, "lock");
+        if (fd.status().sys_errno() == ENOENT) continue;  // removed since
+      }
       if (!fd.ok()) return std::move(fd).status();
       if (const int error = set_lock(fd->get(), true); error != 0) {
         if (error == EAGAIN || error == EACCES || error == EWOULDBLOCK) return held_by_another(path);
@@ -383,9 +401,6 @@ class PosixEnv final : public Env {
       // Between open and lock it may have been removed, alone or with its directory: then we hold a file that nobody else
       // will ever find, and must try for the one that the path means now.
       if (!PosixLock::still_named(fd->get(), place)) continue;
-      if (struct stat facts{}; ::fstat(fd->get(), &facts) == 0 && facts.st_size == 0 && facts.st_nlink == 1) {
-        give_to_owner(fd->get());  // it is new
-      }
       auto file = std::make_unique<PosixFile>(path);
       file->adopt(std::move(*fd));
       return std::unique_ptr<FileLock>(std::make_unique<PosixLock>(std::move(file), place));
@@ -400,6 +415,7 @@ class PosixEnv final : public Env {
 
   Status hold_dir(const std::string& dir) override {
     if (is_shared_) return {};
+    held_ = Descriptor();
     Descriptor fd = open_above_stdio({base(), dir.c_str()}, kOpenBase);
     if (!fd.valid()) return failure(errno, "open", dir);
     held_dir_ = dir;
@@ -443,6 +459,7 @@ class PosixEnv final : public Env {
     struct stat dir {};
     struct stat made {};
     if (::fstat(held_.get(), &dir) != 0 || ::fstat(fd, &made) != 0 || made.st_uid != 0 || dir.st_uid == 0) return;
+    if (dir.st_uid == kOverflowUid) return;             // in a user namespace: somebody whom we cannot name
     (void)(::fchown(fd, dir.st_uid, dir.st_gid) == 0);  // where root may not, nobody may
   }
 

@@ -125,9 +125,9 @@ bool Table::has_versions_to_free() const noexcept { return impl_->versions.has_g
 
 bool Table::waits_for_readers() const noexcept { return !impl_->limbo.empty(); }
 
-std::optional<Seq> Table::newest_pinned() const noexcept { return impl_->versions.newest_pinned(); }
+Table::Seen Table::seen(uint64_t bytes) const noexcept { return impl_->versions.seen(bytes); }
 
-void Table::watch_held() noexcept { impl_->versions.watch_held(); }
+uint64_t Table::held_bytes_at(Seq instant) const noexcept { return impl_->versions.held_bytes_at(instant); }
 
 void Table::reclaim(size_t versions_max) noexcept {
   Impl& my = *impl_;

@@ -20,7 +20,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -42,7 +41,6 @@ struct TableStats {
   uint64_t used_bytes = 0;           // ... of these: in use, or awaiting that the last reader leaves
   uint64_t versions_held = 0;        // superseded versions some Pin can still see
   uint64_t versions_held_bytes = 0;  // ... and their entries' size
-  uint64_t held_anew_bytes = 0;      // ... above the least there was since watch_held()
   uint64_t expiring = 0;             // ... of `entries`: those that carry an expiry, expired or not
 };
 
@@ -120,10 +118,14 @@ class Table {
   // What was unlinked is not free yet, mostly since readers may be looking at it; reclaim() now and then frees it when they
   // have left. Needs: as reclaim().
   [[nodiscard]] bool waits_for_readers() const noexcept;
-  // The latest instant that is pinned: what is not newer stays in memory when it is overwritten or deleted.
-  [[nodiscard]] std::optional<Seq> newest_pinned() const noexcept;
-  // From now on TableStats::held_anew_bytes counts what comes to be held.
-  void watch_held() noexcept;
+  // Who sees what. Takes a mutex, and some nanoseconds for each instant pinned. Needs: W.
+  struct Seen {
+    Seq newest = 0;             // the latest instant that is pinned; what is not newer stays when it is unlinked
+    uint64_t newest_holds = 0;  // bytes of superseded versions that wait for that one
+    Seq newest_that_holds = 0;  // the latest that as many bytes wait for as were asked about
+  };
+  [[nodiscard]] Seen seen(uint64_t bytes) const noexcept;
+  [[nodiscard]] uint64_t held_bytes_at(Seq instant) const noexcept;  // waiting for it; likewise
   // Takes out entries that have expired by now_us, looking at no more than `buckets_max` home buckets; the next call goes
   // on where this one ended. Costs nothing when no entry carries an expiry, and says then that the round is done.
   // An entry that a standing Pin may see as alive stays for a later round; so does one with older versions.

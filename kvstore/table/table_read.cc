@@ -179,7 +179,6 @@ TableStats Table::stats() const noexcept {
           .used_bytes = impl_->arena.used_bytes(),
           .versions_held = impl_->versions.held_count(),
           .versions_held_bytes = impl_->versions.held_bytes(),
-          .held_anew_bytes = impl_->versions.held_anew_bytes(),
           .expiring = impl_->expiring.get()};
 }
 

@@ -10,6 +10,8 @@ namespace {
 
 constexpr size_t kReserveIdle = 16;  // spare nodes kept when none is needed
 
+uint64_t held_bytes_of(const Entry* version) noexcept { return version->footprint() + sizeof(HeldVersion); }
+
 }  // namespace
 
 Versions::~Versions() {
@@ -102,6 +104,26 @@ std::optional<format::Seq> Versions::newest_pinned() noexcept {
   return record == nullptr ? std::nullopt : std::optional(record->seq);
 }
 
+Table::Seen Versions::seen(uint64_t bytes) noexcept {
+  Table::Seen out;
+  const std::lock_guard lock(mutex_);
+  for (const PinRecord* record = newest_; record != nullptr; record = record->older) {
+    if (record->pins == 0) continue;
+    if (out.newest == 0) out.newest = record->seq, out.newest_holds = record->held_bytes;
+    if (record->held_bytes < bytes) continue;
+    out.newest_that_holds = record->seq;
+    break;
+  }
+  return out;
+}
+
+uint64_t Versions::held_bytes_at(format::Seq instant) noexcept {
+  const std::lock_guard lock(mutex_);
+  const PinRecord* record = newest_;
+  while (record != nullptr && record->seq > instant) record = record->older;
+  return record != nullptr && record->seq == instant ? record->held_bytes : 0;
+}
+
 void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
   KV_ASSERT(reserve_ != nullptr);
   KV_ASSERT(reserve_count_ > 0);
@@ -112,6 +134,7 @@ void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
   --reserve_count_;
   *node = HeldVersion{version, hash, version->seq(), pin->held};
   pin->held = node;
+  pin->held_bytes += held_bytes_of(version);
   count_held(+1, static_cast<int64_t>(version->footprint()));
 }
 
@@ -129,9 +152,13 @@ Versions::Step Versions::drain_step() noexcept {
   }
   KV_ASSERT(node->seq <= draining_->seq);
   draining_->held = node->next;
+  const uint64_t bytes = held_bytes_of(node->version);
+  KV_ASSERT(draining_->held_bytes >= bytes);
+  draining_->held_bytes -= bytes;
   if (heir_ != nullptr && heir_->seq >= node->seq) {
     node->next = heir_->held;
     heir_->held = node;
+    heir_->held_bytes += bytes;
     return {.worked = true};
   }
   KV_ASSERT(node->version->seq() == node->seq);
@@ -186,13 +213,6 @@ void Versions::count_held(int64_t change, int64_t bytes) noexcept {
   KV_ASSERT(bytes > 0 || held_bytes() >= static_cast<uint64_t>(-bytes));
   held_count_.store(held_count() + static_cast<uint64_t>(change), std::memory_order_relaxed);
   held_bytes_.store(held_bytes() + static_cast<uint64_t>(bytes), std::memory_order_relaxed);
-  if (held_bytes() < held_least_bytes_.load(std::memory_order_relaxed)) watch_held();
-}
-
-uint64_t Versions::held_anew_bytes() const noexcept {
-  const uint64_t least = held_least_bytes_.load(std::memory_order_relaxed);
-  const uint64_t held = held_bytes();
-  return held - std::min(held, least);
 }
 
 }  // namespace kvstore::table

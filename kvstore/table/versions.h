@@ -47,6 +47,7 @@ struct PinRecord {
   PinRecord* older = nullptr;                     // under the mutex
   PinRecord* newer = nullptr;                     // under the mutex
   HeldVersion* held = nullptr;                    // the writer's
+  uint64_t held_bytes = 0;                        // ... with the nodes
 };
 
 class Versions {
@@ -64,13 +65,10 @@ class Versions {
   void unpin(PinRecord* record) noexcept;
   [[nodiscard]] uint64_t held_count() const noexcept { return held_count_.load(std::memory_order_relaxed); }
   [[nodiscard]] uint64_t held_bytes() const noexcept { return held_bytes_.load(std::memory_order_relaxed); }
-  // The same above the least there was since watch_held().
-  [[nodiscard]] uint64_t held_anew_bytes() const noexcept;
   // The pins that stand. Walks the list, under the mutex: some nanoseconds for each instant pinned.
   [[nodiscard]] PinStats pin_stats() const noexcept;
 
   // ---- the writer -------------------------------------------------------------------------------
-  void watch_held() noexcept { held_least_bytes_.store(held_bytes(), std::memory_order_relaxed); }
   // Sets aside what `count` calls of hold() need. False when memory has run out.
   [[nodiscard]] bool reserve(size_t count) noexcept;
   void trim_reserve(size_t count) noexcept;
@@ -78,6 +76,8 @@ class Versions {
   [[nodiscard]] PinRecord* newest_pin_below(format::Seq seq) noexcept;
   // The latest instant that is pinned. Takes the mutex in every case: table_sweep.cc needs the order that this makes.
   [[nodiscard]] std::optional<format::Seq> newest_pinned() noexcept;
+  [[nodiscard]] Table::Seen seen(uint64_t bytes) noexcept;
+  [[nodiscard]] uint64_t held_bytes_at(format::Seq instant) noexcept;
   // Needs: pin = newest_pin_below(the number that superseded it), pin->seq >= version->seq().
   void hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept;
 
@@ -113,8 +113,7 @@ class Versions {
   HeldVersion* reserve_ = nullptr;
   size_t reserve_count_ = 0;
   std::atomic<uint64_t> held_count_{0};
-  std::atomic<uint64_t> held_bytes_{0};        // of the versions, without the nodes that hold them
-  std::atomic<uint64_t> held_least_bytes_{0};  // since watch_held()
+  std::atomic<uint64_t> held_bytes_{0};  // of the versions, without the nodes that hold them
 };
 
 }  // namespace kvstore::table

@@ -33,7 +33,8 @@ struct LogWriter::ActiveSegment {
   std::string closing_line;   // of a full one
   format::Seq first_seq = 0;  // of the first record in it, there already or still to come
   std::unique_ptr<env::File> file;
-  char* mapping = nullptr;  // commit lock; null under LogIo::kWrite
+  bool counts_names = true;  // its file system does, see File::has_name()
+  char* mapping = nullptr;   // commit lock; null under LogIo::kWrite
   std::atomic<uint64_t> capacity{
       0};                    // where the segment counts as full; writes: commit lock, or nobody appends any more
   uint64_t stretch_end = 0;  // how far capacity may move; the mapping's size. Writes: commit lock and extend_mutex

@@ -222,11 +222,11 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
     }
     if (!next.has_name) {
       let_go_of_pages(*full);
-      if (Status s = sync_file(*full->file); !s.ok()) return s;
+      if (Status s = sync_file(*full); !s.ok()) return s;
       const Seq last = next.first_seq - 1;
       if (synced_seq() < last) synced_seq_.store(last, std::memory_order_release);
       let_go_of_pages(next);
-      if (Status s = sync_file(*next.file); !s.ok()) return s;
+      if (Status s = sync_file(next); !s.ok()) return s;
       constexpr std::string_view kStep = "name a new log segment";
       if (!next.is_renamed) {
         if (Status s = check_directory(); !s.ok()) return s;
@@ -240,11 +240,11 @@ Status LogWriter::finish_rotation_locked(const SegmentPtr& full, ActiveSegment& 
       }
       KV_ASSERT(synced_seq() == next.first_seq - 1);
       next.has_name = true;
-    } else if (Status s = sync_file(*next.file); !s.ok()) {  // sealing failed last time, and records have come since
+    } else if (Status s = sync_file(next); !s.ok()) {  // sealing failed last time, and records have come since
       return s;
     }
     if (Status s = seal(*full); !s.ok()) return std::move(s).with("seal the log segment");
-    if (Status s = sync_file(*full->file); !s.ok()) return s;
+    if (Status s = sync_file(*full); !s.ok()) return s;
     const std::lock_guard lock(segments_mutex_);
     KV_ASSERT(full_ == full);
     retired_.push_back(full);

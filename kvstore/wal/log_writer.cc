@@ -102,7 +102,12 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
 Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   KV_ASSERT(segment.mapping == nullptr);
   KV_ASSERT(segment.tail <= capacity);
-  segment.file->own(true);
+  if (!segment.file->own(true)) {
+    return base::error(Code::kLocked,
+                       "{}: another process writes it, though LOCK was removed or replaced. try: stop it", segment.path)
+        .at(segment.path);
+  }
+  segment.counts_names = segment.file->has_name();
   segment.capacity = capacity;
   const uint64_t bytes = settings_.segment_bytes;
   segment.stretch_end = std::max(capacity, bytes <= UINT64_MAX / kStretchMax ? kStretchMax * bytes : bytes);
@@ -369,15 +374,7 @@ Status LogWriter::sync() noexcept {
   if (full == nullptr && covered >= kLetGoBytesMin) let_go_of_pages(*segment);
   syncs_little_ = covered < kLittleBytes;
   bytes_at_sync_ = bytes;
-  Status s = full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment->file);
-  if (s.ok() && !segment->file->has_name()) {
-    s = mark_broken(
-        base::error(Code::kIoError,
-                    "{}: it was removed, or its directory, while the store was open; what was written since "
-                    "the last sync is lost",
-                    segment->path)
-            .at(segment->path));
-  }
+  Status s = full != nullptr ? finish_rotation_locked(full, *segment) : sync_file(*segment);
   if (s.ok() && synced_seq() < covers) synced_seq_.store(covers, std::memory_order_release);
   return s;
 }
@@ -392,14 +389,20 @@ void LogWriter::let_go_of_pages(ActiveSegment& segment) {
 }
 
 // Needs: sync_mutex_ held.
-Status LogWriter::sync_file(env::File& file) noexcept {
+Status LogWriter::sync_file(ActiveSegment& segment) noexcept {
   const auto begin = std::chrono::steady_clock::now();
   // Without memory: whether the disk had already failed, nobody will ever tell us.
-  Status s = base::guarded([&] { return file.sync(); });
+  Status s = base::guarded([&] { return segment.file->sync(); });
   counters_.sync_duration.record_since(begin);
   if (!s.ok()) return mark_broken(std::move(s).with("sync the log"));
   ++counters_.syncs;
-  return {};
+  if (!segment.counts_names || segment.file->has_name()) return s;
+  return mark_broken(
+      base::error(Code::kIoError,
+                  "{}: it was removed, or its directory, while the store was open: what is in it is lost "
+                  "with the store's end",
+                  segment.path)
+          .at(segment.path));
 }
 
 Status LogWriter::mark_broken(Status cause) noexcept {

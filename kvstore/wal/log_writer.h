@@ -150,7 +150,7 @@ class LogWriter {
   Status write_at_tail(ActiveSegment& segment, std::string_view text);
   Status append_text(ActiveSegment& segment, std::string_view text);
   static void let_go_of_pages(ActiveSegment& segment);
-  Status sync_file(env::File& file) noexcept;
+  Status sync_file(ActiveSegment& segment) noexcept;
   Status mark_broken(Status cause) noexcept;
   [[nodiscard]] SegmentPtr active() const;
   [[nodiscard]] std::pair<SegmentPtr, SegmentPtr> full_and_active() const;

@@ -77,6 +77,21 @@ Status damage_at(env::File* file, const std::string& path, uint64_t at, Code cod
   return error(code, "{}:{} (byte {}): {}", path, number, at, what).at(path, at);
 }
 
+Result<std::string> owned_log_file(env::Env& env, const std::string& dir) {
+  Result<StoreFiles> files = list_store_files(env, dir);
+  if (!files.ok()) return std::move(files).status();
+  if (files->has_next && env.is_locked(join_path(dir, kNextSegmentName))) return std::string(kNextSegmentName);
+  if (files->segments.empty()) return std::string();
+  const std::string& newest = files->segments.back().name;
+  return env.is_locked(join_path(dir, newest)) ? newest : std::string();
+}
+
+bool is_owned(env::Env& env, const std::string& dir) {
+  if (env.is_locked(join_path(dir, kLockName))) return true;
+  const Result<std::string> file = owned_log_file(env, dir);
+  return file.ok() && !file->empty();
+}
+
 Status hold_to_read(env::Env& env, const std::string& dir) {
   Status s = env.hold_dir(dir);
   return s.sys_errno() == ENOENT || s.sys_errno() == ENOTDIR ? Status() : std::move(s).with("open");

@@ -39,6 +39,11 @@ struct StoreFiles {
 // kNotAStore when the directory does not exist.
 Result<StoreFiles> list_store_files(env::Env& env, const std::string& dir);
 
+// The file of the log that some process is writing to (env::File::own()), which is its owner whatever LOCK says; "" for none.
+Result<std::string> owned_log_file(env::Env& env, const std::string& dir);
+// Somebody has the store open for writing. A hint.
+bool is_owned(env::Env& env, const std::string& dir);
+
 Result<uint64_t> size_of_file(env::Env& env, const std::string& path);
 
 // The 1-based number of the line that starts at `offset`.

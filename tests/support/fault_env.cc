@@ -58,7 +58,7 @@ class FaultFile final : public File {
     return env_.perform(EnvOp::kSync, path_, [&] { return real().sync(); });
   }
   bool has_name() override { return real().has_name(); }
-  void own(bool owned) override { real().own(owned); }
+  bool own(bool owned) override { return real().own(owned); }
   void start_writeback(uint64_t offset, uint64_t count) override { real().start_writeback(offset, count); }
   void prepare_pages(uint64_t offset, uint64_t count) override { real().prepare_pages(offset, count); }
   void let_go_of_pages(uint64_t offset, uint64_t count) override { real().let_go_of_pages(offset, count); }
