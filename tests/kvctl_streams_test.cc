@@ -12,6 +12,7 @@
 
 #include "kvstore/kvstore.h"
 #include "tests/support/kvctl_test.h"
+#include "tests/support/small_disk.h"
 
 namespace kvstore::testing {
 namespace {
@@ -49,6 +50,25 @@ TEST_F(KvctlTest, AFullDiskBehindStdoutIsAFailure) {
   const ProcessResult result = shell("$kvctl export db > /dev/full");
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_EQ(result.err, "kvctl: export: write to stdout: No space left on device\n");
+}
+
+// The mapped log's filler took the room: with 6.4 of 8 MB free, a snapshot of 1.9 MB did not fit.
+TEST_F(KvctlTest, ACompactionNeedsRoomForTheSnapshotOnly) {
+  std::string lines;
+  for (int i = 0; i < 12'000; ++i) {
+    lines += R"({"key":"key:)" + std::to_string(i) + R"(","value":")" + std::string(150, 'x') + "\"}\n";
+  }
+  fs::create_directory(path("small"));
+  const SmallDiskOutcome outcome = on_small_disk(SmallDisk::kTmpfs, 8, path("small"), [&]() -> std::string {
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"import", "small/db", "-"}, {"compact", "small/db"}}) {
+      const ProcessResult result = kvctl(arguments, lines);
+      if (result.exit_code != 0) return result.err;
+    }
+    return "";
+  });
+  if (!outcome.skipped.empty()) GTEST_SKIP() << "no small file system here: " << outcome.skipped;
+  EXPECT_EQ(outcome.wrong, "");
 }
 
 // Descriptors that the caller closed are the lowest free numbers, so the log may get the one of stderr. With two of

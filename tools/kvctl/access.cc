@@ -44,6 +44,9 @@ Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Std
   kvstore::Options options;
   options.create_if_missing = if_missing == IfMissing::kCreate;
   options.compact_at_percent = 0;  // how much history the store keeps is its owner's choice, and unknown here
+  // A mapped log is filled some megabytes ahead of its writes. That pays for programs that run for long; here it would
+  // take the room of the snapshot that `kvctl compact` is called for. And there are file systems that map nothing.
+  options.log_io = kvstore::LogIo::kWrite;
   options.on_progress = progress_on(io.err);
   Result<Store> store = Store::open(dir, std::move(options));
   if (!store.ok()) return store;
