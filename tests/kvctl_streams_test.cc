@@ -175,12 +175,41 @@ TEST_F(KvctlTest, AnInterruptedImportKeepsWholeLinesAndSaysHowMany) {
 }
 
 TEST_F(KvctlTest, AnInterruptedBatchKeepsWholeLines) {
-  Process batch(command({"batch", "db"}), here());
-  batch.write("{\"op\":\"put\",\"key\":\"a\",\"value\":\"1\"}\n{\"op\":\"put\",\"key\":\"b\",\"value\":\"1\"}");
-  ASSERT_TRUE(wait_until([&] { return kvctl({"get", "db", "a"}).exit_code == 0; }));
-  batch.signal(SIGTERM);
-  EXPECT_EQ(batch.finish().exit_code, 130);
-  EXPECT_EQ(kvctl({"ls", "db"}).out, "a\n");
+  const auto before = std::signal(SIGHUP, SIG_DFL);  // under nohup kvctl would inherit that it is ignored
+  for (const int number : {SIGTERM, SIGHUP}) {
+    const std::string db = "db" + std::to_string(number);
+    Process batch(command({"batch", db}), here());
+    batch.write("{\"op\":\"put\",\"key\":\"a\",\"value\":\"1\"}\n{\"op\":\"put\",\"key\":\"b\",\"value\":\"1\"}");
+    ASSERT_TRUE(wait_until([&] { return kvctl({"get", db, "a"}).exit_code == 0; }));
+    batch.signal(number);
+    const ProcessResult result = batch.finish();
+    EXPECT_EQ(result.exit_code, 130);
+    EXPECT_NE(result.err.find("1 line applied"), std::string::npos) << result.err;
+    EXPECT_EQ(kvctl({"ls", db}).out, "a\n");
+  }
+  std::signal(SIGHUP, before);
+}
+
+TEST_F(KvctlTest, WhatNohupIgnoresStaysIgnored) {
+  const ProcessResult result = shell(R"(
+      trap '' HUP; mkfifo pipe
+      $kvctl batch db <pipe & batch=$!
+      exec 3>pipe
+      echo '{"op":"put","key":"a","value":"1"}' >&3
+      until $kvctl get db a >/dev/null 2>&1; do sleep 0.1; done
+      kill -HUP $batch; sleep 0.2
+      echo '{"op":"put","key":"b","value":"1"}' >&3
+      exec 3>&-; wait $batch)");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(kvctl({"ls", "db"}).out, "a\nb\n");
+}
+
+// SIGXFSZ used to end it, without a word.
+TEST_F(KvctlTest, AFileSizeLimitIsAFailureWithASentence) {
+  fill("db", 1000);
+  const ProcessResult result = shell("$kvctl export db >db.jsonl; ulimit -f 8; $kvctl import copy db.jsonl");
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_TRUE(result.err.ends_with(": file too large\n")) << result.err;
 }
 
 TEST_F(KvctlTest, AnInterruptedCompactionLeavesTheStoreAsItWas) {
@@ -235,6 +264,19 @@ TEST_F(KvctlTest, FollowStartsWithTheTail) {
   EXPECT_EQ(json::parse(follow.read_line())["key"], "b");
   ASSERT_EQ(kvctl({"put", "db", "c", "1"}).exit_code, 0);
   EXPECT_EQ(json::parse(follow.read_line())["key"], "c");
+}
+
+// It used to go on waiting for the reader.
+TEST_F(KvctlTest, FollowEndsOnASignalThoughItsReaderStandsStill) {
+  fill("db", 10'000);
+  const ProcessResult result = shell(R"(
+      mkfifo pipe; sleep 20 <pipe & reader=$!
+      $kvctl log db --follow >pipe & follower=$!
+      until grep -q "^State:.S" /proc/$follower/status; do sleep 0.1; done; sleep 0.5
+      kill $follower; wait $follower; code=$?
+      kill $reader; exit $code)");
+  EXPECT_EQ(result.exit_code, 130);
+  EXPECT_EQ(result.err, "kvctl: log: interrupted before all was printed\n");
 }
 
 TEST_F(KvctlTest, FollowEndsWhenItsReaderGoesAway) {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "kvstore/inspect.h"
-#include "tools/kvctl/input.h"
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/json_object.h"
 #include "tools/kvctl/progress.h"
 #include "tools/kvctl/text.h"

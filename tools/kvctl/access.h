@@ -15,7 +15,7 @@ namespace kvctl {
 
 enum class IfMissing : bool { kFail, kCreate };
 // Takes the lock or fails at once. Says on stderr when it created the store, and what recovery cut (P5). From here
-// on Ctrl-C only sets a flag: see interrupted().
+// on Ctrl-C only sets a flag: see interrupt.h.
 [[nodiscard]] kvstore::Result<kvstore::Store> open_for_writing(const std::string& dir, IfMissing if_missing, Stdio& io);
 
 // Ends a command that has set one key: tells its version under Format::kJson, and closes the store.

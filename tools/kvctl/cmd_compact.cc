@@ -8,7 +8,7 @@
 #include "kvstore/inspect.h"
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
-#include "tools/kvctl/input.h"
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {

@@ -4,7 +4,7 @@
 
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
-#include "tools/kvctl/input.h"
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {

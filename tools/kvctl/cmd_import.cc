@@ -5,6 +5,7 @@
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/input.h"
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/operation.h"
 #include "tools/kvctl/progress.h"
 #include "tools/kvctl/table_reader.h"

@@ -9,7 +9,7 @@
 
 #include "tools/kvctl/clock.h"
 #include "tools/kvctl/commands.h"
-#include "tools/kvctl/input.h"
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/log_filter.h"
 #include "tools/kvctl/text.h"
 

@@ -5,11 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <utility>
 
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -22,27 +21,11 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-std::atomic<bool> interrupt_seen{false};
-static_assert(decltype(interrupt_seen)::is_always_lock_free);  // a signal handler may not wait
-
-extern "C" void note_interrupt(int) { interrupt_seen = true; }
-
 Status io_error(std::string_view step, const std::string& name, int sys_errno) {
   return Status(Code::kIoError, fmt::format("{} {}", step, name)).at(name).because_of_errno(sys_errno);
 }
 
 }  // namespace
-
-void catch_interrupts() noexcept {
-  struct sigaction action = {};
-  action.sa_handler = note_interrupt;
-  // No SA_RESTART: a read that waits for input must return. A second Ctrl-C kills at once, which the store survives.
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-}
-
-bool interrupted() noexcept { return interrupt_seen; }
 
 Result<Input> Input::open(const std::string& path, Messages& err) {
   if (path == "-") {

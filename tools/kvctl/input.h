@@ -25,7 +25,7 @@ class Input {
   [[nodiscard]] uint64_t size() const noexcept { return size_; }  // 0: unknown
 
   // Up to `count` bytes, 0 at the end, fewer when fewer are there yet. A signal that asks us to stop
-  // counts as the end: see interrupted().
+  // counts as the end: see interrupt.h.
   kvstore::Result<size_t> read(char* out, size_t count);
   // All of it. kInvalidArgument when there are more than `bytes_max`.
   kvstore::Result<std::string> read_all(size_t bytes_max);
@@ -64,9 +64,5 @@ class LineReader {
   uint64_t line_number_ = 0;
   uint64_t bytes_read_ = 0;
 };
-
-// Ctrl-C and SIGTERM end a writing command between two writes, and a compaction.
-void catch_interrupts() noexcept;
-[[nodiscard]] bool interrupted() noexcept;
 
 }  // namespace kvctl

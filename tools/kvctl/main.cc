@@ -3,6 +3,7 @@
 // Results go to stdout, all else to stderr. Exit codes are in outcome.h. A command is a file, cmd_<name>.cc.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -67,6 +68,7 @@ std::string_view without_step(std::string_view sentence, std::string_view comman
 Outcome after_output(Outcome outcome, Output& out) {
   out.flush();
   if (out.failure() == 0 || !outcome.ok()) return outcome;
+  if (out.failure() == EINTR) return {Exit::kInterrupted, "interrupted before all was printed"};
   return {Exit::kIo, fmt::format("write to stdout: {}", std::generic_category().message(out.failure()))};
 }
 
@@ -128,6 +130,8 @@ int main(int argc, char** argv) {
   kvctl::hold_standard_descriptors();
   // A reader that goes away shows as EPIPE where we write, so that a store is closed in order even then.
   std::signal(SIGPIPE, SIG_IGN);
+  // A file-size limit (ulimit -f) shows as EFBIG, which becomes a sentence, instead of ending us in the middle of a line.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return kvctl::main({argv + (argc > 0), static_cast<size_t>(argc > 0 ? argc - 1 : 0)});
   } catch (const std::bad_alloc&) {

@@ -18,7 +18,7 @@ enum class Exit : int {
   kIo = 5,             // the operating system refused, or there is no store
   kNewerFormat = 6,    // written by a newer version
   kCompacted = 7,      // the history asked for is no longer kept
-  kInterrupted = 130,  // Ctrl-C or SIGTERM ended a writing command in order (128 + SIGINT)
+  kInterrupted = 130,  // Ctrl-C, SIGTERM or SIGHUP ended it in order, with work or output left (128 + SIGINT)
 };
 
 [[nodiscard]] Exit exit_for(kvstore::Code code) noexcept;

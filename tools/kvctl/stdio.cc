@@ -5,9 +5,12 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -21,10 +24,16 @@ bool wants_colours() {
   return (no_color == nullptr || *no_color == '\0') && term != nullptr && std::string_view(term) != "dumb";
 }
 
-// 0, or the errno that stopped it.
+// 0, or the errno that stopped it. Once we are asked to stop, a reader has a second to take more: EINTR when it does not.
 int write_all(int fd, std::string_view bytes) noexcept {
+  constexpr int kGraceMs = 1000;
   while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    pollfd reader{.fd = fd, .events = POLLOUT, .revents = 0};
+    const bool is_asked_to_stop = interrupted();
+    if (is_asked_to_stop && ::poll(&reader, 1, kGraceMs) == 0) return EINTR;
+    // So much a pipe takes without waiting, when poll() says that it takes any.
+    const size_t step = is_asked_to_stop ? std::min<size_t>(bytes.size(), PIPE_BUF) : bytes.size();
+    const ssize_t count = ::write(fd, bytes.data(), step);
     if (count < 0) {
       if (errno == EINTR) continue;
       return errno;

@@ -31,7 +31,8 @@ class Output {
 
   // Nobody will see what is still to come: stop.
   [[nodiscard]] bool stopped() const noexcept { return sys_errno_ != 0; }
-  // errno of a failed write, 0 when all went well or the reader went away.
+  // errno of a failed write, 0 when all went well or the reader went away. EINTR: we were asked to stop while the reader
+  // stood still.
   [[nodiscard]] int failure() const noexcept;
   // Waits up to `ms` milliseconds, less when the reader goes away or a signal comes.
   void wait(int ms);
