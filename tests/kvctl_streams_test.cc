@@ -71,6 +71,23 @@ TEST_F(KvctlTest, ACompactionNeedsRoomForTheSnapshotOnly) {
   EXPECT_EQ(outcome.wrong, "");
 }
 
+// It used to be the store's directory, whose disk had room.
+TEST_F(KvctlTest, TheDiskToLookAtIsTheFullOne) {
+  fill("db", 50'000);
+  fs::create_directory(path("small"));
+  const SmallDiskOutcome outcome = on_small_disk(SmallDisk::kTmpfs, 1, path("small"), [&]() -> std::string {
+    std::string said;
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"backup", "db", "small/copy"}, {"repair", "db", "--to", "small/new"}}) {
+      const std::vector<std::string> lines = lines_of_text(kvctl(arguments).err);
+      said += lines.empty() ? "nothing\n" : lines.back() + "\n";
+    }
+    return said;
+  });
+  if (!outcome.skipped.empty()) GTEST_SKIP() << "no small file system here: " << outcome.skipped;
+  EXPECT_EQ(outcome.wrong, "try: df small/copy\ntry: df small/new\n");
+}
+
 // Descriptors that the caller closed are the lowest free numbers, so the log may get the one of stderr. With two of
 // them closed, the note about a torn tail used to overwrite the segment's header.
 TEST_F(KvctlTest, WhatItPrintsNeverLandsInTheStore) {

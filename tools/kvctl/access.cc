@@ -68,7 +68,7 @@ Outcome finish_write(kvstore::Store& store, Format format, Stdio& io) {
 }
 
 std::string look_at(const std::string& dir, const std::string& key) {
-  return fmt::format("kvctl get {} -o json {}", shell_quote(dir), key_argument(key));
+  return fmt::format("kvctl get {} -o json {}", path_argument(dir), key_argument(key));
 }
 
 }  // namespace kvctl

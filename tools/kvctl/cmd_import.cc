@@ -135,7 +135,7 @@ Outcome import_file(const Args& args, Stdio& io) {
     const auto by_name = format_named(dot == std::string::npos ? "" : std::string_view(args.file).substr(dot + 1));
     if (!by_name) {
       return {Exit::kUsage, fmt::format("the name of {} does not end in .jsonl, .tsv or .csv", args.file),
-              fmt::format("kvctl import {} {} --format jsonl", shell_quote(args.dir), shell_quote(args.file))};
+              fmt::format("kvctl import {} {} --format jsonl", path_argument(args.dir), path_argument(args.file))};
     }
     format = *by_name;
   }

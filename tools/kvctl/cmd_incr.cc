@@ -32,7 +32,7 @@ Outcome incr(const Args& args, Stdio& io) {
   const Result<int64_t> value = store->increment(args.key, args.delta, options);
   if (value.status().code() == kvstore::Code::kInvalidArgument) {
     return Outcome(value.status())
-        .advise(fmt::format("kvctl get {} {}", shell_quote(args.dir), key_argument(args.key)));
+        .advise(fmt::format("kvctl get {} {}", path_argument(args.dir), key_argument(args.key)));
   }
   if (!value.ok()) return value.status();
   if (args.format == Format::kJson) {

@@ -171,7 +171,7 @@ void print_plan(const Args& args, const RepairPlan& plan, Stdio& io) {
       io.out.line(fmt::format(
           "           the state does not depend on it. To have it back, restore the file from a copy; to go "
           "without all history: kvctl compact {}",
-          shell_quote(args.dir)));
+          path_argument(args.dir)));
     }
   } else {
     io.out.line(fmt::format("{}: the store does not open: {}", escape_message(args.dir), escape_message(plan.refusal)));
@@ -191,9 +191,8 @@ void print_written(const Args& args, const RepairReport& report, Stdio& io) {
     io.out.line(fmt::format("           keys that may be stale: {}", escape_message(report.stale_as)));
   const std::string dir = as_name(args.dir);
   io.out.line(fmt::format("{} is as it was. To put the new store in its place:", escape_message(dir)));
-  // Escaped: a name with a control character in it makes a command to read, and none to run.
-  io.out.line(escape_message(fmt::format("  mv {} {}", shell_quote(dir), shell_quote(dir + ".damaged"))));
-  io.out.line(escape_message(fmt::format("  mv {} {}", shell_quote(report.dir), shell_quote(dir))));
+  io.out.line(fmt::format("  mv {} {}", path_argument(dir), path_argument(dir + ".damaged")));
+  io.out.line(fmt::format("  mv {} {}", path_argument(report.dir), path_argument(dir)));
 }
 
 // Bad sectors end a repair: which bytes to go without is for a tool that knows the disk.
@@ -217,8 +216,8 @@ Outcome plan(const Args& args, const kvstore::RepairOptions& options, ProgressLi
   if (!plan->has_anything)
     return {Exit::kCorruption, fmt::format("{}: no intact line is left", args.dir), "restore a backup"};
   if (!plan->opens && args.format == Format::kText)
-    io.out.line(fmt::format("nothing was written. To do it: kvctl repair {}{}", shell_quote(args.dir),
-                            args.to ? " --to " + shell_quote(*args.to) : ""));
+    io.out.line(fmt::format("nothing was written. To do it: kvctl repair {}{}", path_argument(args.dir),
+                            args.to ? " --to " + path_argument(*args.to) : ""));
   return Exit::kOk;
 }
 
@@ -233,7 +232,7 @@ Outcome repair(const Args& args, Stdio& io) {
   if (!report.ok()) {
     Outcome outcome = refusal(report.status());
     if (outcome.exit == Exit::kUsage)
-      outcome.advice = fmt::format("kvctl repair {} --to ANOTHER_DIR", shell_quote(args.dir));
+      outcome.advice = fmt::format("kvctl repair {} --to ANOTHER_DIR", path_argument(args.dir));
     return outcome;
   }
   const bool is_written = !report->dir.empty();

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <system_error>
+
 #include "kvstore/version.h"
 #include "tools/kvctl/text.h"
 
@@ -38,7 +41,19 @@ Exit exit_for(Code code) noexcept {
   return Exit::kIo;
 }
 
-Outcome::Outcome(const kvstore::Status& status) : exit(exit_for(status.code())), code(status.code()) {
+namespace {
+
+// What df can look at: the directory that `path` is, or lies in. It may be gone again, as a failed backup's is.
+std::string directory_of(std::filesystem::path path) {
+  std::error_code error;
+  while (!path.empty() && !std::filesystem::is_directory(path, error)) path = path.parent_path();
+  return path.empty() ? "." : path.string();
+}
+
+}  // namespace
+
+Outcome::Outcome(const kvstore::Status& status)
+    : exit(exit_for(status.code())), code(status.code()), path(status.path()) {
   if (status.ok()) return;
   // The library's sentences end in their advice where it has some: "…: crc mismatch. try: restore it from a copy".
   constexpr std::string_view kAdvice = ". try: ";
@@ -50,7 +65,7 @@ Outcome::Outcome(const kvstore::Status& status) : exit(exit_for(status.code())),
 
 std::string advice_for(const Outcome& outcome, std::string_view command, std::string_view dir) {
   if (outcome.sentence.empty()) return {};
-  const std::string shell_dir = shell_quote(dir);
+  const std::string shell_dir = path_argument(dir);
   if (outcome.code == Code::kLocked) {
     return fmt::format("stop it, or read meanwhile: get, ls, export, log and kvctl info {} need no lock", shell_dir);
   }
@@ -62,7 +77,7 @@ std::string advice_for(const Outcome& outcome, std::string_view command, std::st
       return fmt::format("a newer kvctl; this is {}.{}.{}, which reads format {}", KVSTORE_VERSION_MAJOR,
                          KVSTORE_VERSION_MINOR, KVSTORE_VERSION_PATCH, kvstore::kFormatVersion);
     case Code::kNoSpace:
-      return fmt::format("df {}", shell_dir);
+      return fmt::format("df {}", path_argument(directory_of(outcome.path.empty() ? dir : outcome.path)));
     default:
       break;
   }

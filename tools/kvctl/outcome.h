@@ -28,6 +28,7 @@ struct Outcome {
   std::string sentence;  // empty: nothing to say
   std::string advice;    // what to do next; empty: the usual step for this kind of failure, if there is one
   kvstore::Code code = kvstore::Code::kOk;
+  std::string path;  // the file or directory to blame, where the library names one
 
   Outcome(Exit how) : exit(how) {}  // NOLINT: conversion is the purpose
   Outcome(Exit how, std::string why, std::string next_step = {})

@@ -95,6 +95,15 @@ void escape_all(std::string_view bytes, Style style, std::string& out) {
   }
 }
 
+// As one word for a POSIX shell.
+std::string shell_quote(std::string_view word) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
+  std::string out = "'";
+  for (char c : word) c == '\'' ? out += "'\\''" : out += c;
+  return out + "'";
+}
+
 template <typename Int>
 std::optional<Int> parse_number(std::string_view text) noexcept {
   Int value = 0;
@@ -138,11 +147,21 @@ std::string shorten(std::string_view bytes, size_t columns) {
   return out;
 }
 
-std::string shell_quote(std::string_view word) {
-  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
-  std::string out = "'";
-  for (char c : word) c == '\'' ? out += "'\\''" : out += c;
+std::string path_argument(std::string_view path) {
+  const std::string word = fmt::format("{}{}", path.starts_with('-') ? "./" : "", path);
+  if (escape_message(word) == word) return shell_quote(word);
+  std::string out = "$'";
+  for (const char c : word) {
+    if (c == '\'' || c == '\\') {
+      out += fmt::format("\\{}", c);
+    } else if (c >= 0x20 && c < 0x7F) {
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+  }
   return out + "'";
 }
 

@@ -30,10 +30,11 @@ namespace kvctl {
 // escape(bytes), cut to about `columns` characters and then followed by "… (1234 bytes)".
 [[nodiscard]] std::string shorten(std::string_view bytes, size_t columns);
 
-// As one word for a POSIX shell, for commands that we suggest.
-[[nodiscard]] std::string shell_quote(std::string_view word);
+// A path as one word for a shell, for commands that we suggest: none that passes for an option, and control characters and
+// the like as $'\n', so that the command works as it is read. (POSIX has that spelling since 2024, bash and zsh for long.)
+[[nodiscard]] std::string path_argument(std::string_view path);
 
-// The same for a key as an argument: as --key64 when a command line could not carry it.
+// The same for a key: as --key64 when a command line could not carry it.
 [[nodiscard]] std::string key_argument(std::string_view key);
 
 // "1 record", "2 records"; `plural` where an s does not make it.
