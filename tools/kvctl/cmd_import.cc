@@ -128,6 +128,8 @@ class Importer {
 };
 
 Outcome import_file(const Args& args, Stdio& io) {
+  Result<Input> input = Input::open(args.file, io.err);  // first: what its name says is no matter when it is not there
+  if (!input.ok()) return input.status();
   FileFormat format = FileFormat::kJsonl;
   if (args.format) {
     format = *args.format;
@@ -140,8 +142,6 @@ Outcome import_file(const Args& args, Stdio& io) {
     format = *by_name;
   }
 
-  Result<Input> input = Input::open(args.file, io.err);
-  if (!input.ok()) return input.status();
   Result<Store> store = open_for_writing(args.dir, IfMissing::kCreate, io);
   if (!store.ok()) return store.status();
 

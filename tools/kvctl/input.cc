@@ -34,6 +34,7 @@ Result<Input> Input::open(const std::string& path, Messages& err) {
     if (::fstat(STDIN_FILENO, &info) == 0 && S_ISDIR(info.st_mode)) return io_error("read", "stdin", EISDIR);
     return Input(STDIN_FILENO, "stdin", 0);
   }
+  if (path.empty()) return Status(Code::kInvalidArgument, "FILE is empty");
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return io_error("open", path, errno);
   struct stat info = {};

@@ -42,7 +42,8 @@ size_t distance(std::string_view a, std::string_view b) {
 
 Outcome unknown_command(std::string_view name) {
   Outcome outcome = usage(fmt::format("there is no command '{}'", name));
-  size_t best = 3;  // further away is no likely slip of the finger
+  // With more than two letters wrong, or more than half of them, it is no likely slip of the finger.
+  size_t best = std::min<size_t>(3, name.size() / 2 + 1);
   for (const CommandGroup& group : kGroups) {
     for (const Command* command : group.commands) {
       const size_t d = distance(name, command->name);
