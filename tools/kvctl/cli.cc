@@ -44,7 +44,10 @@ std::string unmarked(std::string value) {
 std::string explain(const CLI::ParseError& error, const CLI::App& app) {
   std::string sentence = error.what();
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !app.remaining().empty()) {
-    const std::string first = app.remaining().front();
+    // CLI11 lists a "--" among them.
+    const std::vector<std::string> remaining = app.remaining();
+    const auto found = std::ranges::find_if(remaining, [](const std::string& word) { return word != "--"; });
+    const std::string first = found == remaining.end() ? "--" : *found;
     return first.starts_with(kMark) ? fmt::format("one argument too many: '{}'", unmarked(first))
                                     : fmt::format("there is no option '{}'", first);
   }
@@ -66,8 +69,8 @@ class HelpPage : public CLI::Formatter {
   }
   std::string make_usage(const CLI::App*, std::string) const override { return {}; }
   std::string make_description(const CLI::App*) const override {
-    return fmt::format("usage: kvctl {} {} [options]\n\n{}.\n{}", command_.name, command_.arguments, command_.summary,
-                       command_.details);
+    return fmt::format("usage: kvctl {}{}{} [options]\n\n{}.\n{}", command_.name, command_.arguments.empty() ? "" : " ",
+                       command_.arguments, command_.summary, command_.details);
   }
   std::string make_footer(const CLI::App*) const override { return fmt::format("example:\n{}\n", command_.example); }
   std::string make_option_opts(const CLI::Option* option) const override {
@@ -200,7 +203,9 @@ void Cli::prefix(std::string& into) {
 }
 
 void Cli::flag(const std::string& name, bool& into, const std::string& help) {
-  flags_.push_back(name.substr(name.find("--")));
+  const size_t comma = name.find(',');
+  flags_.push_back(name.substr(0, comma));
+  if (comma != std::string::npos) flags_.push_back(name.substr(comma + 1));
   app_.add_flag_callback(
       name, [&into] { into = true; }, help);
 }

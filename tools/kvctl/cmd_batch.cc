@@ -60,7 +60,7 @@ Outcome apply_lines(const Args& args, Input& input, Store& store, Counts& counts
   };
   while (!interrupted()) {
     const Result<std::optional<std::string_view>> line = lines.next();
-    if (!line.ok()) return std::move(Status(line.status())).with(at_line("read"));
+    if (!line.ok()) return line.status();
     if (!line->has_value()) break;
     if (line->value().find_first_not_of(" \t\r") == std::string_view::npos) continue;
 

@@ -65,7 +65,7 @@ class Importer {
     Operation operation;
     while (!interrupted()) {
       const Result<std::optional<std::string_view>> line = lines_.next();
-      if (!line.ok()) return at_line(lines_.line_number(), line.status());
+      if (!line.ok()) return line.status();
       if (!line->has_value()) break;
       if (line->value().find_first_not_of(" \t\r") == std::string_view::npos) continue;
       if (Problem problem = parser.parse_entry(**line, operation)) return at_line(lines_.line_number(), *problem);
@@ -79,7 +79,7 @@ class Importer {
     Operation operation;
     TableReader::Row row = table.read_header();
     while (!row.at_end && !interrupted()) {
-      if (!row.status.ok()) return at_line(table.line_number(), row.status);
+      if (!row.status.ok()) return row.status;
       if (row.problem) return at_line(table.line_number(), *row.problem);
       if (row.has_entry) {
         if (Status added = add(operation); !added.ok()) return added;
@@ -91,11 +91,6 @@ class Importer {
 
   Outcome at_line(uint64_t line, std::string_view sentence) const {
     return usage(fmt::format("{}:{}: {}", input_.name(), line, sentence));
-  }
-  Outcome at_line(uint64_t line, const Status& status) const {
-    Outcome outcome = status;
-    outcome.sentence = fmt::format("{}:{}: {}", input_.name(), line, status.message());
-    return outcome;
   }
 
   Status add(const Operation& operation) {

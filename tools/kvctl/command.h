@@ -92,7 +92,7 @@ class Cli {
 
   CLI::App app_;
   std::vector<std::function<Problem()>> checks_;
-  std::vector<std::string> flags_;  // by their long names
+  std::vector<std::string> flags_;  // by all their names
   std::string given_dir_;
   bool keys_are_base64_ = false;
 };

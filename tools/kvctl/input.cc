@@ -92,8 +92,8 @@ Result<std::optional<std::string_view>> LineReader::next() {
     const size_t end = newline == std::string::npos ? buffer_.size() : newline;
     if (end - begin_ > line_bytes_max_) {
       ++line_number_;
-      return Status(Code::kInvalidArgument,
-                    fmt::format("the line has more than {}, which is the most allowed", human_bytes(line_bytes_max_)));
+      return Status(Code::kInvalidArgument, fmt::format("{}:{}: the line has more than {}, which is the most allowed",
+                                                        input_.name(), line_number_, human_bytes(line_bytes_max_)));
     }
     if (newline != std::string::npos || is_last) {
       std::string_view line = std::string_view(buffer_).substr(begin_, end - begin_);

@@ -49,7 +49,7 @@ class LineReader {
   LineReader(Input& input, size_t line_bytes_max) : input_(input), line_bytes_max_(line_bytes_max) {}
 
   // The next line without its '\n', nullopt at the end. The view lives until the next call.
-  // kInvalidArgument: the line is too long.
+  // kInvalidArgument: the line, which the sentence names, is too long.
   kvstore::Result<std::optional<std::string_view>> next();
   [[nodiscard]] uint64_t line_number() const noexcept { return line_number_; }  // of the latest line, 1-based
   [[nodiscard]] uint64_t bytes_read() const noexcept { return bytes_read_; }
