@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "kvstore/inspect.h"
@@ -30,6 +33,12 @@ std::function<void(const kvstore::Progress&)> progress_on(Messages& err) {
   };
 }
 
+// Whether no store was made because `dir`, or what it should lie in, is a file.
+bool has_file_in_the_way(const kvstore::Status& status, const std::string& dir) {
+  std::error_code error;
+  return status.sys_errno() == ENOTDIR || (status.sys_errno() == EEXIST && std::filesystem::exists(dir, error));
+}
+
 }  // namespace
 
 Result<Store> open_for_reading(const std::string& dir, Stdio& io) {
@@ -40,7 +49,8 @@ Result<Store> open_for_reading(const std::string& dir, Stdio& io) {
 }
 
 Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Stdio& io) {
-  const bool is_new = kvstore::info(dir).status().code() == kvstore::Code::kNotAStore;
+  const kvstore::Status look = kvstore::info(dir).status();
+  const bool is_new = look.code() == kvstore::Code::kNotAStore;
   kvstore::Options options;
   options.create_if_missing = if_missing == IfMissing::kCreate;
   options.compact_at_percent = 0;  // how much history the store keeps is its owner's choice, and unknown here
@@ -49,7 +59,11 @@ Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Std
   options.log_io = kvstore::LogIo::kWrite;
   options.on_progress = progress_on(io.err);
   Result<Store> store = Store::open(dir, std::move(options));
-  if (!store.ok()) return store;
+  if (!store.ok()) {
+    // Why there is no store, in the words of those who only read.
+    const bool says_why = if_missing == IfMissing::kFail || has_file_in_the_way(store.status(), dir);
+    return is_new && says_why ? Result<Store>(look) : std::move(store);
+  }
 
   catch_interrupts();
   if (is_new) io.err.note(fmt::format("{} is a new store", dir));
