@@ -30,16 +30,22 @@ std::string owner_sentence(const StoreInfo& info) {
   return owner.alive ? who + ", running" : who + ", which is gone without closing the store";
 }
 
+// What stands in headers that are lost or not to be read is null.
 void fill(JsonObject& object, const StoreInfo& info) {
-  object.text("store", info.uuid).number("format", info.format).number("created", info.created_us);
+  info.uuid.empty() ? object.null("store") : object.text("store", info.uuid);
+  info.format == 0 ? object.null("format") : object.number("format", info.format);
+  info.created_us == 0 ? object.null("created") : object.number("created", info.created_us);
   object.number("closed_seq", info.closed_seq);
   object.object("owner", [&](JsonObject& owner) {
     owner.number("pid", info.owner.pid).text("host", info.owner.host).number("started", info.owner.started_us);
     owner.boolean("alive", info.owner.alive);
   });
   object.objects("snapshots", info.snapshots, [](JsonObject& out, const SnapshotInfo& snapshot) {
-    out.bytes("file", snapshot.file).number("last_seq", snapshot.last_seq).number("entries", snapshot.entries);
-    out.number("bytes", snapshot.bytes).number("created", snapshot.created_us).boolean("damaged", snapshot.damaged);
+    out.bytes("file", snapshot.file).number("last_seq", snapshot.last_seq);
+    snapshot.damaged ? out.null("entries") : out.number("entries", snapshot.entries);
+    out.number("bytes", snapshot.bytes);
+    snapshot.damaged ? out.null("created") : out.number("created", snapshot.created_us);
+    out.boolean("damaged", snapshot.damaged);
   });
   object.objects("segments", info.segments, [](JsonObject& out, const SegmentInfo& segment) {
     out.bytes("file", segment.file).number("first_seq", segment.first_seq).number("bytes", segment.bytes);
@@ -51,9 +57,10 @@ void fill(JsonObject& object, const StoreInfo& info) {
 void print_text(const StoreInfo& info, Output& out) {
   uint64_t bytes = 0;
   for (const SegmentInfo& segment : info.segments) bytes += segment.bytes;
-  out.line(fmt::format("store       {}", escape(info.uuid)));
-  out.line(fmt::format("format      {}", info.format));
-  out.line(fmt::format("created     {}", format_time(info.created_us)));
+  const std::string unknown = "unknown";
+  out.line(fmt::format("store       {}", info.uuid.empty() ? unknown : escape(info.uuid)));
+  out.line(fmt::format("format      {}", info.format == 0 ? unknown : fmt::to_string(info.format)));
+  out.line(fmt::format("created     {}", info.created_us == 0 ? unknown : format_time(info.created_us)));
   out.line(fmt::format("owner       {}", owner_sentence(info)));
   for (const SnapshotInfo& snapshot : info.snapshots) {
     if (snapshot.damaged) {

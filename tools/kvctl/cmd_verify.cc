@@ -84,10 +84,10 @@ void print_text(const Args& args, const VerifyReport& report, const Verdict& ver
                                   ? ""
                                   : fmt::format("{} in {}, ", count_of(report.entries, "entry", "entries"),
                                                 count_of(report.snapshots, "snapshot"));
-  io.out.line(fmt::format("{}: {}: {}{}, {}, {} in {}, last sequence number {}, synced up to {}",
+  io.out.line(fmt::format("{}: {}: {}{}, {} in {}, {} in all, last sequence number {}, synced up to {}",
                           escape_message(args.dir), verdict.word, entries, count_of(report.records, "record"),
-                          count_of(report.operations, "operation"), human_bytes(report.bytes),
-                          count_of(report.segments, "segment"), report.last_seq, report.synced_seq));
+                          count_of(report.operations, "operation"), count_of(report.segments, "segment"),
+                          human_bytes(report.bytes), report.last_seq, report.synced_seq));
 }
 
 Outcome verify(const Args& args, Stdio& io) {

@@ -28,6 +28,10 @@ class JsonObject {
     return *this;
   }
   JsonObject& boolean(std::string_view name, bool value);
+  JsonObject& null(std::string_view name) {
+    out_.member(name).null();
+    return *this;
+  }
   // Text that is JSON already, byte for byte.
   JsonObject& raw(std::string_view name, std::string_view json);
   // "key":"…" when the bytes are UTF-8, "key64":"…" in base64 otherwise.
