@@ -39,14 +39,15 @@ Outcome plan(const Args& args, Stdio& io) {
     bytes += size;
     ++files;
   };
-  // Where nothing was written since the newest snapshot, that one stays, and the segment behind it.
+  // Where nothing was written since the newest snapshot, that one stays. So does, always, a segment behind the last record:
+  // it is the one to be written next.
   const uint64_t snapshot_seq = info->snapshots.empty() ? 0 : info->snapshots.back().last_seq;
   const bool is_compacted = store->last_seq() == snapshot_seq;
   for (const kvstore::SnapshotInfo& snapshot : info->snapshots) {
     if (!is_compacted || snapshot.last_seq != snapshot_seq) covered(snapshot.file, snapshot.bytes);
   }
   for (const kvstore::SegmentInfo& segment : info->segments) {
-    if (!is_compacted || segment.first_seq <= snapshot_seq) covered(segment.file, segment.bytes);
+    if (segment.first_seq <= store->last_seq()) covered(segment.file, segment.bytes);
   }
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) {
