@@ -4,6 +4,7 @@
 
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
+#include "tools/kvctl/target.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -22,8 +23,13 @@ struct Args {
 Outcome backup(const Args& args, Stdio& io) {
   Result<Store> store = open_for_reading(args.dir, io);
   if (!store.ok()) return store.status();
+  const std::string another = fmt::format("kvctl backup {} ANOTHER_DIR", path_argument(args.dir));
+  // It would be in the way of the next look at the store, and go with it.
+  if (lies_in(args.target, args.dir)) {
+    return {Exit::kUsage, fmt::format("{} lies in {}, which is to stay as it is", args.target, args.dir), another};
+  }
   const Result<BackupReport> report = store->backup(args.target);
-  if (!report.ok()) return report.status();
+  if (!report.ok()) return copy_failure(report.status(), args.target, another);
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) {
       object.number("seq", report->seq).number("entries", report->entries).number("bytes", report->bytes);

@@ -10,6 +10,7 @@
 #include "kvstore/repair.h"
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/progress.h"
+#include "tools/kvctl/target.h"
 #include "tools/kvctl/text.h"
 
 namespace kvctl {
@@ -196,9 +197,9 @@ void print_written(const Args& args, const RepairReport& report, Stdio& io) {
 }
 
 // Bad sectors end a repair: which bytes to go without is for a tool that knows the disk.
-Outcome refusal(const kvstore::Status& status) {
-  if (status.sys_errno() != EIO) return status;
-  return Outcome(status).advise(
+Outcome refusal(Outcome outcome, const kvstore::Status& status) {
+  if (status.sys_errno() != EIO) return outcome;
+  return std::move(outcome).advise(
       "copy the directory with a tool that steps over unreadable blocks (ddrescue), and repair the copy");
 }
 
@@ -207,7 +208,7 @@ Outcome refusal(const kvstore::Status& status) {
 Outcome plan(const Args& args, const kvstore::RepairOptions& options, ProgressLine& progress, Stdio& io) {
   const Result<RepairPlan> plan = kvstore::plan_repair(args.dir, options);
   progress.clear();
-  if (!plan.ok()) return refusal(plan.status());
+  if (!plan.ok()) return refusal(plan.status(), plan.status());
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& out) { fill(out, *plan, nullptr); });
   } else {
@@ -230,10 +231,8 @@ Outcome repair(const Args& args, Stdio& io) {
   const Result<RepairReport> report = kvstore::repair(args.dir, target, options);
   progress.clear();
   if (!report.ok()) {
-    Outcome outcome = refusal(report.status());
-    if (outcome.exit == Exit::kUsage)
-      outcome.advice = fmt::format("kvctl repair {} --to ANOTHER_DIR", path_argument(args.dir));
-    return outcome;
+    const std::string another = fmt::format("kvctl repair {} --to ANOTHER_DIR", path_argument(args.dir));
+    return refusal(copy_failure(report.status(), target, another), report.status());
   }
   const bool is_written = !report->dir.empty();
   if (args.format == Format::kJson) {
