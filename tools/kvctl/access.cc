@@ -75,6 +75,7 @@ Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Std
 }
 
 Outcome finish_write(kvstore::Store& store, Format format, Stdio& io) {
+  io.done = "the change is made";
   if (format == Format::kJson) {  // we own the store, so the newest write is ours
     print_object(io.out, [&](JsonObject& object) { object.number("version", store.last_seq()); });
   }

@@ -30,6 +30,7 @@ Outcome backup(const Args& args, Stdio& io) {
   }
   const Result<BackupReport> report = store->backup(args.target);
   if (!report.ok()) return copy_failure(report.status(), args.target, another);
+  io.done = "the backup is made";
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) {
       object.number("seq", report->seq).number("entries", report->entries).number("bytes", report->bytes);

@@ -98,6 +98,7 @@ Outcome compact(const Args& args, Stdio& io) {
     return {Exit::kInterrupted, "interrupted; no snapshot was written"};
   }
   if (!report.ok()) return report.status();
+  io.done = "the compaction is done";
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) {
       object.number("seq", report->seq).number("entries", report->entries);

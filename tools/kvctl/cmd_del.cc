@@ -36,6 +36,7 @@ Outcome del(const Args& args, Stdio& io) {
     if (!was_there.ok()) return was_there.status();
     deleted += *was_there;
   }
+  if (deleted != 0) io.done = "the change is made";
   const uint64_t absent = args.keys.size() - deleted;
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& object) { object.number("deleted", deleted).number("absent", absent); });

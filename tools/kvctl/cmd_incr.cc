@@ -35,6 +35,7 @@ Outcome incr(const Args& args, Stdio& io) {
         .advise(fmt::format("kvctl get {} {}", path_argument(args.dir), key_argument(args.key)));
   }
   if (!value.ok()) return value.status();
+  io.done = "the change is made";
   if (args.format == Format::kJson) {
     print_object(io.out,
                  [&](JsonObject& object) { object.number("value", *value).number("version", store->last_seq()); });

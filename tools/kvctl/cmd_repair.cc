@@ -235,6 +235,7 @@ Outcome repair(const Args& args, Stdio& io) {
     return refusal(copy_failure(report.status(), target, another), report.status());
   }
   const bool is_written = !report->dir.empty();
+  if (is_written) io.done = "the new store is written";
   if (args.format == Format::kJson) {
     print_object(io.out, [&](JsonObject& out) { fill(out, report->plan, is_written ? &*report : nullptr); });
     return Exit::kOk;

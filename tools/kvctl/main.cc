@@ -66,11 +66,13 @@ std::string_view without_step(std::string_view sentence, std::string_view comman
 }
 
 // What a failed write to stdout makes of a command's end. A reader that went away is its own business.
-Outcome after_output(Outcome outcome, Output& out) {
-  out.flush();
-  if (out.failure() == 0 || !outcome.ok()) return outcome;
-  if (out.failure() == EINTR) return {Exit::kInterrupted, "interrupted before all was printed"};
-  return {Exit::kIo, fmt::format("write to stdout: {}", std::generic_category().message(out.failure()))};
+Outcome after_output(Outcome outcome, Stdio& io) {
+  io.out.flush();
+  const int failure = io.out.failure();
+  if (failure == 0 || !outcome.ok()) return outcome;
+  const std::string done = io.done.empty() ? "" : fmt::format("; {}", io.done);
+  if (failure == EINTR) return {Exit::kInterrupted, fmt::format("interrupted before all was printed{}", done)};
+  return {Exit::kIo, fmt::format("write to stdout: {}{}", std::generic_category().message(failure), done)};
 }
 
 Outcome run_command(const Command& command, std::span<char* const> arguments, Stdio& io, std::string& dir) {
@@ -106,7 +108,7 @@ int main(std::span<char* const> arguments) {
     outcome = unknown_command(name);
   }
 
-  outcome = after_output(std::move(outcome), io.out);
+  outcome = after_output(std::move(outcome), io);
   if (!outcome.sentence.empty()) io.err.error(without_step(outcome.sentence, io.err.command()));
   if (const std::string advice = advice_for(outcome, io.err.command(), dir); !advice.empty()) io.err.advise(advice);
   return static_cast<int>(outcome.exit);

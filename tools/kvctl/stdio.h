@@ -70,6 +70,9 @@ class Messages {
 struct Stdio {
   Output out;
   Messages err;
+  // "the change is made": what a command has done for good. Said where only printing its result fails, so that nobody does
+  // it twice.
+  std::string_view done{};
 };
 
 }  // namespace kvctl
