@@ -296,6 +296,23 @@ TEST_F(KvctlTest, FollowEndsOnASignalThoughItsReaderStandsStill) {
   EXPECT_EQ(result.err, "kvctl: log: interrupted before all was printed\n");
 }
 
+TEST_F(KvctlTest, FollowThatACompactionOvertookSaysThatTheSameAgainGoesOn) {
+  Result<Store> owner = Store::open(path("db"), {.segment_bytes = 4096});
+  ASSERT_TRUE(owner.ok());
+  for (int i = 0; i < 20'000; ++i) ASSERT_TRUE(owner->put("key:" + std::to_string(i), "value").ok());
+  Process follow(command({"log", "db", "--follow"}), here());
+  EXPECT_NE(follow.read_line().find(" key:0 "), std::string::npos);  // and no more than a pipe holds
+  ASSERT_TRUE(owner->compact().ok());
+  ASSERT_TRUE(owner->put("new", "1").ok());
+  const ProcessResult result = follow.finish();
+  EXPECT_EQ(result.exit_code, 7);
+  const std::regex sentence(
+      "kvctl: log: db: the log from record [0-9]+ on has been compacted away\n"
+      "try: the same again: it goes on where the log now begins\n");
+  EXPECT_TRUE(std::regex_match(result.err, sentence)) << result.err;
+  EXPECT_NE(shell("$kvctl log db --follow | head -1").out.find(" put new  1"), std::string::npos);
+}
+
 TEST_F(KvctlTest, FollowEndsWhenItsReaderGoesAway) {
   fill("db", 3);
   Process follow(command({"log", "db", "--follow"}), here());

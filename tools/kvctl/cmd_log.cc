@@ -155,6 +155,9 @@ Outcome log(const Args& args, Stdio& io) {
     const Result<const LogRecord*> next = cursor->next();
     if (!next.ok()) {
       outcome = next.status();
+      // The library says it to programs, which know how far they had come.
+      if (outcome.code == kvstore::Code::kCompacted)
+        outcome.advice = "the same again: it goes on where the log now begins";
       break;
     }
     const LogRecord* record = *next;
