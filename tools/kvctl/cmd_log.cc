@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -128,20 +129,40 @@ bool has_live_owner(const std::string& dir) {
   return info.ok() && info->owner.alive;
 }
 
+// What a compaction has taken from the log.
+struct GoneHistory {
+  uint64_t first_seq_kept = 1;
+  int64_t until_us = std::numeric_limits<int64_t>::max();  // when the snapshot was made that stands for it
+};
+
+GoneHistory gone_history(const std::string& dir) {
+  GoneHistory gone;
+  const Result<kvstore::StoreInfo> info = kvstore::info(dir);
+  if (!info.ok() || info->segments.empty()) return gone;
+  gone.first_seq_kept = info->segments.front().first_seq;
+  if (!info->snapshots.empty() && !info->snapshots.front().damaged) gone.until_us = info->snapshots.front().created_us;
+  return gone;
+}
+
 // Whether all that was asked for by number is still kept.
-Outcome check_history(const Args& args) {
-  if (!args.filter.seq_min) return Exit::kOk;
-  const Result<kvstore::StoreInfo> info = kvstore::info(args.dir);
-  if (!info.ok() || info->segments.empty()) return Exit::kOk;
-  const uint64_t first_seq = info->segments.front().first_seq;
-  if (std::max<uint64_t>(*args.filter.seq_min, 1) >= first_seq) return Exit::kOk;
-  return {Exit::kCompacted, fmt::format("records before sequence number {} are no longer kept", first_seq)};
+Outcome check_history(const Args& args, const GoneHistory& gone) {
+  if (!args.filter.seq_min || std::max<uint64_t>(*args.filter.seq_min, 1) >= gone.first_seq_kept) return Exit::kOk;
+  return {Exit::kCompacted, fmt::format("records before sequence number {} are no longer kept", gone.first_seq_kept)};
+}
+
+void tell_of(const GoneHistory& gone, Messages& err) {
+  err.note(fmt::format(
+      "records before sequence number {} are no longer in the log; the state they led to is in the snapshot",
+      gone.first_seq_kept));
 }
 
 Outcome log(const Args& args, Stdio& io) {
   Result<LogCursor> cursor = LogCursor::open(args.dir);
   if (!cursor.ok()) return cursor.status();
-  Outcome history = check_history(args);
+  const GoneHistory gone = gone_history(args.dir);
+  Outcome history = check_history(args, gone);
+  const bool lacks_some = gone.first_seq_kept > 1;
+  if (lacks_some && args.filter.reaches_back_to(gone.until_us)) tell_of(gone, io.err);
   if (args.follow) {
     catch_interrupts();
     if (!history.ok()) io.err.note(std::exchange(history.sentence, {}));  // the end may be far away
@@ -180,6 +201,9 @@ Outcome log(const Args& args, Stdio& io) {
     io.err.note(fmt::format("{}:{} (byte {}): the log ends in a torn record of {}: {}", torn->file, torn->line,
                             torn->offset, count_of(torn->bytes, "byte"), torn->reason));
   }
+  // Whoever asks for all of it sees by the first number where it begins, unless there is none.
+  const bool shows_all = args.filter.accepts_all() && !args.limit && !args.tail && !args.follow;
+  if (lacks_some && printed == 0 && outcome.ok() && shows_all) tell_of(gone, io.err);
   return outcome.ok() && !io.out.stopped() ? history : outcome;
 }
 

@@ -34,6 +34,11 @@ struct LogFilter {
     }
     return false;
   }
+  [[nodiscard]] bool accepts_all() const { return accepts_all_ops() && !since_us && !until_us && !seq_min && !seq_max; }
+  // Whether it picks among records however early, those made up to `ts_us` included.
+  [[nodiscard]] bool reaches_back_to(int64_t ts_us) const {
+    return !accepts_all() && !seq_min && (!since_us || *since_us <= ts_us);
+  }
   // No later record can be accepted. (Not by time: the clock may have been set back.)
   [[nodiscard]] bool is_past(uint64_t seq) const { return seq_max && seq >= *seq_max; }
 };
