@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "kvstore/base/shell_word.h"
 #include "kvstore/format/base64.h"
 
 namespace kvctl {
@@ -95,15 +96,6 @@ void escape_all(std::string_view bytes, Style style, std::string& out) {
   }
 }
 
-// As one word for a POSIX shell.
-std::string shell_quote(std::string_view word) {
-  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
-  std::string out = "'";
-  for (char c : word) c == '\'' ? out += "'\\''" : out += c;
-  return out + "'";
-}
-
 template <typename Int>
 std::optional<Int> parse_number(std::string_view text) noexcept {
   Int value = 0;
@@ -148,10 +140,9 @@ std::string shorten(std::string_view bytes, size_t columns) {
 }
 
 std::string path_argument(std::string_view path) {
-  const std::string word = fmt::format("{}{}", path.starts_with('-') ? "./" : "", path);
-  if (escape_message(word) == word) return shell_quote(word);
-  std::string out = "$'";
-  for (const char c : word) {
+  if (escape_message(path) == path) return kvstore::base::shell_word(path);
+  std::string out = path.starts_with('-') ? "$'./" : "$'";
+  for (const char c : path) {
     if (c == '\'' || c == '\\') {
       out += fmt::format("\\{}", c);
     } else if (c >= 0x20 && c < 0x7F) {
@@ -167,7 +158,7 @@ std::string path_argument(std::string_view path) {
 
 std::string key_argument(std::string_view key) {
   if (escape_message(key) != key) return "--key64 " + to_base64(key);
-  return key.starts_with('-') ? "-- " + shell_quote(key) : shell_quote(key);
+  return key.starts_with('-') ? "-- " + kvstore::base::shell_quote(key) : kvstore::base::shell_quote(key);
 }
 
 std::string count_of(uint64_t count, std::string_view noun, std::string_view plural) {
