@@ -53,7 +53,7 @@ namespace kvstore::inline v1 {
 class Store {
  public:
   // Opens the store in directory `dir`, creating it (0700, files 0600) unless told otherwise, replays
-  // its log and takes its lock. Fails at once, never waits:
+  // its log and takes its lock. Never waits for another owner, but for a tenth of a second where LOCK was lost:
   //   kLocked       another owner; the sentence names its pid, host and start time
   //   kNotAStore    nothing there and create_if_missing is off, or read_only
   //   kCorruption   promised data is damaged (P5); path(), offset() and the sentence say where

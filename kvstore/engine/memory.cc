@@ -37,12 +37,13 @@ namespace {
 // Of max_memory, what no single write can have: the chunk set aside for deletions, and one for the index.
 constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
-constexpr uint64_t kHeldPart = 8;     // of max_memory: what evictions may leave to snapshots
-constexpr int kPassedOverMax = 1024;  // victims that are no use, in one search
-constexpr int kBarrenCalls = 15;      // and searches left out after it: each takes its mark from what it looks at
+constexpr uint64_t kHeldPart = 8;        // of max_memory: what evictions may leave to snapshots
+constexpr uint64_t kPassedOverMin = 64;  // victims that are no use, in one search
+constexpr uint64_t kPassedOverMax = 4096;
 constexpr int kRoundsMax = 32;
 constexpr int kRoundsInVainMax = 4;
 constexpr size_t kReclaimedMax = 1024;
+constexpr int kReclaimsMax = 4;
 // Buckets to look through for what has expired: instead of refusing, and beside each eviction, of which there may be one a put.
 constexpr size_t kSweptByRefusal = 32;
 constexpr size_t kSweptByEviction = 2;
@@ -133,21 +134,25 @@ bool Engine::waits_for_pin(const Request& request) const noexcept {
   if (options_.when_full == WhenFull::kEvict) return true;  // most of what could be evicted is what it sees
   const uint64_t held = table_.held_bytes_at(compaction_.pinned_seq);
   const uint64_t used = table_.stats().used_bytes;
-  return held != 0 && used - std::min(used, held) + bytes_added_by(request) <= options_.max_memory;
+  return held != 0 && used - std::min(used, held) + bytes_added_by(request) <= hard_limit();
 }
 
-// Outside the commit lock.
+// Outside the commit lock. All that nobody sees any more is gone through, or the next attempt would evict for what is nearly
+// free.
 void Engine::wait_for_memory(const Prepared& prepared) {
+  constexpr int kStepsMax = 10'000;
   // A reader is inside for some microseconds, unless he has to wait for a processor meanwhile.
   constexpr int kLooks = 200;
   constexpr auto kPause = std::chrono::microseconds(200);
   if (prepared.waits_for == Prepared::WaitsFor::kPin) compaction_.pins_ended.wait(prepared.pins_ended);
-  for (int look = 0; look < kLooks; ++look) {
+  int looks = 0;
+  for (int step = 0; step < kStepsMax; ++step) {
     {
       const std::lock_guard lock(commit_lock_);
       if (closed_) return;
       table_.reclaim(kReclaimedMax);
-      if (table_.has_versions_to_free() || !table_.waits_for_readers()) return;
+      if (table_.has_versions_to_free()) continue;
+      if (!table_.waits_for_readers() || ++looks == kLooks) return;
     }
     std::this_thread::sleep_for(kPause);
   }
@@ -227,11 +232,11 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
       now = table_.stats();
     }
   }
-  // What is held for somebody who sees it does not come back by evicting more of it.
-  const auto evictable = [&now] {
-    const uint64_t held = now.versions_held_bytes + now.versions_held * sizeof(table::HeldVersion);
-    return now.used_bytes - std::min(now.used_bytes, held);
-  };
+  for (int i = 0; evicts && i < kReclaimsMax && is_over() && table_.has_versions_to_free(); ++i) {
+    table_.reclaim(kReclaimedMax);
+    now = table_.stats();
+  }
+  if (evicts && is_over() && table_.has_versions_to_free()) return full(request, prepared);  // which is nearly free
   // Again, because a victim may be a key that this very write overwrites, and which is new then. More than a little is
   // evicted only where the store was opened with more than the limit, and while it gains something.
   bool gains = false;
@@ -239,7 +244,9 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     const uint64_t used = now.used_bytes;
     uint64_t bytes_max = round == 0 ? std::max(4 * bytes, kEvictBytesMin) : 0;
     if (gains && used + bytes > hard_limit()) bytes_max = kEvictBytesMax;
-    const uint64_t evict_bytes = std::min(excess(evictable(), bytes, soft_limit), bytes_max);
+    // What our own pin holds is waited for.
+    const uint64_t ours = compaction_.holds_pin ? table_.held_bytes_at(compaction_.pinned_seq) : 0;
+    const uint64_t evict_bytes = std::min(excess(used - std::min(used, ours), bytes, soft_limit), bytes_max);
     const uint64_t evict_entries = keys_over();
     if (evict_bytes == 0 && evict_entries == 0) break;
     if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
@@ -270,17 +277,15 @@ void Engine::sweep_some(size_t buckets_max) noexcept {
 Status Engine::evict(uint64_t bytes, uint64_t entries) {
   KV_ASSERT(options_.when_full == WhenFull::kEvict);
   KV_ASSERT(!closed_);
-  // To evict what somebody sees frees nothing before he goes. Our own compaction or backup is waited for instead. Of the others
-  // most go in an instant, but one that much waits for already stays, it seems.
-  if (entries == 0 && compaction_.holds_pin) return {};
-  const uint64_t much = options_.max_memory != 0 ? options_.max_memory / kHeldPart : UINT64_MAX;
-  const table::Table::Seen seen = table_.seen(much);
-  uint64_t may_leave = much - std::min(much, seen.newest_holds);
-  const Seq for_long = seen.newest_that_holds;
-  if (entries == 0 && for_long != 0 && for_long == barren_.seen && barren_.calls != 0) return --barren_.calls, Status();
+  // To evict what somebody sees frees nothing before he goes. Our own compaction or backup takes its time, too.
+  const table::Table::Seen seen = table_.seen(options_.max_memory != 0 ? options_.max_memory / kHeldPart : UINT64_MAX);
+  const Seq for_long = std::max(seen.for_long, compaction_.holds_pin ? compaction_.pinned_seq.load() : 0);
+  uint64_t may_hold = seen.may_hold;
+  // Where new values are larger than old ones, more of these must be gone through for each.
+  const uint64_t passed_over_max = std::min<uint64_t>(kPassedOverMin + bytes / 32, kPassedOverMax);
   uint64_t evicted_bytes = 0;
   uint64_t evicted = 0;
-  int passed_over = 0;
+  uint64_t passed_over = 0;
   std::vector<Op> ops;  // the keys point into the table: good until publish()
   while (evicted_bytes < bytes || evicted < entries) {
     ops.clear();
@@ -294,23 +299,23 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
         continue;
       }
       const bool is_seen = victim->seq() <= seen.newest;
+      const uint64_t footprint = victim->footprint();
       // Where an older version is held for somebody, a tombstone must stay.
-      const uint64_t bytes_freed = victim->older() != nullptr ? victim->value().size() : victim->footprint();
-      const bool frees = victim->seq() > for_long && (!is_seen || may_leave != 0);
+      const uint64_t freed = victim->older() != nullptr ? victim->value().size() : footprint;
+      const bool frees = victim->seq() > for_long && 2 * freed >= footprint && (!is_seen || may_hold != 0);
       if (!frees && evicted + ops.size() >= entries) {
-        if (++passed_over == kPassedOverMax) break;
+        if (++passed_over == passed_over_max) break;
         continue;
       }
-      if (frees) evicted_bytes += bytes_freed;
-      if (is_seen) may_leave -= std::min(may_leave, bytes_freed);
+      if (frees) evicted_bytes += freed;
+      if (is_seen) may_hold -= std::min(may_hold, footprint);
       ops.push_back({.kind = Op::Kind::kEvict, .is_json = false, .key = victim->key(), .value = {}, .expires_us = 0});
     }
     if (ops.empty()) break;
     if (Status s = commit_evictions(ops); !s.ok()) return s;
     evicted += ops.size();
-    if (passed_over == kPassedOverMax) break;
+    if (passed_over == passed_over_max) break;
   }
-  barren_ = {.seen = for_long, .calls = passed_over == kPassedOverMax && evicted == 0 ? kBarrenCalls : 0};
   return {};
 }
 

@@ -222,8 +222,8 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   }
   if (options_.read_only) previous_owner_ = walk->owner();
   recovery_.cuts = end.cuts;
-  if (options_.read_only && !end.cuts.empty() && env_.is_locked(end.cuts.front().file)) {
-    recovery_.cuts.clear();  // a record that its owner is writing right now
+  if (options_.read_only && !end.cuts.empty() && wal::is_owned(env_, dir_)) {
+    recovery_.cuts.clear();  // a record that its owner is writing right now, or what he will cut, and report
   }
   recovery_.clean_close = previous_owner_.pid == 0 && !previous_owner_.store.empty() && recovery_.cuts.empty();
   if (!recovery_.cuts.empty() && options_.recovery == RecoveryPolicy::kRefuseAnyDamage) {

@@ -269,7 +269,6 @@ bool lies_in(const std::string& inner, const std::string& outer) {
 
 Result<RepairPlan> plan_repair(env::Env& env, std::string dir, const RepairOptions& options) {
   dir = without_slash(std::move(dir));
-  const std::string lock = wal::join_path(dir, wal::kLockName);
   Result<RepairPlan> plan = base::guarded([&]() -> Result<RepairPlan> {
     if (wal::is_owned(env, dir)) return locked(env, dir);
     Salvage salvage(env, dir, options);

@@ -163,6 +163,8 @@ void Verifier::add_keys(const wal::Records& records, DuplicateKeys& keys) {
 
 // What an opening would read: the newest snapshot and the segments behind it.
 Status Verifier::check_state() {
+  const Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
+  if (owner.ok() && owner->has_value()) store = (*owner)->store;
   Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1);
   if (!walk.ok()) return add_refusal(advise_repair(walk.status(), dir_));
   if (walk->base().has_value()) {

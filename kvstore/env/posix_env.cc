@@ -303,7 +303,6 @@ class PosixLock final : public FileLock {
   std::string rest_;
 };
 
-constexpr uid_t kOverflowUid = 65534;  // /proc/sys/kernel/overflowuid
 constexpr int kLockAttemptsMax = 10;   // no bystander replaces the file so often; what does is trouble to report
 
 // ---- the environment ------------------------------------------------------------------------------------------
@@ -392,6 +391,10 @@ class PosixEnv final : public Env {
       } else if (fd.status().sys_errno() == EEXIST) {
         fd = open_regular(place, path, O_RDWR, "lock");
         if (fd.status().sys_errno() == ENOENT) continue;  // removed since
+        // Somebody like us died before he could give it away.
+        struct stat facts {};
+        if (fd.ok() && ::fstat(fd->get(), &facts) == 0 && facts.st_size == 0 && facts.st_nlink == 1)
+          give_to_owner(fd->get());
       }
       if (!fd.ok()) return std::move(fd).status();
       if (const int error = set_lock(fd->get(), true); error != 0) {
@@ -459,7 +462,6 @@ class PosixEnv final : public Env {
     struct stat dir {};
     struct stat made {};
     if (::fstat(held_.get(), &dir) != 0 || ::fstat(fd, &made) != 0 || made.st_uid != 0 || dir.st_uid == 0) return;
-    if (dir.st_uid == kOverflowUid) return;             // in a user namespace: somebody whom we cannot name
     (void)(::fchown(fd, dir.st_uid, dir.st_gid) == 0);  // where root may not, nobody may
   }
 

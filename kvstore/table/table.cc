@@ -125,7 +125,7 @@ bool Table::has_versions_to_free() const noexcept { return impl_->versions.has_g
 
 bool Table::waits_for_readers() const noexcept { return !impl_->limbo.empty(); }
 
-Table::Seen Table::seen(uint64_t bytes) const noexcept { return impl_->versions.seen(bytes); }
+Table::Seen Table::seen(uint64_t much) const noexcept { return impl_->versions.seen(much); }
 
 uint64_t Table::held_bytes_at(Seq instant) const noexcept { return impl_->versions.held_bytes_at(instant); }
 

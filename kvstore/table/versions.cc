@@ -10,8 +10,6 @@ namespace {
 
 constexpr size_t kReserveIdle = 16;  // spare nodes kept when none is needed
 
-uint64_t held_bytes_of(const Entry* version) noexcept { return version->footprint() + sizeof(HeldVersion); }
-
 }  // namespace
 
 Versions::~Versions() {
@@ -104,14 +102,23 @@ std::optional<format::Seq> Versions::newest_pinned() noexcept {
   return record == nullptr ? std::nullopt : std::optional(record->seq);
 }
 
-Table::Seen Versions::seen(uint64_t bytes) noexcept {
+uint64_t Versions::bytes_of(uint64_t count) const noexcept {
+  const uint64_t all = held_count();
+  return all == 0 ? 0 : count * (held_bytes() / all + sizeof(HeldVersion));
+}
+
+Table::Seen Versions::seen(uint64_t much) noexcept {
+  const uint64_t all = bytes_of(held_count());
+  const uint64_t share = much / 16;
   Table::Seen out;
+  out.may_hold = std::max(much - std::min(much, all), share);
   const std::lock_guard lock(mutex_);
   for (const PinRecord* record = newest_; record != nullptr; record = record->older) {
     if (record->pins == 0) continue;
-    if (out.newest == 0) out.newest = record->seq, out.newest_holds = record->held_bytes;
-    if (record->held_bytes < bytes) continue;
-    out.newest_that_holds = record->seq;
+    if (out.newest == 0) out.newest = record->seq;
+    if (all < much) break;
+    if (bytes_of(record->held_count) < share) continue;
+    out.for_long = record->seq;
     break;
   }
   return out;
@@ -121,7 +128,7 @@ uint64_t Versions::held_bytes_at(format::Seq instant) noexcept {
   const std::lock_guard lock(mutex_);
   const PinRecord* record = newest_;
   while (record != nullptr && record->seq > instant) record = record->older;
-  return record != nullptr && record->seq == instant ? record->held_bytes : 0;
+  return record != nullptr && record->seq == instant ? bytes_of(record->held_count) : 0;
 }
 
 void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
@@ -134,7 +141,7 @@ void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
   --reserve_count_;
   *node = HeldVersion{version, hash, version->seq(), pin->held};
   pin->held = node;
-  pin->held_bytes += held_bytes_of(version);
+  ++pin->held_count;
   count_held(+1, static_cast<int64_t>(version->footprint()));
 }
 
@@ -152,13 +159,12 @@ Versions::Step Versions::drain_step() noexcept {
   }
   KV_ASSERT(node->seq <= draining_->seq);
   draining_->held = node->next;
-  const uint64_t bytes = held_bytes_of(node->version);
-  KV_ASSERT(draining_->held_bytes >= bytes);
-  draining_->held_bytes -= bytes;
+  KV_ASSERT(draining_->held_count > 0);
+  --draining_->held_count;
   if (heir_ != nullptr && heir_->seq >= node->seq) {
     node->next = heir_->held;
     heir_->held = node;
-    heir_->held_bytes += bytes;
+    ++heir_->held_count;
     return {.worked = true};
   }
   KV_ASSERT(node->version->seq() == node->seq);

@@ -47,7 +47,7 @@ struct PinRecord {
   PinRecord* older = nullptr;                     // under the mutex
   PinRecord* newer = nullptr;                     // under the mutex
   HeldVersion* held = nullptr;                    // the writer's
-  uint64_t held_bytes = 0;                        // ... with the nodes
+  uint64_t held_count = 0;                        // ... how many
 };
 
 class Versions {
@@ -76,7 +76,7 @@ class Versions {
   [[nodiscard]] PinRecord* newest_pin_below(format::Seq seq) noexcept;
   // The latest instant that is pinned. Takes the mutex in every case: table_sweep.cc needs the order that this makes.
   [[nodiscard]] std::optional<format::Seq> newest_pinned() noexcept;
-  [[nodiscard]] Table::Seen seen(uint64_t bytes) noexcept;
+  [[nodiscard]] Table::Seen seen(uint64_t much) noexcept;
   [[nodiscard]] uint64_t held_bytes_at(format::Seq instant) noexcept;
   // Needs: pin = newest_pin_below(the number that superseded it), pin->seq >= version->seq().
   void hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept;
@@ -101,6 +101,8 @@ class Versions {
   void end_drain() noexcept;
   void remove(PinRecord* record) noexcept;
   void count_held(int64_t change, int64_t bytes) noexcept;
+  // What `count` versions take with their nodes, were they all of the same size: to pass one on must not touch it.
+  [[nodiscard]] uint64_t bytes_of(uint64_t count) const noexcept;
 
   Arena& arena_;
   mutable std::mutex mutex_;

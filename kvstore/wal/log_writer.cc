@@ -400,7 +400,7 @@ Status LogWriter::sync_file(ActiveSegment& segment) noexcept {
   return mark_broken(
       base::error(Code::kIoError,
                   "{}: it was removed, or its directory, while the store was open: what is in it is lost "
-                  "with the store's end",
+"when the store is closed, and a backup made before saves it",
                   segment.path)
           .at(segment.path));
 }

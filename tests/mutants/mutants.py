@@ -357,11 +357,14 @@ mutant("eviction: a write that never fits costs the others their place", "-", "k
 mutant("eviction: a batch's keys that are there already do not count", "-", "kvstore/engine/memory.cc",
        "evicts ? keys.put : keys.added - std::min(keys.added, keys.removed);", "keys.added;", "store_memory_test")
 mutant("eviction: a snapshot may cost all of the store", "-", "kvstore/engine/memory.cc",
-       "victim->seq() > for_long && (!is_seen || may_leave != 0);", "!is_seen || victim->seq() != 0;", "store_memory_test")
-mutant("eviction: what any snapshot sees is passed over", "-", "kvstore/engine/memory.cc",
-       "(!is_seen || may_leave != 0);", "!is_seen;", "store_memory_test")
+       "victim->seq() > for_long && 2 * freed >= footprint && (!is_seen || may_hold != 0);", "victim->seq() != 0 || is_seen;",
+       "store_memory_test")
+mutant("eviction: what any snapshot sees is passed over", "-", "kvstore/engine/memory.cc", "(!is_seen || may_hold != 0);", "!is_seen;",
+       "store_memory_test")
 mutant("eviction: much waits for one snapshot, and what any sees is passed over", "-", "kvstore/table/versions.cc",
-       "    out.newest_that_holds = record->seq;", "    out.newest_that_holds = out.newest;", "store_memory_test")
+       "    if (bytes_of(record->held_count) < share) continue;\n", "", "store_memory_test")
+mutant("eviction: of a tombstone that must stay all is counted", "-", "kvstore/engine/memory.cc",
+       "victim->older() != nullptr ? victim->value().size() : footprint;", "footprint;", "store_memory_test")
 mutant("max_entries: a store that has too many refuses what adds none", "-", "kvstore/engine/memory.cc",
        "return keys.added <= keys.removed && !evicts", "return !evicts && evicts", "store_memory_test")
 mutant("erase_prefix passes over what a clock may bring back", "-", COMMIT,
@@ -372,9 +375,8 @@ mutant("eviction: all of it in one record", "-", "kvstore/engine/memory.cc", "op
        "store_memory_test")
 mutant("eviction: a key may count twice", "-", "kvstore/engine/memory.cc",
        "victim == nullptr || std::ranges::any_of(ops, is_victim)", "victim == nullptr", "store_memory_test")
-mutant("eviction: what a compaction holds is evicted in vain", "-", "kvstore/engine/memory.cc",
-       "return now.used_bytes - std::min(now.used_bytes, held);", "(void)held;\n    return now.used_bytes;",
-       "store_memory_test")
+mutant("eviction: what a compaction sees is evicted in vain", "-", "kvstore/engine/memory.cc",
+       "compaction_.holds_pin ? compaction_.pinned_seq.load() : 0);", "0);", "store_memory_test")
 mutant("a write without room does not wait for what is free already", "-", "kvstore/engine/memory.cc",
        "    prepared.waits_for = WaitsFor::kVersions;\n", "", "store_memory_test")
 mutant("a write without room does not wait for a compaction", "-", "kvstore/engine/memory.cc",

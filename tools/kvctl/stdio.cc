@@ -30,7 +30,10 @@ int write_all(int fd, std::string_view bytes) noexcept {
   while (!bytes.empty()) {
     pollfd reader{.fd = fd, .events = POLLOUT, .revents = 0};
     const bool is_asked_to_stop = interrupted();
-    if (is_asked_to_stop && ::poll(&reader, 1, kGraceMs) == 0) return EINTR;
+    if (const int ready = is_asked_to_stop ? ::poll(&reader, 1, kGraceMs) : 1; ready <= 0) {
+      if (ready == 0) return EINTR;
+      continue;  // asked again
+    }
     // So much a pipe takes without waiting, when poll() says that it takes any.
     const size_t step = is_asked_to_stop ? std::min<size_t>(bytes.size(), PIPE_BUF) : bytes.size();
     const ssize_t count = ::write(fd, bytes.data(), step);

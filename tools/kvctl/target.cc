@@ -15,16 +15,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a copy that was cut short leaves: a snapshot, or part of one, and no log. (A store that has lost its log looks the
-// same, so this is a reason to tell, and none to remove anything.)
+// What a copy that was cut short leaves: the segment behind the state, and no snapshot before it. (A store that has lost its
+// snapshot looks the same, so this is a reason to tell, and none to remove anything.)
 bool looks_unfinished(const std::string& target) {
   const kvstore::Result<kvstore::StoreInfo> info = kvstore::info(target);
-  if (info.ok() && !info->segments.empty()) return false;
-  std::error_code error;
-  for (fs::directory_iterator file(target, error); !error && file != fs::directory_iterator(); file.increment(error)) {
-    if (file->path().filename().string().starts_with("snapshot-")) return true;
-  }
-  return false;
+  return info.ok() && info->snapshots.empty() && !info->segments.empty() && info->segments.front().first_seq > 1;
 }
 
 }  // namespace
@@ -39,8 +34,9 @@ bool lies_in(const std::string& target, const std::string& dir) {
 
 Outcome copy_failure(const kvstore::Status& status, const std::string& target, std::string another) {
   Outcome outcome = status;
-  if (status.sys_errno() == ENOENT && status.path() == target) {
-    const fs::path parent = fs::path(target).parent_path();
+  const fs::path named = fs::path(target).has_filename() ? fs::path(target) : fs::path(target).parent_path();
+  if (status.sys_errno() == ENOENT && status.path() == named.string()) {
+    const fs::path parent = named.parent_path();
     std::error_code error;
     if (!parent.empty() && !fs::exists(parent, error)) {
       outcome.sentence = fmt::format("{}: the directory that it is to lie in is missing", target);

@@ -150,7 +150,7 @@ std::string path_argument(std::string_view path) {
     } else if (c == '\n') {
       out += "\\n";
     } else {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      out += fmt::format("\\{:03o}", static_cast<unsigned char>(c));
     }
   }
   return out + "'";
