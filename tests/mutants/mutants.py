@@ -411,7 +411,7 @@ mutant("a log that was removed is synced and that is that", "P1", WRITER,
 mutant("what root makes stays root's", "-", POSIX, "made.st_uid != 0 || dir.st_uid == 0) return;", "made.st_uid == 0) return;",
        "store_compaction_test")
 mutant("a record that its owner is writing is damage to a reader", "P5", OPEN,
-       "    recovery_.cuts.clear();  // a record that its owner is writing right now\n", "", "store_test")
+       "    recovery_.cuts.clear();  // a record that its owner is writing right now, or what he will cut, and report\n", "", "store_test")
 mutant("repair: a crash leaves the place of a new store", "P1", REPAIR,
        "const bool log_first = report_.plan.last_seq != 0;", "const bool log_first = false;", "store_repair_trouble_test")
 mutant("repair: of a store without records the log comes before the kept lines", "-", REPAIR,
