@@ -38,7 +38,7 @@ namespace {
 constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
 constexpr uint64_t kHeldPart = 8;        // of max_memory: what evictions may leave to snapshots
-constexpr uint64_t kPassedOverMin = 64;  // victims that are no use, in one search
+constexpr uint64_t kPassedOverMin = 16;  // victims that are no use, in one search
 constexpr uint64_t kPassedOverMax = 4096;
 constexpr int kRoundsMax = 32;
 constexpr int kRoundsInVainMax = 4;
@@ -142,19 +142,21 @@ bool Engine::waits_for_pin(const Request& request) const noexcept {
 void Engine::wait_for_memory(const Prepared& prepared) {
   constexpr int kStepsMax = 10'000;
   // A reader is inside for some microseconds, unless he has to wait for a processor meanwhile.
-  constexpr int kLooks = 200;
+  constexpr int kLooks = 2000;
   constexpr auto kPause = std::chrono::microseconds(200);
   if (prepared.waits_for == Prepared::WaitsFor::kPin) compaction_.pins_ended.wait(prepared.pins_ended);
   int looks = 0;
   for (int step = 0; step < kStepsMax; ++step) {
+    bool drains = false;
     {
       const std::lock_guard lock(commit_lock_);
       if (closed_) return;
       table_.reclaim(kReclaimedMax);
-      if (table_.has_versions_to_free()) continue;
-      if (!table_.waits_for_readers() || ++looks == kLooks) return;
+      drains = table_.has_versions_to_free();
+      const bool for_readers = prepared.waits_for == Prepared::WaitsFor::kReaders && table_.waits_for_readers();
+      if (!drains && (!for_readers || ++looks == kLooks)) return;
     }
-    std::this_thread::sleep_for(kPause);
+    drains ? std::this_thread::yield() : std::this_thread::sleep_for(kPause);
   }
 }
 
@@ -232,11 +234,17 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
       now = table_.stats();
     }
   }
-  for (int i = 0; evicts && i < kReclaimsMax && is_over() && table_.has_versions_to_free(); ++i) {
+  // What is nearly free is no reason to evict, and is waited for only where there is no room without it.
+  for (int i = 0; evicts && i < kReclaimsMax && excess(now.used_bytes, bytes, soft_limit) != 0; ++i) {
+    if (!table_.has_versions_to_free()) break;
     table_.reclaim(kReclaimedMax);
     now = table_.stats();
   }
-  if (evicts && is_over() && table_.has_versions_to_free()) return full(request, prepared);  // which is nearly free
+  const bool is_nearly_free = evicts && table_.has_versions_to_free();
+  if (is_nearly_free && excess(now.used_bytes, bytes, hard_limit()) != 0) {
+    prepared.waits_for = Prepared::WaitsFor::kVersions;
+    return full(bytes);
+  }
   // Again, because a victim may be a key that this very write overwrites, and which is new then. More than a little is
   // evicted only where the store was opened with more than the limit, and while it gains something.
   bool gains = false;
@@ -244,9 +252,11 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     const uint64_t used = now.used_bytes;
     uint64_t bytes_max = round == 0 ? std::max(4 * bytes, kEvictBytesMin) : 0;
     if (gains && used + bytes > hard_limit()) bytes_max = kEvictBytesMax;
-    // What our own pin holds is waited for.
-    const uint64_t ours = compaction_.holds_pin ? table_.held_bytes_at(compaction_.pinned_seq) : 0;
-    const uint64_t evict_bytes = std::min(excess(used - std::min(used, ours), bytes, soft_limit), bytes_max);
+    uint64_t evict_bytes = is_nearly_free ? 0 : std::min(excess(used, bytes, soft_limit), bytes_max);
+    if (evict_bytes != 0 && compaction_.holds_pin) {  // what our own pin holds is waited for
+      const uint64_t ours = table_.held_bytes_at(compaction_.pinned_seq);
+      evict_bytes = std::min(excess(used - std::min(used, ours), bytes, soft_limit), bytes_max);
+    }
     const uint64_t evict_entries = keys_over();
     if (evict_bytes == 0 && evict_entries == 0) break;
     if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
@@ -281,8 +291,11 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
   const table::Table::Seen seen = table_.seen(options_.max_memory != 0 ? options_.max_memory / kHeldPart : UINT64_MAX);
   const Seq for_long = std::max(seen.for_long, compaction_.holds_pin ? compaction_.pinned_seq.load() : 0);
   uint64_t may_hold = seen.may_hold;
-  // Where new values are larger than old ones, more of these must be gone through for each.
-  const uint64_t passed_over_max = std::min<uint64_t>(kPassedOverMin + bytes / 32, kPassedOverMax);
+  // So that the search comes round once before the room that is left is used up. (A put asks for four times what it adds.)
+  const table::TableStats now = table_.stats();
+  const uint64_t room = hard_limit() - std::min(hard_limit(), now.used_bytes);
+  const uint64_t passed_over_max =
+      std::clamp<uint64_t>(now.entries / (4 * room / std::max<uint64_t>(bytes, 1) + 1), kPassedOverMin, kPassedOverMax);
   uint64_t evicted_bytes = 0;
   uint64_t evicted = 0;
   uint64_t passed_over = 0;

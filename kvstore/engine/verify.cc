@@ -197,7 +197,7 @@ Status Verifier::check_state() {
     }
   }
   KV_ASSERT(!walk->base().has_value() || walk->last_seq() >= walk->base()->last_seq);
-  store = walk->store_uuid();
+  if (!walk->store_uuid().empty()) store = walk->store_uuid();
   report.segments += walk->segments().size();
   report.bytes += walk->bytes_accepted();
   report.last_seq = walk->last_seq();

@@ -119,16 +119,16 @@ class Table {
   // have left. Needs: as reclaim().
   [[nodiscard]] bool waits_for_readers() const noexcept;
   // Who sees what, for whoever frees memory. What is not newer than an instant that is pinned stays when it is unlinked. Most
-  // pins go in an instant, and what waits for them with them; that one stays is known by what waits for it: once superseded
-  // versions take `much` in all, for_long is the newest instant for which a sixteenth of it waits. may_hold: what may still be left
-  // to the others. Takes a mutex, and then some nanoseconds for each instant pinned. Needs: W.
+  // pins go in an instant, and what waits for them with them; that some stay is known by what waits for them: once superseded
+  // versions take `much` in all, for_long is the newest instant such that a sixteenth of it waits for that and newer ones.
+  // may_hold: what may still be left to the others. Takes a mutex, and then some nanoseconds for each instant. Needs: W.
   struct Seen {
     Seq newest = 0;    // 0: nothing is pinned
     Seq for_long = 0;  // 0: nothing for long, it seems
     uint64_t may_hold = 0;
   };
   [[nodiscard]] Seen seen(uint64_t much) const noexcept;
-  [[nodiscard]] uint64_t held_bytes_at(Seq instant) const noexcept;  // about so much waits for it; likewise
+  [[nodiscard]] uint64_t held_bytes_at(Seq instant) const noexcept;  // what waits for it; likewise
   // Takes out entries that have expired by now_us, looking at no more than `buckets_max` home buckets; the next call goes
   // on where this one ended. Costs nothing when no entry carries an expiry, and says then that the round is done.
   // An entry that a standing Pin may see as alive stays for a later round; so does one with older versions.

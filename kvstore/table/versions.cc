@@ -72,7 +72,7 @@ bool Versions::reserve(size_t count) noexcept {
   while (reserve_count_ < count) {
     void* memory = arena_.allocate(sizeof(HeldVersion));
     if (memory == nullptr) return false;
-    reserve_ = new (memory) HeldVersion{nullptr, 0, 0, reserve_};
+    reserve_ = new (memory) HeldVersion{nullptr, 0, 0, 0, reserve_};
     ++reserve_count_;
   }
   return true;
@@ -102,22 +102,19 @@ std::optional<format::Seq> Versions::newest_pinned() noexcept {
   return record == nullptr ? std::nullopt : std::optional(record->seq);
 }
 
-uint64_t Versions::bytes_of(uint64_t count) const noexcept {
-  const uint64_t all = held_count();
-  return all == 0 ? 0 : count * (held_bytes() / all + sizeof(HeldVersion));
-}
-
 Table::Seen Versions::seen(uint64_t much) noexcept {
-  const uint64_t all = bytes_of(held_count());
+  const uint64_t all = held_bytes() + held_count() * sizeof(HeldVersion);
   const uint64_t share = much / 16;
   Table::Seen out;
   out.may_hold = std::max(much - std::min(much, all), share);
+  uint64_t sum = 0;
   const std::lock_guard lock(mutex_);
   for (const PinRecord* record = newest_; record != nullptr; record = record->older) {
     if (record->pins == 0) continue;
     if (out.newest == 0) out.newest = record->seq;
+    sum += record->held_bytes;
     if (all < much) break;
-    if (bytes_of(record->held_count) < share) continue;
+    if (sum < share) continue;
     out.for_long = record->seq;
     break;
   }
@@ -128,7 +125,7 @@ uint64_t Versions::held_bytes_at(format::Seq instant) noexcept {
   const std::lock_guard lock(mutex_);
   const PinRecord* record = newest_;
   while (record != nullptr && record->seq > instant) record = record->older;
-  return record != nullptr && record->seq == instant ? bytes_of(record->held_count) : 0;
+  return record != nullptr && record->seq == instant ? record->held_bytes : 0;
 }
 
 void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
@@ -139,9 +136,9 @@ void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {
   HeldVersion* node = reserve_;
   reserve_ = node->next;
   --reserve_count_;
-  *node = HeldVersion{version, hash, version->seq(), pin->held};
+  *node = HeldVersion{version, hash, version->footprint() + sizeof(HeldVersion), version->seq(), pin->held};
   pin->held = node;
-  ++pin->held_count;
+  pin->held_bytes += node->bytes;
   count_held(+1, static_cast<int64_t>(version->footprint()));
 }
 
@@ -159,12 +156,12 @@ Versions::Step Versions::drain_step() noexcept {
   }
   KV_ASSERT(node->seq <= draining_->seq);
   draining_->held = node->next;
-  KV_ASSERT(draining_->held_count > 0);
-  --draining_->held_count;
+  KV_ASSERT(draining_->held_bytes >= node->bytes);
+  draining_->held_bytes -= node->bytes;
   if (heir_ != nullptr && heir_->seq >= node->seq) {
     node->next = heir_->held;
     heir_->held = node;
-    ++heir_->held_count;
+    heir_->held_bytes += node->bytes;
     return {.worked = true};
   }
   KV_ASSERT(node->version->seq() == node->seq);

@@ -35,7 +35,9 @@ namespace kvstore::table {
 struct HeldVersion {
   Entry* version = nullptr;
   uint64_t hash = 0;
-  format::Seq seq = 0;  // the version's own, so that passing it on does not touch the entry
+  uint64_t bytes =
+      0;  // of the version and this; as the next, the version's own, so that passing it on does not touch it
+  format::Seq seq = 0;
   HeldVersion* next = nullptr;
 };
 
@@ -47,7 +49,7 @@ struct PinRecord {
   PinRecord* older = nullptr;                     // under the mutex
   PinRecord* newer = nullptr;                     // under the mutex
   HeldVersion* held = nullptr;                    // the writer's
-  uint64_t held_count = 0;                        // ... how many
+  uint64_t held_bytes = 0;                        // ... of these
 };
 
 class Versions {
@@ -101,8 +103,6 @@ class Versions {
   void end_drain() noexcept;
   void remove(PinRecord* record) noexcept;
   void count_held(int64_t change, int64_t bytes) noexcept;
-  // What `count` versions take with their nodes, were they all of the same size: to pass one on must not touch it.
-  [[nodiscard]] uint64_t bytes_of(uint64_t count) const noexcept;
 
   Arena& arena_;
   mutable std::mutex mutex_;

@@ -32,6 +32,7 @@ int write_all(int fd, std::string_view bytes) noexcept {
     const bool is_asked_to_stop = interrupted();
     if (const int ready = is_asked_to_stop ? ::poll(&reader, 1, kGraceMs) : 1; ready <= 0) {
       if (ready == 0) return EINTR;
+      if (errno != EINTR) return errno;
       continue;  // asked again
     }
     // So much a pipe takes without waiting, when poll() says that it takes any.
