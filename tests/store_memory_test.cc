@@ -466,13 +466,13 @@ TEST_F(MemoryLimitTest, ManySnapshotsInARingCostTheStoreNoMoreThanAPart) {
 
 // What the snapshot keeps came off what could be evicted, and then nothing was.
 TEST_F(MemoryLimitTest, LargeValuesTakeTurnsBesideASnapshot) {
-  open({.compact_at_percent = 0, .max_memory = uint64_t{64} << 20, .when_full = WhenFull::kEvict});
-  const std::string value(1 << 20, 'v');
+  open({.compact_at_percent = 0, .max_memory = uint64_t{32} << 20, .when_full = WhenFull::kEvict});
+  const std::string value(512 << 10, 'v');
   for (int i = 0; i < 80; ++i) ASSERT_TRUE(store_->put(key(i), value).ok());
   const Result<Snapshot> snapshot = store_->snapshot();
   int refused = 0;
-  for (int i = 0; i < 200; ++i) refused += store_->put("new" + std::to_string(i), value).ok() ? 0 : 1;
-  EXPECT_LT(refused, 20);
+  for (int i = 0; i < 100; ++i) refused += store_->put("new" + std::to_string(i), value).ok() ? 0 : 1;
+  EXPECT_LT(refused, 10);
   uint64_t still_there = 0;
   for (int i = 0; i < 80; ++i) still_there += store_->contains(key(i)) ? 1 : 0;
   EXPECT_GT(still_there, 40U);
@@ -493,8 +493,8 @@ TEST_F(MemoryLimitTest, WhatLeavesATombstoneAsLargeIsNotEvictedForItsBytes) {
 
 // What was deleted was not free for as long as somebody might be looking at it, a matter of microseconds.
 TEST_F(MemoryLimitTest, NoWriteIsRefusedForAReaderWhoIsJustLooking) {
-  open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20});
-  const std::string value(1 << 20, 'v');
+  open({.compact_at_percent = 0, .max_memory = uint64_t{8} << 20});
+  const std::string value(256 << 10, 'v');
   uint64_t count = 0;
   while (store_->put(key(count), value).ok()) ++count;
   std::atomic<bool> stops = false;
@@ -504,7 +504,7 @@ TEST_F(MemoryLimitTest, NoWriteIsRefusedForAReaderWhoIsJustLooking) {
       while (!stops) (void)store_->get("key0").has_value();
     });
   }
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(store_->del(key(1)).ok());
     const Status s = store_->put(key(1), value);
     EXPECT_TRUE(s.ok()) << i << " " << s.message();
