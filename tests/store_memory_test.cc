@@ -311,6 +311,17 @@ TEST_F(MemoryLimitTest, WhatACompactionHeldIsThereForAWriteThatWaitedForIt) {
 }
 
 // It evicted a little and was refused, and so were hundreds of writes after it.
+TEST_F(MemoryLimitTest, WhatASnapshotHeldIsThereForTheNextWrite) {
+  open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20});
+  put_many(20'000, std::string(200, 'a'));
+  {
+    const Result<Snapshot> snapshot = store_->snapshot();
+    put_many(20'000, std::string(200, 'b'));
+  }
+  const Status s = store_->put("large", std::string(size_t{6} << 20, 'v'));
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
 TEST_F(MemoryLimitTest, AStoreThatHoldsFarTooMuchIsShrunkByItsFirstWrite) {
   constexpr uint64_t kLimit = uint64_t{8} << 20;
   open({.compact_at_percent = 0});
