@@ -297,20 +297,23 @@ TEST_F(HostileTest, AFooterThatPromisesMillionsOfEntriesTakesNoMemoryForThem) {
 // The footer's number was believed where the file is as long as that takes, and a hole makes it so.
 TEST_F(HostileTest, AFooterBehindAHoleTakesNoMemoryForWhatItPromises) {
   make_store();
-  const std::string begin = snapshot_header_line(10) + entry_line(1, "a", "1") + "a damaged line\n";  // far from the hole
+  constexpr uint64_t kLast = 10'000;  // entries enough to be read before the damage, which is far from the hole
+  std::string begin = snapshot_header_line(kLast);
+  for (uint64_t seq = 1; seq <= kLast; ++seq) begin += entry_line(seq, "key" + std::to_string(seq), "1");
+  begin += "a damaged line\n";
   const std::string end =
-      "\n" +
-      format::encode_snapshot_end({.entries = 400'000'000, .last_seq = 10, .next = wal::segment_name(11), .whole = 1});
+      "\n" + format::encode_snapshot_end(
+                 {.entries = 400'000'000, .last_seq = kLast, .next = wal::segment_name(kLast + 1), .whole = 1});
   expects_damage_ = true;
   fs::remove_all(dir());
   fs::create_directory(dir());
-  const fs::path path = dir() / wal::snapshot_name(10);
+  const fs::path path = dir() / wal::snapshot_name(kLast);
   write_bytes(path, begin);
   std::error_code error;
   fs::resize_file(path, uint64_t{32} << 30, error);
   if (error) GTEST_SKIP() << "this file system takes no file of 32 GiB: " << error.message();
   std::ofstream(path, std::ios::binary | std::ios::app) << end;
-  write_bytes(dir() / wal::segment_name(11), header_line(11));
+  write_bytes(dir() / wal::segment_name(kLast + 1), header_line(kLast + 1));
   rusage before{};
   rusage after{};
   ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);

@@ -467,9 +467,9 @@ TEST_F(MemoryLimitTest, ManySnapshotsInARingCostTheStoreNoMoreThanAPart) {
   open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20, .when_full = WhenFull::kEvict});
   put_many(20'000, std::string(1000, 'v'));
   const uint64_t before = store_->stats().entries;
-  std::vector<std::optional<Snapshot>> ring(200);
-  for (int i = 0; i < 20'000; ++i) {
-    if (i % 20 == 0) ring[static_cast<size_t>(i / 20) % ring.size()] = *store_->snapshot();
+  std::vector<std::optional<Snapshot>> ring(400);
+  for (int i = 0; i < 8'000; ++i) {
+    if (i % 4 == 0) ring[static_cast<size_t>(i / 4) % ring.size()] = *store_->snapshot();
     (void)store_->put("new" + std::to_string(i), std::string(1000, 'w')).ok();
   }
   EXPECT_GT(store_->stats().entries, before / 2);

@@ -378,7 +378,7 @@ mutant("eviction: all of it in one record", "-", "kvstore/engine/memory.cc", "op
 mutant("eviction: a key may count twice", "-", "kvstore/engine/memory.cc",
        "victim == nullptr || std::ranges::any_of(ops, is_victim)", "victim == nullptr", "store_memory_test")
 mutant("eviction: what a compaction sees is evicted in vain", "-", "kvstore/engine/memory.cc",
-       "compaction_.holds_pin ? compaction_.pinned_seq.load() : 0);", "0);", "store_memory_test")
+       "compaction_.holds_pin ? compaction_.pinned_seq.load() : 0);", "Seq{0});", "store_memory_test")
 mutant("a write without room does not wait for what is free already", "-", "kvstore/engine/memory.cc",
        "    prepared.waits_for = WaitsFor::kVersions;\n", "", "store_memory_test")
 mutant("a write without room does not wait for a compaction", "-", "kvstore/engine/memory.cc",
