@@ -363,8 +363,6 @@ mutant("eviction: what any snapshot sees is passed over", "-", "kvstore/engine/m
        "store_memory_test")
 mutant("eviction: much waits for one snapshot, and what any sees is passed over", "-", "kvstore/table/versions.cc",
        "    if (sum < share) continue;\n", "", "store_memory_test")
-mutant("eviction: many snapshots, each with little, cost all of the store", "-", "kvstore/table/versions.cc",
-       "    sum += record->held_bytes;\n", "    sum = record->held_bytes;\n", "store_memory_test")
 mutant("eviction: of a tombstone that must stay all is counted", "-", "kvstore/engine/memory.cc",
        "victim->older() != nullptr ? victim->value().size() : footprint;", "footprint;", "store_memory_test")
 mutant("max_entries: a store that has too many refuses what adds none", "-", "kvstore/engine/memory.cc",
