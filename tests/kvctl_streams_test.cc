@@ -226,7 +226,7 @@ TEST_F(KvctlTest, AFileSizeLimitIsAFailureWithASentence) {
   fill("db", 1000);
   // In a coverage build gcov must not meet the limit.
   const ProcessResult result = shell(
-      "$kvctl export db >db.jsonl; export GCOV_PREFIX=/dev/null/no GCOV_ERROR_FILE=/dev/null; ulimit -f 8; "
+      "$kvctl export db >db.jsonl; export GCOV_PREFIX=.gcov GCOV_ERROR_FILE=/dev/null; ulimit -f 8; "
       "$kvctl import copy db.jsonl");
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_TRUE(result.err.ends_with(": file too large\n")) << result.err;
