@@ -143,6 +143,7 @@ void Engine::wait_for_memory(const Prepared& prepared) {
   constexpr int kStepsMax = 10'000;
   // A reader is inside for some microseconds, unless he has to wait for a processor meanwhile.
   constexpr int kLooks = 2000;
+  constexpr int kQuickLooks = 5;  // where nobody is inside, two are enough
   constexpr auto kPause = std::chrono::microseconds(200);
   if (prepared.waits_for == Prepared::WaitsFor::kPin) compaction_.pins_ended.wait(prepared.pins_ended);
   int looks = 0;
@@ -156,7 +157,7 @@ void Engine::wait_for_memory(const Prepared& prepared) {
       const bool for_readers = prepared.waits_for == Prepared::WaitsFor::kReaders && table_.waits_for_readers();
       if (!drains && (!for_readers || ++looks == kLooks)) return;
     }
-    drains ? std::this_thread::yield() : std::this_thread::sleep_for(kPause);
+    drains || looks < kQuickLooks ? std::this_thread::yield() : std::this_thread::sleep_for(kPause);
   }
 }
 
