@@ -63,8 +63,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
           to, {.dir = dir, .store = uuid, .last_seq = report.seq, .created_us = instant.taken_us});
       if (!out.ok()) return std::move(out).status();
       if (Status s = write_entries(instant, "backup", **out); !s.ok()) return s;
-      (void)table::Table::Pin(std::move(instant.pin));  // as in compact()
-      note_no_pin();
+      let_go(instant);
       if (Status s = (*out)->finish(); !s.ok()) return s;
       report.entries = (*out)->entries();
       report.bytes = (*out)->bytes();

@@ -114,6 +114,12 @@ void Engine::note_no_pin() noexcept {
   compaction_.pins_ended.notify_all();
 }
 
+// It is written out: writes that wait for its memory need not wait for the disk.
+void Engine::let_go(Instant& instant) noexcept {
+  (void)table::Table::Pin(std::move(instant.pin));
+  note_no_pin();
+}
+
 // Shard by shard, so that only a small part of the entries' addresses is at hand at a time.
 Status Engine::write_entries(const Instant& instant, std::string_view step, wal::SnapshotWriter& out) {
   constexpr auto kProgressInterval = std::chrono::milliseconds(100);
@@ -168,12 +174,8 @@ Result<CompactionReport> Engine::compact() {
     report.seq = instant->seq();
     KV_ASSERT(report.seq >= compaction_.snapshot_seq);
     KV_ASSERT(instant->taken_us <= clock_floor_us_);
-    const auto let_go = [&] {  // writes that wait for its memory need not wait for the disk
-      (void)table::Table::Pin(std::move(instant->pin));
-      note_no_pin();
-    };
     if (report.seq == compaction_.snapshot_seq && files->base_seq() == report.seq) {  // nothing was written since
-      let_go();
+      let_go(*instant);
       report.log_bytes = 0;
       report.entries = compaction_.snapshot_entries;
       report.snapshot_bytes = compaction_.snapshot_bytes;
@@ -183,7 +185,7 @@ Result<CompactionReport> Engine::compact() {
         env_, {.dir = dir_, .store = owner_.store, .last_seq = report.seq, .created_us = instant->taken_us});
     if (!out.ok()) return std::move(out).status();
     Status written = write_entries(*instant, "compact", **out);
-    let_go();
+    let_go(*instant);
     if (written.ok()) written = writer_->finish_rotation();  // the snapshot names that segment
     if (written.ok() && (compaction_.cancelled || closing_)) written = error(Code::kCancelled, "compact: cancelled");
     if (written.ok()) written = (*out)->finish();

@@ -178,6 +178,7 @@ class Engine {
   // An instant's pin, as what a write without room may wait for, and the end of that.
   [[nodiscard]] table::Table::Pin note_pin();
   void note_no_pin() noexcept;
+  void let_go(Instant& instant) noexcept;
   Result<uint64_t> remove_covered();
   Result<wal::StoreFiles> list_own_files(Seq newest);
   void count_history();

@@ -67,9 +67,7 @@ Result<StoreInfo> info(env::Env& env, const std::string& dir) {
   if (owner->has_value()) {
     out.uuid = (*owner)->store;
     out.closed_seq = (*owner)->closed_seq;
-    out.owner = {.pid = (*owner)->pid,
-                 .host = (*owner)->host,
-                 .started_us = (*owner)->started_us};
+    out.owner = {.pid = (*owner)->pid, .host = (*owner)->host, .started_us = (*owner)->started_us};
   }
   out.owner.alive = wal::is_owned(env, dir);
   for (const wal::SnapshotFile& snapshot : files->snapshots) {

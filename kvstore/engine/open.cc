@@ -187,13 +187,7 @@ Status Engine::check_nobody_appends() {
     Result<std::string> owned = wal::owned_log_file(env_, dir_);
     if (!owned.ok()) return std::move(owned).status();
     if (owned->empty()) return {};
-    if (look == kLooks) {
-      return error(Code::kLocked,
-                   "{}: in use by another process, which writes {}, though its LOCK was removed or replaced. try: stop "
-                   "it",
-                   dir_, *owned)
-          .at(wal::join_path(dir_, *owned));
-    }
+    if (look == kLooks) return wal::owned_by_another(dir_, *owned);
     std::this_thread::sleep_for(kPause);
   }
 }

@@ -24,9 +24,7 @@ bool is_sealed(std::string_view text) noexcept {
          text.ends_with(kSealClosing);
 }
 
-bool is_blank(std::string_view text) noexcept {
-  return text.find_first_not_of(kBlankBytes) == std::string_view::npos;
-}
+bool is_blank(std::string_view text) noexcept { return text.find_first_not_of(kBlankBytes) == std::string_view::npos; }
 
 // A part of a line for a sentence: whole when short, cut at a byte of plain ASCII otherwise.
 std::string excerpt(std::string_view part) {

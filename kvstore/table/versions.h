@@ -35,8 +35,8 @@ namespace kvstore::table {
 struct HeldVersion {
   Entry* version = nullptr;
   uint64_t hash = 0;
-  uint64_t bytes =
-      0;  // of the version and this; as the next, the version's own, so that passing it on does not touch it
+  // The version's own, so that passing it on does not touch it.
+  uint64_t bytes = 0;  // with this
   format::Seq seq = 0;
   HeldVersion* next = nullptr;
 };

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "kvstore/base/assert.h"
@@ -16,6 +17,7 @@
 #include "kvstore/wal/active_segment.h"
 #include "kvstore/wal/copy_forward.h"
 #include "kvstore/wal/file_names.h"
+#include "kvstore/wal/store_files.h"
 
 namespace kvstore::wal {
 
@@ -103,9 +105,7 @@ Status LogWriter::start_io(ActiveSegment& segment, uint64_t capacity) {
   KV_ASSERT(segment.mapping == nullptr);
   KV_ASSERT(segment.tail <= capacity);
   if (!segment.file->own(true)) {
-    return base::error(Code::kLocked,
-                       "{}: another process writes it, though LOCK was removed or replaced. try: stop it", segment.path)
-        .at(segment.path);
+    return owned_by_another(settings_.dir, std::filesystem::path(segment.path).filename().string());
   }
   segment.counts_names = segment.file->has_name();
   segment.capacity = capacity;
@@ -400,7 +400,7 @@ Status LogWriter::sync_file(ActiveSegment& segment) noexcept {
   return mark_broken(
       base::error(Code::kIoError,
                   "{}: it was removed, or its directory, while the store was open: what is in it is lost "
-"when the store is closed, and a backup made before saves it",
+                  "when the store is closed, and a backup made before saves it",
                   segment.path)
           .at(segment.path));
 }

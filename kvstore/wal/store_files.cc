@@ -97,6 +97,13 @@ Status hold_to_read(env::Env& env, const std::string& dir) {
   return s.sys_errno() == ENOENT || s.sys_errno() == ENOTDIR ? Status() : std::move(s).with("open");
 }
 
+Status owned_by_another(const std::string& dir, const std::string& file) {
+  return error(Code::kLocked,
+               "{}: in use by another process, which writes {}, though its LOCK was removed or replaced. try: stop it",
+               dir, file)
+      .at(join_path(dir, file));
+}
+
 Status directory_replaced(const std::string& dir) {
   return error(Code::kIoError,
                "{}: LOCK, or the whole directory, was removed or replaced while the store was open. try: reopen it, "

@@ -55,6 +55,9 @@ Status damage_at(env::File* file, const std::string& path, uint64_t at, Code cod
 // Env::hold_dir() for somebody who only reads. OK where there is no directory: whoever goes on to read says so better.
 Status hold_to_read(env::Env& env, const std::string& dir);
 
+// Why nobody else may write: `file`, of the log, is owned (env::File::own()).
+Status owned_by_another(const std::string& dir, const std::string& file);
+
 // Why an open store must not touch a name in `dir` any more (env::FileLock::still_named()).
 Status directory_replaced(const std::string& dir);
 

@@ -61,7 +61,8 @@ Result<Store> open_for_writing(const std::string& dir, IfMissing if_missing, Std
   Result<Store> store = Store::open(dir, std::move(options));
   if (!store.ok()) {
     // Why there is no store, in the words of those who only read.
-    const bool says_why = store.status().code() == kvstore::Code::kNotAStore || has_file_in_the_way(store.status(), dir);
+    const bool says_why =
+        store.status().code() == kvstore::Code::kNotAStore || has_file_in_the_way(store.status(), dir);
     return is_new && says_why ? Result<Store>(look) : std::move(store);
   }
 

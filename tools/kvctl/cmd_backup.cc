@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "kvstore/base/lies_in.h"
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/target.h"
@@ -25,7 +26,7 @@ Outcome backup(const Args& args, Stdio& io) {
   if (!store.ok()) return store.status();
   const std::string another = fmt::format("kvctl backup {} ANOTHER_DIR", path_argument(args.dir));
   // It would be in the way of the next look at the store, and go with it.
-  if (lies_in(args.target, args.dir)) {
+  if (!args.target.empty() && kvstore::base::lies_in(args.target, args.dir)) {
     return {Exit::kUsage, fmt::format("{} lies in {}, which is to stay as it is", args.target, args.dir), another};
   }
   const Result<BackupReport> report = store->backup(args.target);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
@@ -23,14 +22,6 @@ bool looks_unfinished(const std::string& target) {
 }
 
 }  // namespace
-
-bool lies_in(const std::string& target, const std::string& dir) {
-  std::error_code error;
-  const fs::path outer = fs::canonical(dir, error);
-  if (error || target.empty()) return false;
-  const fs::path inner = fs::weakly_canonical(fs::absolute(target, error), error);
-  return !error && std::ranges::mismatch(outer, inner).in1 == outer.end();
-}
 
 Outcome copy_failure(const kvstore::Status& status, const std::string& target, std::string another) {
   Outcome outcome = status;

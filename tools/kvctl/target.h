@@ -8,9 +8,6 @@
 
 namespace kvctl {
 
-// Whether `target`, which need not exist, is the directory `dir` or lies somewhere in it, links resolved.
-[[nodiscard]] bool lies_in(const std::string& target, const std::string& dir);
-
 // What the library says of a copy to `target` that failed, with what it does not know. `another` is the advice to write
 // somewhere else, for a target that is not free.
 [[nodiscard]] Outcome copy_failure(const kvstore::Status& status, const std::string& target, std::string another);
