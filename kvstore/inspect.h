@@ -109,10 +109,11 @@ Result<VerifyReport> verify(const std::filesystem::path& dir,
 
 // Who holds, or last held, the store.
 struct OwnerInfo {
-  int64_t pid = 0;  // 0: nobody, the store was closed cleanly
+  int64_t pid =
+      0;  // 0: nobody that LOCK names; where `alive` is false, too, the store was closed cleanly or LOCK is lost
   std::string host{};
   int64_t started_us = 0;  // when it opened the store
-  bool alive = false;      // the lock is held now
+  bool alive = false;      // the lock is held now, or the log's
 };
 
 struct SegmentInfo {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kvstore/base/error.h"
+#include "kvstore/base/lies_in.h"
 #include "kvstore/engine/engine.h"
 #include "kvstore/env/env.h"
 
@@ -79,7 +80,14 @@ Status Store::sync() { return engine_->sync(); }
 Result<CompactionReport> Store::compact() { return engine_->compact(); }
 void Store::cancel_compaction() noexcept { engine_->cancel_compaction(); }
 Result<BackupReport> Store::backup(const std::filesystem::path& dir) {
-  return base::guarded([&] { return engine_->backup(env::posix_env(), dir.string()); });
+  return base::guarded([&]() -> Result<BackupReport> {
+    if (!dir.empty() && base::lies_in(dir, engine_->opened_at())) {
+      return base::error(Code::kInvalidArgument,
+                         "backup: {} lies in {}, which is to stay as it is. try: a directory beside it", dir.string(),
+                         path().string());
+    }
+    return engine_->backup(env::posix_env(), dir.string());
+  });
 }
 
 const Pools& Store::pools() const noexcept { return engine_->pools(); }

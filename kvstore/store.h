@@ -176,10 +176,10 @@ class Store {
   Result<CompactionReport> compact();
   // Ends a compaction that is under way, soon. Any thread.
   void cancel_compaction() noexcept;
-  // Writes the state as of now to `dir`, which must not exist or be empty, as a store of its own with the same sequence
-  // numbers and an identity of its own, reads it back, and returns once it survives a power cut. A relative `dir` is
-  // taken from the process's working directory at the call. Beside reads and writes; not beside a compaction, which it
-  // waits for. On failure what was written is removed again.
+  // Writes the state as of now to `dir`, which must not exist or be empty nor lie in the store's directory, as a store of
+  // its own with the same sequence numbers and an identity of its own, reads it back, and returns once it survives a power
+  // cut. A relative `dir` is taken from the process's working directory at the call. Beside reads and writes; not beside a
+  // compaction, which it waits for. On failure what was written is removed again.
   Result<BackupReport> backup(const std::filesystem::path& dir);
 
   // The memory that the store reuses, to lease from: see pools.h. The reference lives as long as the store; a copy, longer.

@@ -86,6 +86,16 @@ TEST_F(KvctlTest, ReadingCommandsWorkBesideAnOwner) {
   EXPECT_EQ(info["owner"]["alive"], true);
 }
 
+// Its log is locked, too. "nobody" was what the person on call read, with a writer at work.
+TEST_F(KvctlTest, InfoKnowsOfAnOwnerWhoseLockIsLost) {
+  fill("db", 3);
+  Result<Store> owner = Store::open(path("db"));
+  ASSERT_TRUE(owner.ok());
+  std::filesystem::remove(path("db/LOCK"));
+  EXPECT_NE(kvctl({"info", "db"}).out.find("a process that LOCK does not name, running"), std::string::npos);
+  EXPECT_EQ(json::parse(kvctl({"info", "db", "-o", "json"}).out)["owner"]["alive"], true);
+}
+
 TEST_F(KvctlTest, ReadingCommandsChangeNothing) {
   fill("db", 3);
   for (const char* state : {"closed", "owned", "torn"}) {

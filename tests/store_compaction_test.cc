@@ -807,6 +807,24 @@ TEST_F(CompactionTest, WhatRootMakesInSomebodysStoreIsThatOnes) {
   EXPECT_TRUE(fs::exists(dir() / "lost+found"));
 }
 
+// It had looked, and was about to cut the torn end off: whoever came then was acknowledged what it cut off next.
+TEST_F(CompactionTest, AnOpeningThatCutsTheLogIsItsOwnerAlready) {
+  open();
+  put("a", "1");
+  close();
+  std::ofstream(log_files_of(dir()).back(), std::ios::app) << R"({"seq":2,"torn)";
+  std::optional<Status> second;
+  open({.log_sink = [&](LogLevel, std::string_view line) {
+    if (line.find("recovery cuts") == std::string_view::npos || second.has_value()) return;
+    fs::remove(dir() / "LOCK");
+    second = Store::open(dir()).status();
+  }});
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->code(), Code::kLocked) << second->message();
+  put("b", "2");
+  close();
+}
+
 // Whoever comes then can lock a LOCK of its own, and begin the same segments.
 TEST_F(CompactionTest, AStoreThatHasLostItsLockMakesNoMoreFiles) {
   open({.segment_bytes = 64 << 10, .compact_at_percent = 0});
@@ -938,8 +956,22 @@ TEST_F(CompactionTest, ABackupNeverOverwritesAnything) {
   Result<BackupReport> report = store_->backup(copy);
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.status().code(), Code::kInvalidArgument);
-  EXPECT_EQ(store_->backup(dir()).status().code(), Code::kInvalidArgument);
   EXPECT_EQ(bytes_of(copy / "precious"), "bytes");
+}
+
+// The next repair or copy of the store would have taken it for a part of it.
+TEST_F(CompactionTest, NoBackupIsMadeInTheStoreItself) {
+  open();
+  put("a", "1");
+  const fs::path link = dir().parent_path() / "link";
+  fs::create_directory_symlink(dir(), link);
+  for (const fs::path& inside : {dir(), dir() / "copy", link / "copy", dir() / ".." / dir().filename() / "copy"}) {
+    const Status refused = store_->backup(inside).status();
+    EXPECT_EQ(refused.code(), Code::kInvalidArgument) << inside;
+    EXPECT_NE(refused.message().find("lies in " + dir().string()), std::string::npos) << refused.message();
+  }
+  EXPECT_FALSE(fs::exists(dir() / "copy"));
+  fs::remove(link);
 }
 
 }  // namespace

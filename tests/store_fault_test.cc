@@ -16,6 +16,7 @@
 
 #include "kvstore/engine/engine.h"
 #include "kvstore/engine/inspect.h"
+#include "kvstore/engine/repair.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/fault_env.h"
 #include "tests/support/gates.h"
@@ -505,6 +506,44 @@ TEST(FaultInOpening, ADirectoryInAPlaceThatMayNotBeReadIsTakenFromWhoMadeItThere
   EXPECT_TRUE(Engine::open(env, "yours", {}).ok());
 }
 
+// Backup and repair wrote everything, and then took it away again, since they might not read the place above.
+TEST(FaultInOpening, ACopyIsMadeInADirectoryThatIsThereWhateverIsAboveIt) {
+  env::MemEnv disk;
+  std::unique_ptr<Engine> engine = *Engine::open(disk, "db", options_for(LogIo::kMapped));
+  ASSERT_TRUE(engine->put("a", "1", false, {}).ok());
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kSyncDir, .sys_errno = EACCES, .from_then_on = true, .path_part = ".."});
+  EXPECT_EQ(engine->backup(env, "mine").status().sys_errno(), EACCES);
+  ASSERT_TRUE(disk.create_dir("yours").ok());
+  const Status backed_up = engine->backup(env, "yours").status();
+  EXPECT_TRUE(backed_up.ok()) << backed_up.message();
+  ASSERT_TRUE(engine->close().ok());
+  ASSERT_TRUE(disk.create_dir("repaired").ok());
+  const Status repaired = engine::repair(env, "db", "repaired", {.threads = 1}).status();
+  EXPECT_TRUE(repaired.ok()) << repaired.message();
+}
+
+// What it took for leftovers was a backup under way.
+TEST(FaultInOpening, ThatRefusesRemovesNothing) {
+  env::MemEnv disk;
+  disk.put_file("db/wal-00000000000000000006.jsonl", header_line(6));
+  disk.put_file("db/snapshot-00000000000000000005.jsonl.tmp", "half of it");
+  EXPECT_EQ(Engine::open(disk, "db", {}).status().code(), Code::kCorruption);
+  EXPECT_EQ(disk.get_file("db/snapshot-00000000000000000005.jsonl.tmp"), "half of it");
+}
+
+// Stale listings of network file systems; the opening went on for ever.
+TEST(FaultInOpening, ANameThatIsListedAndLeadsToNoFileIsNoFile) {
+  env::MemEnv disk;
+  disk.put_file(kWal1, header_line(1) + put_line(1, "a", "1"));
+  disk.put_file("db/wal-next.jsonl", "\n\n");
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kOpen, .sys_errno = ENOENT, .from_then_on = true, .path_part = "wal-next"});
+  Result<std::unique_ptr<Engine>> opened = Engine::open(env, "db", {.read_only = true, .replay_threads = 1});
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  EXPECT_EQ((*opened)->get("a"), "1");
+}
+
 // The next opening finds no torn line any more, so nobody would ever have been told.
 TEST(FaultInOpening, ThatFailsBehindACutTellsOfTheCut) {
   const std::string promised = header_line(1) + put_line(1, "a", "1");
@@ -550,6 +589,26 @@ TEST(FaultInOpening, HalfACopyOfATornTailIsRemovedAgain) {
   EXPECT_EQ(*disk.list("db/lost+found"), std::vector<std::string>());
   EXPECT_TRUE(Engine::open(env, "db", options_for(LogIo::kMapped)).ok());
   EXPECT_EQ(disk.list("db/lost+found")->size(), 1U);
+}
+
+// Whatever fails behind it, fails again at each attempt of whoever starts the program again.
+TEST(FaultInOpening, OneCopyOfATornTailIsEnough) {
+  env::MemEnv disk;
+  const std::string promised = header_line(1) + put_line(1, "a", "1");
+  disk.put_file(kWal1, promised + R"({"seq":2,"torn)");
+  disk.put_file(fmt::format("db/lost+found/wal-00000000000000000001.jsonl.{}", promised.size()), "of another day");
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kWrite, .from_then_on = true, .path_part = kWal1});
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Engine::open(env, "db", options_for(LogIo::kMapped)).status().code(), Code::kIoError);
+    EXPECT_EQ(disk.list("db/lost+found")->size(), 2U);
+  }
+  env.heal();
+  Result<std::unique_ptr<Engine>> opened = Engine::open(env, "db", options_for(LogIo::kMapped));
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  ASSERT_EQ((*opened)->recovery().cuts.size(), 1U);
+  EXPECT_EQ(disk.get_file((*opened)->recovery().cuts[0].kept_as), R"({"seq":2,"torn)");
+  EXPECT_EQ(disk.list("db/lost+found")->size(), 2U);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothLogs, FaultInRotation, ::testing::Values(LogIo::kMapped, LogIo::kWrite),

@@ -135,6 +135,31 @@ TEST_F(MemoryLimitTest, ABatchOfMoreKeysThanTheLimitEvictsNothingWhateverIsThere
   EXPECT_EQ(store_->stats().last_seq, 3U);
 }
 
+// They made no room, since the batch puts them again, or was to delete them anyway: 32 were evicted, and it was refused.
+TEST_F(MemoryLimitTest, ABatchEvictsNoneOfItsOwnKeys) {
+  for (const bool deletes : {false, true}) {
+    open({.max_entries = 1000, .when_full = WhenFull::kEvict});
+    put_many(1000, "v");
+    const uint64_t evicted = store_->stats().evicted;
+    Batch batch;
+    for (int i = 0; i < 999; ++i) {
+      if (i < 100 && deletes) {
+        batch.del(key(i));
+        batch.put("another" + std::to_string(i), "v");
+      } else {
+        batch.put(key(i), "w");
+      }
+    }
+    batch.put("new", "v");
+    const Status s = store_->write(batch);
+    EXPECT_TRUE(s.ok()) << s.message();
+    EXPECT_EQ(store_->stats().entries, 1000U);
+    EXPECT_EQ(store_->stats().evicted - evicted, 1U);
+    close();
+    std::filesystem::remove_all(dir());
+  }
+}
+
 TEST_F(MemoryLimitTest, AStoreWithTooManyKeysTakesWhatAddsNone) {
   open();
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(store_->put(key(i), "1").ok());
@@ -252,6 +277,18 @@ TEST_F(MemoryLimitTest, AConditionThatDoesNotHoldCostsNoKeyItsPlace) {
   EXPECT_EQ(store_->stats().evicted, 0U);
 }
 
+TEST_F(MemoryLimitTest, ATransactionThatConflictsCostsNoKeyItsPlace) {
+  open({.max_entries = 10, .when_full = WhenFull::kEvict});
+  put_many(10, "v");
+  Result<Transaction> transaction = store_->begin();
+  ASSERT_TRUE(transaction.ok());
+  (void)transaction->get(key(0));
+  ASSERT_TRUE(store_->put(key(0), "w").ok());
+  transaction->put("new", "v");
+  EXPECT_EQ(transaction->commit().code(), Code::kConflict);
+  EXPECT_EQ(store_->stats().evicted, 0U);
+}
+
 // Each compaction had thousands of writes refused, and most of the store evicted in vain: what it saw stayed in memory.
 TEST_F(MemoryLimitTest, WritesGetAlongWithACompactionThatHoldsTheMemory) {
   for (const WhenFull when_full : {WhenFull::kEvict, WhenFull::kRefuse}) {
@@ -329,6 +366,22 @@ TEST_F(MemoryLimitTest, WhatACompactionHeldIsThereForAWriteThatWaitedForIt) {
     close();
     std::filesystem::remove_all(dir());
   }
+}
+
+// What it saw counted as the snapshot's, too, which was taken later.
+TEST_F(MemoryLimitTest, AWriteWaitsForACompactionBesideAYoungerSnapshot) {
+  std::latch may_end(1);
+  open_with_compaction_until(may_end, WhenFull::kRefuse);
+  put_many(8'000, std::string(1000, 'a'));
+  std::thread compactor = compacting();
+  ASSERT_TRUE(store_->put("between", "v").ok());
+  std::optional<Snapshot> younger = *store_->snapshot();
+  std::thread writer([this] { put_many(8'000, std::string(1000, 'b')); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  younger.reset();
+  may_end.count_down();
+  writer.join();
+  compactor.join();
 }
 
 // It evicted a little and was refused, and so were hundreds of writes after it.
@@ -545,6 +598,21 @@ TEST_F(MemoryLimitTest, NoWriteIsRefusedForAReaderWhoIsJustLooking) {
   for (std::thread& reader : readers) reader.join();
 }
 
+// What was evicted while he looked came off nothing, and each put evicted more: five thousand keys for these three hundred.
+TEST_F(MemoryLimitTest, AReaderWhoTakesHisTimeCostsTheStoreLittle) {
+  open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20, .when_full = WhenFull::kEvict});
+  put_many(20'000, std::string(1000, 'v'));
+  ASSERT_TRUE(store_->put("read", "v").ok());
+  const uint64_t evicted = store_->stats().evicted;
+  EXPECT_TRUE(store_->read("read", [this](std::string_view) {
+    for (int i = 0; i < 300; ++i) ASSERT_TRUE(store_->put("new" + std::to_string(i), std::string(1000, 'w')).ok()) << i;
+    for (int refused = 0; refused < 3;) {
+      refused += store_->put("more", std::string(1000, 'w')).ok() ? 0 : 1;
+    }
+  }));
+  EXPECT_LT(store_->stats().evicted - evicted, 500U);
+}
+
 // ---- what nobody sees any more is no reason to refuse or to evict ------------------------------------
 
 TEST_F(MemoryLimitTest, OverwrittenValuesMakeRoomBeforeAWriteIsRefused) {
@@ -592,6 +660,17 @@ TEST_F(MemoryLimitTest, WhatHasExpiredMakesRoomBeforeAWriteIsRefused) {
   EXPECT_EQ(store_->put("more", "v").code(), Code::kOutOfMemory);
   now_us += 2'000'000;
   EXPECT_TRUE(store_->put("more", "v").ok());
+}
+
+TEST_F(MemoryLimitTest, WhatHasExpiredMakesRoomForBytes) {
+  Options options = clocked();
+  options.max_memory = uint64_t{8} << 20;
+  open(std::move(options));
+  const std::string value(1000, 'v');
+  for (int i = 0; store_->put(key(i), value, {.ttl = std::chrono::seconds(1)}).ok(); ++i) ASSERT_LT(i, 10'000);
+  now_us += 2'000'000;
+  const Status s = store_->put("more", value);
+  EXPECT_TRUE(s.ok()) << s.message();
 }
 
 // The call was itself the reader, or the snapshot, for which the evicted values had to stay: it evicted everything, and failed.

@@ -556,6 +556,7 @@ TEST_F(StoreTest, ARelativePathMeansWhatItMeantWhenTheStoreWasOpened) {
   }
   ASSERT_TRUE(here->compact().ok());
   ASSERT_TRUE(here->backup("copy").ok());  // this one is from where we are
+  ASSERT_TRUE(here->backup("db/copy").ok()) << "in the directory of another store";
   EXPECT_TRUE(std::filesystem::exists(temp / "there/copy"));
   ASSERT_TRUE(here->close().ok());
   ASSERT_TRUE(there->close().ok());

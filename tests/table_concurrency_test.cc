@@ -215,6 +215,28 @@ TEST_F(TableConcurrency, TheWriteAfterASlowReaderDoesNotPayForEverything) {
   EXPECT_GT(t.table.stats().memory_bytes, held / 2);
 }
 
+// There is always somebody inside and always something unlinked, as in a busy store: what matters is what was.
+TEST_F(TableConcurrency, WhatWasUnlinkedBeforeAMarkIsFreeSoonWhateverComesBehindIt) {
+  std::array<std::optional<Table::ReadGuard>, 2> inside;
+  inside[0].emplace(t.table);
+  t.put("key", "seen");
+  t.put("key", "newer");
+  const uint64_t mark = t.table.unlinked_mark();
+  int rounds = 0;
+  for (; !t.table.has_freed(mark); ++rounds) {
+    ASSERT_LT(rounds, 10);
+    if (rounds < 3) {  // the first reader stays
+      t.table.reclaim(1000);
+      EXPECT_FALSE(t.table.has_freed(mark));
+    }
+    inside[rounds < 3 ? 1 : static_cast<size_t>(rounds % 2)].emplace(t.table);
+    t.put("key", "newest");
+    t.table.reclaim(1000);
+  }
+  EXPECT_GT(rounds, 3);
+  EXPECT_TRUE(t.table.waits_for_readers());
+}
+
 TEST_F(TableConcurrency, GuardsMayBeNested) {
   t.put("key", "value");
   const Table::ReadGuard outer(t.table);

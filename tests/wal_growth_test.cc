@@ -47,7 +47,7 @@ class Growth : public ::testing::TestWithParam<LogIo> {
     EXPECT_TRUE(walk->end().cuts.empty());
   }
 
-  void open(const wal::LogWriter::Place& place) {
+  void open(wal::LogWriter::Place place) {
     Result<std::unique_ptr<wal::LogWriter>> writer =
         wal::LogWriter::open(env_,
                              {.dir = "db",
@@ -57,7 +57,7 @@ class Growth : public ::testing::TestWithParam<LogIo> {
                               .now_us = [] { return int64_t{1}; },
                               .on_low_room = [] {},
                               .on_rotation = [] {}},
-                             place);
+                             std::move(place));
     ASSERT_TRUE(writer.ok()) << writer.status().message();
     writer_ = *std::move(writer);
   }

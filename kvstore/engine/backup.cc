@@ -41,7 +41,8 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
   bool has_segment = false;
   const auto run = [&]() -> Status {
     if (closing_) return {Code::kClosed, "the store is closed"};
-    if (Status s = claim_directory(to, dir); !s.ok()) return s;
+    Result<bool> is_new = claim_directory(to, dir);
+    if (!is_new.ok()) return std::move(is_new).status();
     // The pin first, then the clock: table.h, sweep_expired().
     table::Table::Pin pin = [this] {
       const std::lock_guard lock(commit_lock_);
@@ -56,8 +57,8 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     report.seq = instant.seq();
     KV_ASSERT(report.seq <= table_.published());
     const std::string uuid = env_.new_uuid();
-    has_segment = true;
     if (Status s = write_segment(to, dir, uuid, report.seq, instant.taken_us); !s.ok()) return s;
+    has_segment = true;
     if (report.seq > 0) {
       Result<std::unique_ptr<wal::SnapshotWriter>> out = wal::SnapshotWriter::create(
           to, {.dir = dir, .store = uuid, .last_seq = report.seq, .created_us = instant.taken_us});
@@ -68,7 +69,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
       report.entries = (*out)->entries();
       report.bytes = (*out)->bytes();
     }
-    if (Status s = to.sync_dir(wal::directory_above(dir)); !s.ok()) return s;
+    if (Status s = wal::sync_own_name(to, dir, *is_new); !s.ok()) return s;
     Result<uint64_t> read_back = count_entries(to, dir);
     if (!read_back.ok()) return std::move(read_back).status().with("read it back");
     if (*read_back != report.entries) {

@@ -130,23 +130,24 @@ Result<Seq> Engine::commit_locked(const Request& request, Prepared& prepared) {
   KV_ASSERT(writer_ != nullptr);  // request_for() lets nobody write to what was opened read-only
   Seq seq = 0;
   Seq synced = 0;
-  const auto append = [&]() -> Status {
-    if (has_limits_) {
-      // A condition that does not hold costs no key its place; one that does is looked at again, since its key may go.
-      int64_t as_of = std::max(request.now_us, last_ts_us_);
-      if (Status s = check_condition(request, prepared, as_of); !s.ok()) return s;
-      if (Status s = stage_within_limits(request, prepared); !s.ok()) return s;
-    }
+  const auto check = [&]() -> Status {
     ts = std::max(request.now_us, last_ts_us_);
     if (Status s = check_condition(request, prepared, ts); !s.ok()) return s;
-    if (request.reads != nullptr) {
-      ts = std::max(ts, clock_floor_us_.load());  // what was swept as expired has expired by this record's time, too
-      if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) {
-        clock_floor_us_ = std::max(clock_floor_us_.load(), ts);  // or whoever tries again would read by the old time
-        return s;
-      }
+    if (request.reads == nullptr) return {};
+    ts = std::max(ts, clock_floor_us_.load());  // what was swept as expired has expired by this record's time, too
+    Status s = request.reads->check(table_, recent_writes_, ts);
+    // Or whoever tries again would read by the old time.
+    if (!s.ok()) clock_floor_us_ = std::max(clock_floor_us_.load(), ts);
+    return s;
+  };
+  const auto append = [&]() -> Status {
+    if (Status s = check(); !s.ok()) return s;
+    if (has_limits_) {
+      if (Status s = stage_within_limits(request, prepared); !s.ok()) return s;
+      if (Status s = check(); !s.ok()) return s;  // of what it rests on, something may have gone to make room
+    } else {
+      stage(request, prepared);
     }
-    if (!has_limits_) stage(request, prepared);
     seq = writer_->last_seq() + 1;
     KV_ASSERT(seq == table_.published() + 1);  // log and table are in step
     synced = writer_->synced_seq();

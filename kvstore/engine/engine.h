@@ -94,6 +94,8 @@ class Engine {
   [[nodiscard]] const RecoveryReport& recovery() const noexcept { return recovery_; }
   [[nodiscard]] Seq last_seq() const noexcept { return table_.published(); }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  // path() as it stood at the opening, absolute; empty where the working directory had no name.
+  [[nodiscard]] const std::filesystem::path& opened_at() const noexcept { return opened_at_; }
   // Asserts the invariants between table and log; for tests, O(n). Needs: no call under way.
   void check() const;
 
@@ -127,6 +129,7 @@ class Engine {
   Result<std::unique_ptr<env::FileLock>> lock_directory(bool& makes_directory);
   Status take_lock();
   Status check_nobody_appends();
+  Result<std::unique_ptr<env::File>> own_segment(const std::string& segment);
   Status replay(wal::LogWriter::Place* place);
 
   // commit.cc
@@ -145,7 +148,7 @@ class Engine {
   [[nodiscard]] bool waits_for_pin(const Request& request) const noexcept;
   void wait_for_memory(const Prepared& prepared);
   Status full(const Request& request, Prepared& prepared) const;
-  Status evict(uint64_t bytes, uint64_t entries);
+  Status evict(uint64_t bytes, uint64_t entries, std::span<const uint64_t> own = {});
   Status commit_evictions(std::span<const format::Op> ops);
   void sweep_some(size_t buckets_max) noexcept;
   [[nodiscard]] static uint64_t bytes_added_by(const Request& request) noexcept;
@@ -202,6 +205,7 @@ class Engine {
   env::Env& env_;
   const std::string dir_;
   const std::filesystem::path path_;
+  const std::filesystem::path opened_at_;
   const Options options_;
   Logger log_;
   RecoveryReport recovery_;

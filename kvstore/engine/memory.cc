@@ -38,6 +38,7 @@ namespace {
 constexpr uint64_t kMemoryAside = 2 * table::kChunkBytes;
 constexpr int kLooksMax = 64;
 constexpr uint64_t kHeldPart = 8;        // of max_memory: what evictions may leave to snapshots
+constexpr uint64_t kReadersPart = 32;    // of what writes can have: less that readers keep is no reason to refuse
 constexpr uint64_t kPassedOverMin = 16;  // victims that are no use, in one search
 constexpr uint64_t kPassedOverMax = 4096;
 constexpr int kRoundsMax = 32;
@@ -69,6 +70,7 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     } catch (const std::bad_alloc&) {
       prepared.discard();
     }
+    if (!evicts && bytes_added_by(request) != 0 && table_.stats().expiring != 0) sweep_some(kSweptByRefusal);
     // What was freed lies in the wrong places, or is not free yet.
     if (round == (evicts ? kRoundsMax : 2) ||
         (round > 1 && (table_.has_versions_to_free() || waits_for_pin(request)))) {
@@ -76,6 +78,9 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     }
     const table::TableStats now = table_.stats();
     const uint64_t used = now.used_bytes;
+    // A reader takes his time: to evict more would only make what he keeps more.
+    const uint64_t readers_keep_max = std::max(hard_limit() / kReadersPart, 8 * bytes_added_by(request));
+    if (evicts && round > 1 && table_.unlinked_bytes() >= readers_keep_max) return full(request, prepared);
     if (evicts && round > 1) {
       const uint64_t at_least = opened_too_full_ ? kEvictBytesMax : kEvictBytesMin;
       if (Status s = evict(std::max(4 * bytes_added_by(request), at_least), 0); !s.ok())
@@ -111,6 +116,16 @@ std::vector<size_t> last_of_each_key(std::span<const Op> ops, const Slots& slots
   return last;
 }
 
+// Sorted; none for a single operation, whose key is no victim where it counts. Throws std::bad_alloc.
+template <typename Slots>
+std::vector<uint64_t> hashes_of_keys(std::span<const Op> ops, const Slots& slots) {
+  std::vector<uint64_t> hashes;
+  if (ops.size() == 1) return hashes;
+  for (const auto& slot : slots) hashes.push_back(slot.hash);
+  std::ranges::sort(hashes);
+  return hashes;
+}
+
 }  // namespace
 
 // How the number of keys changes by the operations that count.
@@ -132,7 +147,7 @@ Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& 
 bool Engine::waits_for_pin(const Request& request) const noexcept {
   if (!compaction_.holds_pin) return false;
   if (options_.when_full == WhenFull::kEvict) return true;  // most of what could be evicted is what it sees
-  const uint64_t held = table_.held_bytes_at(compaction_.pinned_seq);
+  const uint64_t held = table_.held_bytes_since(compaction_.pinned_seq);
   const uint64_t used = table_.stats().used_bytes;
   return held != 0 && used - std::min(used, held) + bytes_added_by(request) <= hard_limit();
 }
@@ -154,7 +169,8 @@ void Engine::wait_for_memory(const Prepared& prepared) {
       if (closed_) return;
       table_.reclaim(kReclaimedMax);
       drains = table_.has_versions_to_free();
-      const bool for_readers = prepared.waits_for == Prepared::WaitsFor::kReaders && table_.waits_for_readers();
+      const bool for_readers =
+          prepared.waits_for == Prepared::WaitsFor::kReaders && !table_.has_freed(prepared.unlinked_mark);
       if (!drains && (!for_readers || ++looks == kLooks)) return;
     }
     drains || looks < kQuickLooks ? std::this_thread::yield() : std::this_thread::sleep_for(kPause);
@@ -178,6 +194,7 @@ Status Engine::full(const Request& request, Prepared& prepared) const {
     prepared.waits_for = WaitsFor::kPin;
   } else if (table_.waits_for_readers() && !std::exchange(prepared.has_waited_for_readers, true)) {
     prepared.waits_for = WaitsFor::kReaders;
+    prepared.unlinked_mark = table_.unlinked_mark();
   }
   return full(bytes_added_by(request));
 }
@@ -246,6 +263,7 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     prepared.waits_for = Prepared::WaitsFor::kVersions;
     return full(bytes);
   }
+  std::vector<uint64_t> own;  // hashes of the keys that it puts or deletes
   // Again, because a victim may be a key that this very write overwrites, and which is new then. More than a little is
   // evicted only where the store was opened with more than the limit, and while it gains something.
   bool gains = false;
@@ -254,13 +272,15 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     uint64_t bytes_max = round == 0 ? std::max(4 * bytes, kEvictBytesMin) : 0;
     if (gains && used + bytes > hard_limit()) bytes_max = kEvictBytesMax;
     uint64_t evict_bytes = is_nearly_free ? 0 : std::min(excess(used, bytes, soft_limit), bytes_max);
-    if (evict_bytes != 0 && compaction_.holds_pin) {  // what our own pin holds is waited for
-      const uint64_t ours = table_.held_bytes_at(compaction_.pinned_seq);
-      evict_bytes = std::min(excess(used - std::min(used, ours), bytes, soft_limit), bytes_max);
+    if (evict_bytes != 0) {  // what readers are looking at, and what our own pin holds, comes back by itself
+      uint64_t comes_back = table_.unlinked_bytes();
+      if (compaction_.holds_pin) comes_back += table_.held_bytes_since(compaction_.pinned_seq);
+      evict_bytes = std::min(excess(used - std::min(used, comes_back), bytes, soft_limit), bytes_max);
     }
     const uint64_t evict_entries = keys_over();
     if (evict_bytes == 0 && evict_entries == 0) break;
-    if (Status s = evict(evict_bytes, evict_entries); !s.ok()) return std::move(s).with("evict");
+    if (evict_entries != 0 && own.empty()) own = hashes_of_keys(request.ops, prepared.slots);
+    if (Status s = evict(evict_bytes, evict_entries, own); !s.ok()) return std::move(s).with("evict");
     table_.reclaim(kReclaimedMax);
     keys = key_change_by(request, prepared, counted);
     now = table_.stats();
@@ -284,8 +304,9 @@ void Engine::sweep_some(size_t buckets_max) noexcept {
   table_.reclaim(kReclaimedMax);
 }
 
-// Evicts until that much has been unlinked that nobody sees, or no more victims are found. Needs: commit_lock_ held.
-Status Engine::evict(uint64_t bytes, uint64_t entries) {
+// Evicts until that much has been unlinked that nobody sees, or no more victims are found. To evict what the write itself puts
+// or deletes makes no room for a key: of those with a hash in `own`, none goes for `entries`. Needs: commit_lock_ held.
+Status Engine::evict(uint64_t bytes, uint64_t entries, std::span<const uint64_t> own) {
   KV_ASSERT(options_.when_full == WhenFull::kEvict);
   KV_ASSERT(!closed_);
   // To evict what somebody sees frees nothing before he goes. Our own compaction or backup takes its time, too.
@@ -300,7 +321,8 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
   uint64_t evicted_bytes = 0;
   uint64_t evicted = 0;
   uint64_t passed_over = 0;
-  std::vector<Op> ops;  // the keys point into the table: good until publish()
+  uint64_t own_left = 2 * own.size();  // the search may come round once
+  std::vector<Op> ops;                 // the keys point into the table: good until publish()
   while (evicted_bytes < bytes || evicted < entries) {
     ops.clear();
     int empty_handed = 0;
@@ -310,6 +332,11 @@ Status Engine::evict(uint64_t bytes, uint64_t entries) {
       const auto is_victim = [victim](const Op& op) { return op.key.data() == victim->key().data(); };
       if (victim == nullptr || std::ranges::any_of(ops, is_victim)) {
         if (++empty_handed == kLooksMax) break;
+        continue;
+      }
+      if (own_left != 0 && evicted + ops.size() < entries &&
+          std::ranges::binary_search(own, table_.hash(victim->key()))) {
+        --own_left;
         continue;
       }
       const bool is_seen = victim->seq() <= seen.newest;

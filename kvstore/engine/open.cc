@@ -1,6 +1,6 @@
 // Opening and closing. For writing, in this order:
-//   create the directory -> take LOCK and note ourselves in it -> remove leftovers -> walk and replay the log
-//   -> keep and cut a torn tail, settle and sync the log -> append
+//   create the directory -> take LOCK and note ourselves in it -> walk and replay the log -> own its last segment
+//   -> remove leftovers, keep and cut a torn tail, settle and sync the log -> append
 // Read-only: walk and replay, nothing else.
 #include <fmt/format.h>
 
@@ -51,12 +51,19 @@ Status check_options(const Options& options) {
   return {};
 }
 
+std::filesystem::path absolute_of(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? std::filesystem::path() : absolute;
+}
+
 }  // namespace
 
 Engine::Engine(env::Env& env, std::string dir, Options options)
     : env_(env),
       dir_(std::move(dir)),
       path_(dir_),
+      opened_at_(absolute_of(path_)),
       options_(std::move(options)),
       log_(make_logger(options_.log_sink)),
       table_(random_seed()),
@@ -156,12 +163,8 @@ Status Engine::take_lock() {
     Result<wal::Owner> previous = wal::read_owner(lock_->file());
     if (!previous.ok()) return std::move(previous).status().at(path);
     previous_owner_ = *std::move(previous);
-    // The directory's own name must survive a power cut, too, whoever made it: an opening that died here, the user, a copy.
-    // In a place that we may not read there is no way to see to that.
-    Status above = env_.sync_dir(wal::directory_above(dir_));
-    const int why = above.sys_errno();
-    const bool may_not = why == EACCES || why == EPERM || why == EROFS;
-    if (!above.ok() && (makes_directory || !may_not)) return std::move(above).with("open the store");
+    // Whoever made it: an opening that died here, the user, a copy.
+    if (Status s = wal::sync_own_name(env_, dir_, makes_directory); !s.ok()) return std::move(s).with("open the store");
     // Before the replay, which may take long: whoever comes meanwhile is told our name.
     owner_ = {.store = previous_owner_.store,
               .pid = env_.pid(),
@@ -190,6 +193,17 @@ Status Engine::check_nobody_appends() {
     if (look == kLooks) return wal::owned_by_another(dir_, *owned);
     std::this_thread::sleep_for(kPause);
   }
+}
+
+// From before the first change to it, and for good: between a look and an act somebody may remove LOCK, and another owner
+// come in. Empty where the store has no segment yet.
+Result<std::unique_ptr<env::File>> Engine::own_segment(const std::string& segment) {
+  if (segment.empty()) return std::unique_ptr<env::File>();
+  Result<std::unique_ptr<env::File>> file = env_.open(wal::join_path(dir_, segment), env::OpenMode::kReadWrite);
+  if (!file.ok()) return std::move(file).status().with("open the log");
+  if (!(*file)->own(true)) return wal::owned_by_another(dir_, segment);
+  if (!lock_->still_named()) return wal::directory_replaced(dir_);
+  return file;
 }
 
 // Reads the whole log into the table. For a writable store also cuts and settles it, and says where it goes on.
@@ -231,6 +245,11 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     // Reading takes its time. Whoever has come meanwhile has a LOCK of his own, since ours was removed.
     if (!lock_->still_named()) return wal::directory_replaced(dir_);
     if (Status s = check_nobody_appends(); !s.ok()) return s;
+    Result<std::unique_ptr<env::File>> owned = own_segment(end.segment);
+    if (!owned.ok()) return std::move(owned).status();
+    if (Result<size_t> removed = remove_leftovers(env_, dir_); !removed.ok()) {
+      return std::move(removed).status().with("remove leftover files");
+    }
     for (CutReport& cut : recovery_.cuts) {
       if (Status s = keep_torn_tail(env_, dir_, cut); !s.ok()) return s;
       log_->warn("recovery cuts {} bytes at {}:{} (byte {}): {}; kept as {}", cut.bytes, cut.file, cut.line, cut.offset,
@@ -241,6 +260,7 @@ Status Engine::replay(wal::LogWriter::Place* place) {
     KV_ASSERT(settled->length >= end.offset);  // nothing that was accepted is cut
     KV_ASSERT(settled->segment.empty() == walk->segments().empty());
     *place = {.segment = settled->segment,
+              .file = *std::move(owned),
               .offset = settled->length,
               .last_seq = walk->last_seq(),
               .sealed_bytes = recovery_.bytes - std::min(recovery_.bytes, settled->length),
@@ -278,9 +298,6 @@ Status Engine::start() {
   wal::LogWriter::Place place;
   if (!options_.read_only) {
     if (Status s = take_lock(); !s.ok()) return s;
-    if (Result<size_t> removed = remove_leftovers(env_, dir_); !removed.ok()) {
-      return std::move(removed).status().with("remove leftover files");
-    }
   } else if (Status s = wal::hold_to_read(env_, dir_); !s.ok()) {
     return s;
   }
@@ -310,7 +327,7 @@ Status Engine::start() {
                                   },
                               .is_ours = [this] { return lock_->still_named(); },
                               .on_rotation = [this] { background_->want_sync(); }},
-                             place);
+                             std::move(place));
     if (!writer.ok()) return std::move(writer).status();
     writer_ = *std::move(writer);
     KV_ASSERT(writer_->last_seq() == table_.published());

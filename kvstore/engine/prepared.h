@@ -45,6 +45,7 @@ struct Engine::Prepared {
   enum class WaitsFor : uint8_t { kNothing, kVersions, kPin, kReaders } waits_for = WaitsFor::kNothing;
   uint64_t pins_ended = 0;  // by then
   bool has_waited_for_readers = false;
+  uint64_t unlinked_mark = 0;  // by then, too
 };
 
 }  // namespace kvstore::engine

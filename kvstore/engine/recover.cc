@@ -33,13 +33,19 @@ Status copy_range(env::File& from, uint64_t begin, uint64_t count, env::File& to
   return to.sync();
 }
 
-// Creates lost+found/<segment>.<offset>, with a running number behind it when the name is taken.
-Result<std::unique_ptr<env::File>> create_keepsake(env::Env& env, const std::string& stem, std::string& path) {
-  for (int number = 1;; ++number) {
-    path = number == 1 ? stem : fmt::format("{}.{}", stem, number);
-    Result<std::unique_ptr<env::File>> file = env.open(path, env::OpenMode::kCreate);
-    if (file.ok() || file.status().sys_errno() != EEXIST) return file;
+// Whether a file holds just such a range of another one. False also where that cannot be found out.
+bool holds_range(env::File& file, env::File& from, uint64_t begin, uint64_t count) {
+  if (Result<uint64_t> size = file.size(); !size.ok() || *size != count) return false;
+  std::vector<char> block(std::min<uint64_t>(count, kCopyBytes));
+  std::vector<char> expected(block.size());
+  for (uint64_t done = 0; done < count; done += block.size()) {
+    const size_t want = std::min<uint64_t>(block.size(), count - done);
+    Result<size_t> got = file.read_at(done, {block.data(), want});
+    Result<size_t> got_expected = from.read_at(begin + done, {expected.data(), want});
+    if (!got.ok() || !got_expected.ok() || *got != want || *got_expected != want) return false;
+    if (!std::equal(block.data(), block.data() + want, expected.data())) return false;
   }
+  return true;
 }
 
 }  // namespace
@@ -69,10 +75,21 @@ Status keep_in(env::Env& env, const std::string& dir, const std::string& lost_an
     if (!from.ok()) return std::move(from).status();
     const std::string segment = torn.file.substr(torn.file.rfind('/') + 1);
     const std::string stem = fmt::format("{}/{}.{}", lost_and_found, segment, torn.offset);
-    Result<std::unique_ptr<env::File>> to = create_keepsake(env, stem, torn.kept_as);
-    if (!to.ok()) return std::move(to).status();
-    is_made = true;
-    if (Status s = copy_range(**from, torn.offset, torn.bytes, **to); !s.ok()) return s;
+    for (int number = 1;; ++number) {
+      torn.kept_as = number == 1 ? stem : fmt::format("{}.{}", stem, number);
+      Result<std::unique_ptr<env::File>> to = env.open(torn.kept_as, env::OpenMode::kCreate);
+      is_made = to.ok();
+      if (is_made) {
+        if (Status s = copy_range(**from, torn.offset, torn.bytes, **to); !s.ok()) return s;
+        break;
+      }
+      if (to.status().sys_errno() != EEXIST) return std::move(to).status();
+      // An opening that failed behind this point has left it, and the next ones will fail, too: one copy is enough.
+      Result<std::unique_ptr<env::File>> kept = env.open(torn.kept_as, env::OpenMode::kRead);
+      if (!kept.ok() || !holds_range(**kept, **from, torn.offset, torn.bytes)) continue;
+      if (Status s = (*kept)->sync(); !s.ok()) return s;
+      break;
+    }
     if (Status s = env.sync_dir(lost_and_found); !s.ok()) return s;
     return env.sync_dir(dir);
   };

@@ -172,8 +172,9 @@ Status Writer::keep_the_rest() {
 Status Writer::write_log() {
   KV_ASSERT(!has_segment_);  // a directory of its own, claimed just now
   uuid_ = env_.new_uuid();
-  has_segment_ = true;
-  return write_segment(env_, report_.dir, uuid_, report_.plan.last_seq, salvage_.taken_us());
+  Status s = write_segment(env_, report_.dir, uuid_, report_.plan.last_seq, salvage_.taken_us());
+  has_segment_ = s.ok();
+  return s;
 }
 
 Status Writer::write_state() {
@@ -220,7 +221,8 @@ Status Writer::run() {
   KV_ASSERT(!report_.dir.empty());
   KV_ASSERT(report_.rejected_as.empty() && report_.stale_as.empty());
   KV_ASSERT(report_.plan.last_seq < format::kIntegerMax);
-  if (Status s = claim_directory(env_, report_.dir); !s.ok()) return s;
+  Result<bool> is_new = claim_directory(env_, report_.dir);
+  if (!is_new.ok()) return std::move(is_new).status();
   // First, or what a crash leaves would be taken for the place of a new store. A store that was never written to is one.
   const bool log_first = report_.plan.last_seq != 0;
   if (log_first) {
@@ -232,7 +234,7 @@ Status Writer::run() {
   }
   if (Status s = write_state(); !s.ok()) return s;
   if (Status s = env_.sync_dir(report_.dir); !s.ok()) return s;
-  if (Status s = env_.sync_dir(wal::directory_above(report_.dir)); !s.ok()) return s;
+  if (Status s = wal::sync_own_name(env_, report_.dir, *is_new); !s.ok()) return s;
   return read_back().with("read it back");
 }
 

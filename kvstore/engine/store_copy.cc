@@ -33,9 +33,11 @@ Status check_directory_is_free(env::Env& env, const std::string& dir) {
   return base::error(Code::kInvalidArgument, "{}: the directory is not empty. try: another one", dir).at(dir);
 }
 
-Status claim_directory(env::Env& env, const std::string& dir) {
+Result<bool> claim_directory(env::Env& env, const std::string& dir) {
   if (Status s = check_directory_is_free(env, dir); !s.ok()) return s;
-  return env.create_dir(dir);
+  const bool is_new = env.list(dir).status().sys_errno() == ENOENT;
+  if (Status s = env.create_dir(dir); !s.ok()) return s;
+  return is_new;
 }
 
 Status write_segment(env::Env& env, const std::string& dir, const std::string& uuid, format::Seq last_seq,
@@ -52,9 +54,15 @@ Status write_segment(env::Env& env, const std::string& dir, const std::string& u
                                     .now_us = [=] { return created_us; },
                                     .on_low_room = [] {},
                                     .on_rotation = [] {}};
-  Result<std::unique_ptr<wal::LogWriter>> log = wal::LogWriter::open(env, std::move(settings), {.last_seq = last_seq});
-  if (!log.ok()) return std::move(log).status();
-  return (*log)->close();
+  const auto write = [&]() -> Status {
+    Result<std::unique_ptr<wal::LogWriter>> log =
+        wal::LogWriter::open(env, std::move(settings), {.last_seq = last_seq});
+    return log.ok() ? (*log)->close() : std::move(log).status();
+  };
+  Status written = base::guarded(write);
+  const bool is_anothers = written.sys_errno() == EEXIST;
+  if (!written.ok() && !is_anothers) (void)env.remove(wal::join_path(dir, wal::segment_name(last_seq + 1))).ok();
+  return written;
 }
 
 void remove_copy(env::Env& env, const std::string& dir, format::Seq last_seq) {

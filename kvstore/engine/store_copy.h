@@ -1,7 +1,7 @@
 // Making a store out of a state: a snapshot and an empty segment behind it, in a directory of its own. Backup and repair
 // do it in this order:
 //   claim_directory() -> write_segment() -> a wal::SnapshotWriter, to its finish()
-//   -> sync the directory above -> read everything back
+//   -> wal::sync_own_name() -> read everything back
 // The segment comes first. Cut short at any point, what is there begins in the middle and refuses to open; it
 // never opens as less.
 #pragma once
@@ -18,13 +18,13 @@ namespace kvstore::engine {
 // kInvalidArgument when `dir` has no name, or is there and not empty; an empty lost+found, which a failed attempt may have
 // left, does not count.
 Status check_directory_is_free(env::Env& env, const std::string& dir);
-// The same, and creates it unless it is there.
-Status claim_directory(env::Env& env, const std::string& dir);
+// The same, and creates it unless it is there: true.
+Result<bool> claim_directory(env::Env& env, const std::string& dir);
 
 // Whether `path` is a directory itself: a symbolic link to one is none.
 Status check_is_directory(env::Env& env, const std::string& path);
 
-// The empty segment behind record `last_seq`, on disk when the call returns.
+// The empty segment behind record `last_seq`, on disk when the call returns. On failure there is none, or it is another's.
 Status write_segment(env::Env& env, const std::string& dir, const std::string& uuid, format::Seq last_seq,
                      int64_t created_us);
 

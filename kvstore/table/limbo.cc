@@ -32,7 +32,9 @@ void Limbo::retire(Entry* entry) noexcept {
   if (list.first == nullptr) list.last = entry;
   entry->unlink(list.first);
   list.first = entry;
-  retired_since_advance_ += 1 + entry->footprint() / kCountedBytes;
+  const uint64_t bytes = entry->footprint();
+  bytes_ += bytes;
+  retired_since_advance_ += 1 + bytes / kCountedBytes;
 }
 
 void Limbo::retire(ArrayNote* note, BucketArray array) noexcept {
@@ -69,6 +71,11 @@ bool Limbo::empty() const noexcept {
   return free_.first == nullptr && free_.notes == nullptr;
 }
 
+bool Limbo::has_freed(uint64_t mark) const noexcept {
+  KV_ASSERT(mark <= epoch_.current());
+  return empty() || (epoch_.current() >= mark + 2 && free_.first == nullptr && free_.notes == nullptr);
+}
+
 // What was retired in epoch r is free in r + 2, so with no reader inside, three steps free everything.
 void Limbo::advance() noexcept {
   retired_since_advance_ = 0;
@@ -94,7 +101,10 @@ void Limbo::free_one_entry() noexcept {
   Entry* entry = free_.first;
   KV_ASSERT(entry->link().is_unlinked());
   free_.first = entry->link().next_retired();
-  arena_.free(entry, entry->footprint());
+  const uint64_t bytes = entry->footprint();
+  KV_ASSERT(bytes_ >= bytes);
+  bytes_ -= bytes;
+  arena_.free(entry, bytes);
 }
 
 void Limbo::free_one_array() noexcept {

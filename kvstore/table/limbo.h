@@ -40,6 +40,10 @@ class Limbo {
   // Frees all it can, at any length. Returns whether nothing is left.
   bool settle() noexcept;
   [[nodiscard]] bool empty() const noexcept;
+  [[nodiscard]] uint64_t bytes() const noexcept { return bytes_; }  // of the entries that are not free yet
+  // Whether all is free that was retired before the mark was taken.
+  [[nodiscard]] uint64_t mark() const noexcept { return epoch_.current(); }
+  [[nodiscard]] bool has_freed(uint64_t mark) const noexcept;
 
  private:
   struct List {
@@ -56,6 +60,7 @@ class Limbo {
   std::array<List, 3> retired_{};  // by phase of the epoch in which it was retired
   List free_;                      // nobody can be looking any more
   uint64_t retired_since_advance_ = 0;
+  uint64_t bytes_ = 0;
 };
 
 }  // namespace kvstore::table

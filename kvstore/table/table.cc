@@ -125,9 +125,15 @@ bool Table::has_versions_to_free() const noexcept { return impl_->versions.has_g
 
 bool Table::waits_for_readers() const noexcept { return !impl_->limbo.empty(); }
 
+uint64_t Table::unlinked_bytes() const noexcept { return impl_->limbo.bytes(); }
+
+uint64_t Table::unlinked_mark() const noexcept { return impl_->limbo.mark(); }
+
+bool Table::has_freed(uint64_t mark) const noexcept { return impl_->limbo.has_freed(mark); }
+
 Table::Seen Table::seen(uint64_t much) const noexcept { return impl_->versions.seen(much); }
 
-uint64_t Table::held_bytes_at(Seq instant) const noexcept { return impl_->versions.held_bytes_at(instant); }
+uint64_t Table::held_bytes_since(Seq instant) const noexcept { return impl_->versions.held_bytes_since(instant); }
 
 void Table::reclaim(size_t versions_max) noexcept {
   Impl& my = *impl_;

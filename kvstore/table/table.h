@@ -118,6 +118,10 @@ class Table {
   // What was unlinked is not free yet, mostly since readers may be looking at it; reclaim() now and then frees it when they
   // have left. Needs: as reclaim().
   [[nodiscard]] bool waits_for_readers() const noexcept;
+  [[nodiscard]] uint64_t unlinked_bytes() const noexcept;  // of the entries among it
+  // All that was unlinked before the mark was taken is free by now, whatever has come since. Needs: as reclaim().
+  [[nodiscard]] uint64_t unlinked_mark() const noexcept;
+  [[nodiscard]] bool has_freed(uint64_t mark) const noexcept;
   // Who sees what, for whoever frees memory. What is not newer than an instant that is pinned stays when it is unlinked. Most
   // pins go in an instant, and what waits for them with them; that some stay is known by what waits for them: once superseded
   // versions take `much` in all, for_long is the newest instant such that a sixteenth of it waits for that and newer ones.
@@ -128,7 +132,7 @@ class Table {
     uint64_t may_hold = 0;
   };
   [[nodiscard]] Seen seen(uint64_t much) const noexcept;
-  [[nodiscard]] uint64_t held_bytes_at(Seq instant) const noexcept;  // what waits for it; likewise
+  [[nodiscard]] uint64_t held_bytes_since(Seq instant) const noexcept;  // what waits for it and newer ones; likewise
   // Takes out entries that have expired by now_us, looking at no more than `buckets_max` home buckets; the next call goes
   // on where this one ended. Costs nothing when no entry carries an expiry, and says then that the round is done.
   // An entry that a standing Pin may see as alive stays for a later round; so does one with older versions.

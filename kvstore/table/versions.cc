@@ -121,11 +121,13 @@ Table::Seen Versions::seen(uint64_t much) noexcept {
   return out;
 }
 
-uint64_t Versions::held_bytes_at(format::Seq instant) noexcept {
+uint64_t Versions::held_bytes_since(format::Seq instant) noexcept {
+  uint64_t bytes = 0;
   const std::lock_guard lock(mutex_);
-  const PinRecord* record = newest_;
-  while (record != nullptr && record->seq > instant) record = record->older;
-  return record != nullptr && record->seq == instant ? record->held_bytes : 0;
+  for (const PinRecord* record = newest_; record != nullptr && record->seq >= instant; record = record->older) {
+    bytes += record->held_bytes;
+  }
+  return bytes;
 }
 
 void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {

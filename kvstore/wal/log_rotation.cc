@@ -53,7 +53,8 @@ Result<LogWriter::SegmentPtr> LogWriter::create_segment(Seq first_seq) {
     return env_.sync_dir(settings_.dir);
   };
   if (Status s = base::guarded(create); !s.ok()) {
-    (void)env_.remove(temporary).ok();  // opening removes it too
+    // Opening removes it too. One that was there already is another's.
+    if (segment->file != nullptr) (void)env_.remove(temporary).ok();
     return std::move(s).with("begin the log");
   }
   counters_.log_bytes += header.size();

@@ -120,8 +120,9 @@ Result<LogWalk::Impl::Next> LogWalk::Impl::open_next() {
 // Adds what came behind the last segment known, wal-next.jsonl too if it goes on from exactly here. False: nothing.
 // Twice, because between listing and opening that file may have got its number, and another one its place.
 Result<bool> LogWalk::Impl::find_more_segments() {
+  constexpr int kLooksMax = 100;  // a writer may be as fast as that; a stale listing stays as it is
   has_stray_next = false;
-  for (bool again = false;; again = true) {
+  for (int look = 1;; ++look) {
     Result<StoreFiles> files = list_store_files(env, dir);
     if (!files.ok()) return std::move(files).status();
     const size_t known = segments.size();
@@ -134,6 +135,7 @@ Result<bool> LogWalk::Impl::find_more_segments() {
     if (!files->has_next || segments.back().is_next()) return false;
     Result<Next> next = open_next();
     if (!next.ok()) return std::move(next).status();
+    if (next->file == nullptr && look == kLooksMax) return false;
     if (next->file == nullptr) continue;
     if (next->first_seq == segments.back().first_seq) return false;  // half a rename: another name of that file
     if (next->first_seq == expected) {
@@ -142,8 +144,8 @@ Result<bool> LogWalk::Impl::find_more_segments() {
       segments.push_back({std::string(kNextSegmentName), expected});
       return true;
     }
-    has_stray_next = again;
-    if (again) return false;
+    has_stray_next = look > 1;
+    if (has_stray_next) return false;
   }
 }
 

@@ -69,7 +69,7 @@ std::pair<LogWriter::SegmentPtr, LogWriter::SegmentPtr> LogWriter::full_and_acti
 
 // ---- opening and closing -------------------------------------------------------------------------
 
-Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings settings, const Place& place) {
+Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings settings, Place place) {
   std::unique_ptr<LogWriter> writer(new LogWriter(env, std::move(settings)));
   KV_ASSERT(!writer->settings_.store.empty());
   writer->last_seq_ = writer->synced_seq_ = place.last_seq;
@@ -81,9 +81,12 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(env::Env& env, Settings setti
     segment->first_seq = parse_segment_name(place.segment).value_or(0);
     KV_ASSERT(segment->first_seq > 0 && segment->first_seq <= place.last_seq + 1);
     segment->path = join_path(writer->settings_.dir, place.segment);
-    Result<std::unique_ptr<env::File>> file = env.open(segment->path, env::OpenMode::kReadWrite);
-    if (!file.ok()) return std::move(file).status();
-    segment->file = *std::move(file);
+    if (place.file == nullptr) {
+      Result<std::unique_ptr<env::File>> file = env.open(segment->path, env::OpenMode::kReadWrite);
+      if (!file.ok()) return std::move(file).status();
+      place.file = *std::move(file);
+    }
+    segment->file = std::move(place.file);
     segment->tail = place.offset;
     const uint64_t capacity = std::max(writer->settings_.segment_bytes, place.offset + kClosingLineBytesMax);
     if (Status s = writer->start_io(*segment, capacity); !s.ok()) return s;

@@ -72,8 +72,9 @@ class LogWriter {
   };
   // Where a recovered log goes on.
   struct Place {
-    std::string segment{};  // file name; empty: a new store
-    uint64_t offset = 0;    // behind its last line, newline included
+    std::string segment{};              // file name; empty: a new store
+    std::unique_ptr<env::File> file{};  // that segment, owned already; empty: it is opened, and owned from then on
+    uint64_t offset = 0;                // behind its last line, newline included
     format::Seq last_seq = 0;
     uint64_t sealed_bytes = 0;  // of earlier segments
     uint64_t segments = 0;      // log files, the active one included
@@ -81,7 +82,7 @@ class LogWriter {
 
   // Opens the active segment for appending, or creates one. Removes a next segment that is left over. Needs: the file
   // ends at place.offset, and everything in it is synced.
-  static Result<std::unique_ptr<LogWriter>> open(env::Env& env, Settings settings, const Place& place);
+  static Result<std::unique_ptr<LogWriter>> open(env::Env& env, Settings settings, Place place);
   ~LogWriter();
 
   // Makes sure that a record with a body of this size fits, extending the file or beginning a new segment. On

@@ -92,6 +92,13 @@ bool is_owned(env::Env& env, const std::string& dir) {
   return file.ok() && !file->empty();
 }
 
+Status sync_own_name(env::Env& env, const std::string& dir, bool has_made_it) {
+  Status s = env.sync_dir(directory_above(dir));
+  const int why = s.sys_errno();
+  const bool may_not = why == EACCES || why == EPERM || why == EROFS;
+  return may_not && !has_made_it ? Status() : s;
+}
+
 Status hold_to_read(env::Env& env, const std::string& dir) {
   Status s = env.hold_dir(dir);
   return s.sys_errno() == ENOENT || s.sys_errno() == ENOTDIR ? Status() : std::move(s).with("open");

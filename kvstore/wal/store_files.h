@@ -52,6 +52,10 @@ Result<uint64_t> line_number_at(env::File& file, uint64_t offset);
 // "path:line (byte at): what", with path() and offset() set. `file` may be null: then the line is 0.
 Status damage_at(env::File* file, const std::string& path, uint64_t at, Code code, std::string_view what);
 
+// Makes the directory's own name survive a power cut. In a place that we may not read there is no way to see to that: an
+// error only for who has made the directory there.
+Status sync_own_name(env::Env& env, const std::string& dir, bool has_made_it);
+
 // Env::hold_dir() for somebody who only reads. OK where there is no directory: whoever goes on to read says so better.
 Status hold_to_read(env::Env& env, const std::string& dir);
 

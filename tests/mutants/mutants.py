@@ -59,8 +59,12 @@ mutant("time runs backwards with the clock", "-", COMMIT, "    ts = std::max(req
        "store_test")
 mutant("conditions are not checked", "-", COMMIT, "if (Status s = check_condition(request, prepared, ts); !s.ok()) return s;", "",
        "store_test")
-mutant("a condition that does not hold costs a key its place", "-", COMMIT,
-       "if (Status s = check_condition(request, prepared, as_of); !s.ok()) return s;", "", "store_memory_test")
+mutant("what does not hold, or conflicts, costs a key its place", "-", COMMIT,
+       "    if (Status s = check(); !s.ok()) return s;\n    if (has_limits_) {\n",
+       "    if (!has_limits_) {\n      if (Status s = check(); !s.ok()) return s;\n    } else {\n", "store_memory_test",
+       more=[(COMMIT, "    } else {\n      stage(request, prepared);\n    }\n", "    }\n    if (!has_limits_) stage(request, prepared);\n")])
+mutant("a condition is not looked at again when room was made", "-", COMMIT,
+       "      if (Status s = check(); !s.ok()) return s;  // of what", "      // of what", "store_memory_test", "store_model_test")
 mutant("a key that a commit found expired may be found alive", "-", COMMIT,
        "      clock_floor_us_ = std::max(clock_floor_us_.load(), ts);\n", "", "store_test")
 mutant("conditions are judged by the time of the call", "-", COMMIT, "    ts = std::max(ts, now_us());\n", "", "store_test")
@@ -333,7 +337,7 @@ mutant("a key that was read is evicted like any other", "-", "kvstore/table/siev
 # ---- transactions ----------------------------------------------------------------------------------
 
 mutant("transaction: what it read is not validated", "-", COMMIT,
-       "if (Status s = request.reads->check(table_, recent_writes_, ts); !s.ok()) {", "if (Status s; !s.ok()) {",
+       "    Status s = request.reads->check(table_, recent_writes_, ts);\n", "    Status s;\n",
        "store_transaction_test", "store_serializability_test")
 mutant("transaction: writes behind its scan are not seen", "-", READ_SET,
        "  return ranges_.empty() ? Status() : catch_up(recent, UINT64_MAX);\n", "  (void)recent;\n  return Status();\n",
@@ -352,6 +356,23 @@ mutant("commit: a record that is in the log is called unwritten", "P8", COMMIT,
 mutant("repair: stale lines before the last segment are used", "P4", SALVAGE,
        "    if (const auto& unsettled = walk->end().unsettled) {", "    if (const auto& unsettled = walk->end().unsettled; false) {",
        "store_repair_test")
+mutant("eviction: a batch evicts its own keys", "-", "kvstore/engine/memory.cc", "      if (own_left != 0 && evicted", "      if (false && evicted",
+       "store_memory_test")
+mutant("eviction: what a reader is looking at is a reason for more", "-", "kvstore/engine/memory.cc",
+       "uint64_t comes_back = table_.unlinked_bytes();", "uint64_t comes_back = 0;", "store_memory_test")
+mutant("eviction: a reader who stays costs more keys for each refused write", "-", "kvstore/engine/memory.cc",
+       "    if (evicts && round > 1 && table_.unlinked_bytes() >= readers_keep_max) return full(request, prepared);\n",
+       "    (void)readers_keep_max;\n", "store_memory_test")
+mutant("what has expired makes no room for bytes", "-", "kvstore/engine/memory.cc",
+       "    if (!evicts && bytes_added_by(request) != 0 && table_.stats().expiring != 0) sweep_some(kSweptByRefusal);\n", "",
+       "store_memory_test")
+mutant("who waits for readers waits for those to come, too", "-", "kvstore/table/limbo.cc",
+       "  return empty() || (epoch_.current() >= mark + 2", "  return empty() || (false && epoch_.current() >= mark + 2",
+       "table_concurrency_test")
+mutant("who waits for readers goes a step too early", "-", "kvstore/table/limbo.cc", "epoch_.current() >= mark + 2", "epoch_.current() >= mark + 1",
+       "table_concurrency_test")
+mutant("a compaction's memory is a younger snapshot's", "-", VERSIONS, "record != nullptr && record->seq >= instant; record", "record != nullptr && record->seq == instant; record",
+       "store_memory_test")
 mutant("eviction: a write that never fits costs the others their place", "-", "kvstore/engine/memory.cc",
        "options_.max_entries != 0 && least > options_.max_entries", "options_.max_entries != 0 && least == 0", "store_memory_test")
 mutant("eviction: a batch's keys that are there already do not count", "-", "kvstore/engine/memory.cc",
@@ -394,7 +415,17 @@ mutant("a batch that is discarded keeps what it set aside", "-", TABLE,
 mutant("max_memory: memory that is used again does not count", "-", "kvstore/table/chunks.cc",
        "return more == 0 || held_bytes_", "return true || held_bytes_", "table_memory_test", "table_parts_test")
 mutant("an opening leaves its directory's name unsynced", "P2", OPEN,
-       "Status above = env_.sync_dir(wal::directory_above(dir_));", "Status above;", "store_fault_test", "store_power_cut_test")
+       "if (Status s = wal::sync_own_name(env_, dir_, makes_directory); !s.ok()) return", "if (Status s; !s.ok()) return",
+       "store_fault_test", "store_power_cut_test")
+mutant("who made a directory need not see to its name", "P2", "kvstore/wal/store_files.cc", "return may_not && !has_made_it ? Status() : s;",
+       "return may_not ? Status() : s;", "store_fault_test")
+mutant("a copy needs a readable directory above it", "-", "kvstore/wal/store_files.cc", "return may_not && !has_made_it ? Status() : s;",
+       "return s;", "store_fault_test")
+mutant("the log is cut before it is owned", "P1", OPEN, "  if (!(*file)->own(true)) return wal::", "  if (file->get() == nullptr) return wal::",
+       "store_compaction_test")
+mutant("each opening that fails keeps another copy", "-", RECOVER, "if (!kept.ok() || !holds_range(", "if (true || !holds_range(",
+       "store_fault_test")
+mutant("an equal size is an equal copy", "P5", RECOVER, "    if (!std::equal(", "    if (false && !std::equal(", "store_fault_test")
 mutant("an opening takes it that what it replays is on disk", "P1", RECOVER,
        "    if (Status s = sync_all_but_last(env, dir, walk); !s.ok()) return s;", "", "store_power_cut_test")
 mutant("half a copy of a torn tail stays", "-", RECOVER, "    if (is_made) (void)env.remove(torn.kept_as).ok();", "",
@@ -438,7 +469,7 @@ mutant("verify ends at the last record of kept history", "P5", "kvstore/engine/v
 # ---- copies ----------------------------------------------------------------------------------------
 
 mutant("backup: its directory's name is not synced", "P2", "kvstore/engine/backup.cc",
-       "    if (Status s = to.sync_dir(wal::directory_above(dir)); !s.ok()) return s;\n", "",
+       "    if (Status s = wal::sync_own_name(to, dir, *is_new); !s.ok()) return s;\n", "",
        CRASH, "store_compaction_test")
 mutant("repair: an older record overrides a newer one that stands before it", "P4", SALVAGE,
        "  if (known != nullptr && known->seq() > seq) return;\n", "",
@@ -449,7 +480,7 @@ mutant("repair: an older record brings back a deleted key", "P4", SALVAGE,
 mutant("repair: lines of another store are used", "P4", SALVAGE, "      if (place.is_foreign) {\n", "      if (false) {\n",
        "store_repair_test", "store_repair_trouble_test")
 mutant("repair: done before the new directory's name is on disk", "P1", REPAIR,
-       "  if (Status s = env_.sync_dir(wal::directory_above(report_.dir)); !s.ok()) return s;\n", "", "store_power_cut_test")
+       "  if (Status s = wal::sync_own_name(env_, report_.dir, *is_new); !s.ok()) return s;\n", "", "store_power_cut_test")
 mutant("repair: what an opening cuts comes back", "P1", SALVAGE, "      } else if (is_behind_tear(source, at)) {\n", "      } else if (false) {\n",
        "store_repair_test", "store_repair_trouble_test", ROT)
 mutant("files can be read by everybody", "P9", POSIX, "S_IRUSR | S_IWUSR", "S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH",

@@ -2,7 +2,6 @@
 
 #include <memory>
 
-#include "kvstore/base/lies_in.h"
 #include "tools/kvctl/access.h"
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/target.h"
@@ -25,10 +24,6 @@ Outcome backup(const Args& args, Stdio& io) {
   Result<Store> store = open_for_reading(args.dir, io);
   if (!store.ok()) return store.status();
   const std::string another = fmt::format("kvctl backup {} ANOTHER_DIR", path_argument(args.dir));
-  // It would be in the way of the next look at the store, and go with it.
-  if (!args.target.empty() && kvstore::base::lies_in(args.target, args.dir)) {
-    return {Exit::kUsage, fmt::format("{} lies in {}, which is to stay as it is", args.target, args.dir), another};
-  }
   const Result<BackupReport> report = store->backup(args.target);
   if (!report.ok()) return copy_failure(report.status(), args.target, another);
   io.done = "the backup is made";

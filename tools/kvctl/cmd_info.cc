@@ -23,6 +23,7 @@ struct Args {
 
 std::string owner_sentence(const StoreInfo& info) {
   const OwnerInfo& owner = info.owner;
+  if (owner.pid == 0 && owner.alive) return "a process that LOCK does not name, running";
   if (owner.pid == 0 && info.closed_seq == 0) return "nobody";
   if (owner.pid == 0) return fmt::format("nobody; closed in order at sequence number {}", info.closed_seq);
   const std::string who =
