@@ -129,9 +129,9 @@ struct Options {
   // Limits on the live data; 0: none. max_memory counts what keys, values and index take from the system
   // (Stats::table_bytes), to within 4 MiB, not the log's mapping, which is the page cache. A store that holds more when it
   // is opened is opened all the same. Deletions are never refused, and take what they need for themselves meanwhile.
-  // Overwritten values that a snapshot still sees count too; where a compaction or a backup sees them, a write without
-  // room waits for its end. A single write that adds more than max_memory less 4 MiB, or more keys than max_entries, is
-  // refused, and evicts nothing.
+  // Overwritten values that a snapshot still sees count too; where a compaction or a backup sees them, and no snapshot, a
+  // write without room waits for its end. A single write that adds more than max_memory less 4 MiB, or more keys than
+  // max_entries, is refused, and evicts nothing.
   uint64_t max_memory = 0;  // bytes; at least 8 MiB
   uint64_t max_entries = 0;
   WhenFull when_full = WhenFull::kRefuse;

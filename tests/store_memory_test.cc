@@ -368,22 +368,6 @@ TEST_F(MemoryLimitTest, WhatACompactionHeldIsThereForAWriteThatWaitedForIt) {
   }
 }
 
-// What it saw counted as the snapshot's, too, which was taken later.
-TEST_F(MemoryLimitTest, AWriteWaitsForACompactionBesideAYoungerSnapshot) {
-  std::latch may_end(1);
-  open_with_compaction_until(may_end, WhenFull::kRefuse);
-  put_many(8'000, std::string(1000, 'a'));
-  std::thread compactor = compacting();
-  ASSERT_TRUE(store_->put("between", "v").ok());
-  std::optional<Snapshot> younger = *store_->snapshot();
-  std::thread writer([this] { put_many(8'000, std::string(1000, 'b')); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  younger.reset();
-  may_end.count_down();
-  writer.join();
-  compactor.join();
-}
-
 // It evicted a little and was refused, and so were hundreds of writes after it.
 TEST_F(MemoryLimitTest, WhatASnapshotHeldIsThereForTheNextWrite) {
   open({.compact_at_percent = 0, .max_memory = uint64_t{16} << 20});

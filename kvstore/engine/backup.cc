@@ -43,6 +43,7 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
     if (closing_) return {Code::kClosed, "the store is closed"};
     Result<bool> is_new = claim_directory(to, dir);
     if (!is_new.ok()) return std::move(is_new).status();
+    if (Status s = wal::sync_own_name(to, dir, *is_new); !s.ok()) return s;
     // The pin first, then the clock: table.h, sweep_expired().
     table::Table::Pin pin = [this] {
       const std::lock_guard lock(commit_lock_);
@@ -69,7 +70,6 @@ Result<BackupReport> Engine::backup(env::Env& to, std::string dir) {
       report.entries = (*out)->entries();
       report.bytes = (*out)->bytes();
     }
-    if (Status s = wal::sync_own_name(to, dir, *is_new); !s.ok()) return s;
     Result<uint64_t> read_back = count_entries(to, dir);
     if (!read_back.ok()) return std::move(read_back).status().with("read it back");
     if (*read_back != report.entries) {

@@ -146,7 +146,7 @@ class Engine {
   Status stage_within_limits(const Request& request, Prepared& prepared);
   Status make_memory(const Request& request, Prepared& prepared);
   [[nodiscard]] bool waits_for_pin(const Request& request) const noexcept;
-  void wait_for_memory(const Prepared& prepared);
+  void wait_for_memory(Prepared& prepared);
   Status full(const Request& request, Prepared& prepared) const;
   Status evict(uint64_t bytes, uint64_t entries, std::span<const uint64_t> own = {});
   Status commit_evictions(std::span<const format::Op> ops);

@@ -80,7 +80,9 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     const uint64_t used = now.used_bytes;
     // A reader takes his time: to evict more would only make what he keeps more.
     const uint64_t readers_keep_max = std::max(hard_limit() / kReadersPart, 8 * bytes_added_by(request));
-    if (evicts && round > 1 && table_.unlinked_bytes() >= readers_keep_max) return full(request, prepared);
+    if (evicts && round > 1 && !prepared.readers_have_left && table_.unlinked_bytes() >= readers_keep_max) {
+      return full(request, prepared);
+    }
     if (evicts && round > 1) {
       const uint64_t at_least = opened_too_full_ ? kEvictBytesMax : kEvictBytesMin;
       if (Status s = evict(std::max(4 * bytes_added_by(request), at_least), 0); !s.ok())
@@ -147,31 +149,35 @@ Engine::KeyChange Engine::key_change_by(const Request& request, const Prepared& 
 bool Engine::waits_for_pin(const Request& request) const noexcept {
   if (!compaction_.holds_pin) return false;
   if (options_.when_full == WhenFull::kEvict) return true;  // most of what could be evicted is what it sees
-  const uint64_t held = table_.held_bytes_since(compaction_.pinned_seq);
+  const uint64_t held = table_.held_bytes_at(compaction_.pinned_seq);
   const uint64_t used = table_.stats().used_bytes;
   return held != 0 && used - std::min(used, held) + bytes_added_by(request) <= hard_limit();
 }
 
 // Outside the commit lock. All that nobody sees any more is gone through, or the next attempt would evict for what is nearly
 // free.
-void Engine::wait_for_memory(const Prepared& prepared) {
+void Engine::wait_for_memory(Prepared& prepared) {
   constexpr int kStepsMax = 10'000;
   // A reader is inside for some microseconds, unless he has to wait for a processor meanwhile.
   constexpr int kLooks = 2000;
   constexpr int kQuickLooks = 5;  // where nobody is inside, two are enough
   constexpr auto kPause = std::chrono::microseconds(200);
   if (prepared.waits_for == Prepared::WaitsFor::kPin) compaction_.pins_ended.wait(prepared.pins_ended);
+  uint64_t mark = prepared.unlinked_mark;
   int looks = 0;
   for (int step = 0; step < kStepsMax; ++step) {
     bool drains = false;
     {
       const std::lock_guard lock(commit_lock_);
       if (closed_) return;
+      const bool drained = table_.has_versions_to_free();
       table_.reclaim(kReclaimedMax);
       drains = table_.has_versions_to_free();
-      const bool for_readers =
-          prepared.waits_for == Prepared::WaitsFor::kReaders && !table_.has_freed(prepared.unlinked_mark);
-      if (!drains && (!for_readers || ++looks == kLooks)) return;
+      if (drained) mark = table_.unlinked_mark();  // what it has unlinked is waited for as well
+      const bool for_readers = prepared.waits_for == Prepared::WaitsFor::kReaders;
+      const bool is_freed = for_readers && !drains && table_.has_freed(mark);
+      prepared.readers_have_left |= is_freed;
+      if (!drains && (!for_readers || is_freed || ++looks == kLooks)) return;
     }
     drains || looks < kQuickLooks ? std::this_thread::yield() : std::this_thread::sleep_for(kPause);
   }
@@ -274,7 +280,7 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     uint64_t evict_bytes = is_nearly_free ? 0 : std::min(excess(used, bytes, soft_limit), bytes_max);
     if (evict_bytes != 0) {  // what readers are looking at, and what our own pin holds, comes back by itself
       uint64_t comes_back = table_.unlinked_bytes();
-      if (compaction_.holds_pin) comes_back += table_.held_bytes_since(compaction_.pinned_seq);
+      if (compaction_.holds_pin) comes_back += table_.held_bytes_at(compaction_.pinned_seq);
       evict_bytes = std::min(excess(used - std::min(used, comes_back), bytes, soft_limit), bytes_max);
     }
     const uint64_t evict_entries = keys_over();
@@ -284,7 +290,7 @@ Status Engine::make_memory(const Request& request, Prepared& prepared) {
     table_.reclaim(kReclaimedMax);
     keys = key_change_by(request, prepared, counted);
     now = table_.stats();
-    gains = evict_bytes != 0 && now.used_bytes + evict_bytes / 2 <= used;
+    gains = evict_bytes != 0 && now.used_bytes < used && now.used_bytes + evict_bytes / 2 <= used;
   }
   if (excess(now.used_bytes, bytes, limit) != 0) return full(request, prepared);
   if (keys_over() != 0) {

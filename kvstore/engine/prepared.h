@@ -45,7 +45,8 @@ struct Engine::Prepared {
   enum class WaitsFor : uint8_t { kNothing, kVersions, kPin, kReaders } waits_for = WaitsFor::kNothing;
   uint64_t pins_ended = 0;  // by then
   bool has_waited_for_readers = false;
-  uint64_t unlinked_mark = 0;  // by then, too
+  bool readers_have_left = false;  // while it waited for them
+  uint64_t unlinked_mark = 0;      // by then, too
 };
 
 }  // namespace kvstore::engine

@@ -223,6 +223,7 @@ Status Writer::run() {
   KV_ASSERT(report_.plan.last_seq < format::kIntegerMax);
   Result<bool> is_new = claim_directory(env_, report_.dir);
   if (!is_new.ok()) return std::move(is_new).status();
+  if (Status s = wal::sync_own_name(env_, report_.dir, *is_new); !s.ok()) return s;
   // First, or what a crash leaves would be taken for the place of a new store. A store that was never written to is one.
   const bool log_first = report_.plan.last_seq != 0;
   if (log_first) {
@@ -234,7 +235,6 @@ Status Writer::run() {
   }
   if (Status s = write_state(); !s.ok()) return s;
   if (Status s = env_.sync_dir(report_.dir); !s.ok()) return s;
-  if (Status s = wal::sync_own_name(env_, report_.dir, *is_new); !s.ok()) return s;
   return read_back().with("read it back");
 }
 

@@ -1,7 +1,7 @@
 // Making a store out of a state: a snapshot and an empty segment behind it, in a directory of its own. Backup and repair
 // do it in this order:
-//   claim_directory() -> write_segment() -> a wal::SnapshotWriter, to its finish()
-//   -> wal::sync_own_name() -> read everything back
+//   claim_directory() -> wal::sync_own_name() -> write_segment() -> a wal::SnapshotWriter, to its finish()
+//   -> read everything back
 // The segment comes first. Cut short at any point, what is there begins in the middle and refuses to open; it
 // never opens as less.
 #pragma once

@@ -133,7 +133,7 @@ bool Table::has_freed(uint64_t mark) const noexcept { return impl_->limbo.has_fr
 
 Table::Seen Table::seen(uint64_t much) const noexcept { return impl_->versions.seen(much); }
 
-uint64_t Table::held_bytes_since(Seq instant) const noexcept { return impl_->versions.held_bytes_since(instant); }
+uint64_t Table::held_bytes_at(Seq instant) const noexcept { return impl_->versions.held_bytes_at(instant); }
 
 void Table::reclaim(size_t versions_max) noexcept {
   Impl& my = *impl_;

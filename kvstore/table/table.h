@@ -132,7 +132,7 @@ class Table {
     uint64_t may_hold = 0;
   };
   [[nodiscard]] Seen seen(uint64_t much) const noexcept;
-  [[nodiscard]] uint64_t held_bytes_since(Seq instant) const noexcept;  // what waits for it and newer ones; likewise
+  [[nodiscard]] uint64_t held_bytes_at(Seq instant) const noexcept;  // what waits for it; likewise
   // Takes out entries that have expired by now_us, looking at no more than `buckets_max` home buckets; the next call goes
   // on where this one ended. Costs nothing when no entry carries an expiry, and says then that the round is done.
   // An entry that a standing Pin may see as alive stays for a later round; so does one with older versions.

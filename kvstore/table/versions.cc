@@ -121,13 +121,11 @@ Table::Seen Versions::seen(uint64_t much) noexcept {
   return out;
 }
 
-uint64_t Versions::held_bytes_since(format::Seq instant) noexcept {
-  uint64_t bytes = 0;
+uint64_t Versions::held_bytes_at(format::Seq instant) noexcept {
   const std::lock_guard lock(mutex_);
-  for (const PinRecord* record = newest_; record != nullptr && record->seq >= instant; record = record->older) {
-    bytes += record->held_bytes;
-  }
-  return bytes;
+  const PinRecord* record = newest_;
+  while (record != nullptr && record->seq > instant) record = record->older;
+  return record != nullptr && record->seq == instant ? record->held_bytes : 0;
 }
 
 void Versions::hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept {

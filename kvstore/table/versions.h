@@ -79,7 +79,7 @@ class Versions {
   // The latest instant that is pinned. Takes the mutex in every case: table_sweep.cc needs the order that this makes.
   [[nodiscard]] std::optional<format::Seq> newest_pinned() noexcept;
   [[nodiscard]] Table::Seen seen(uint64_t much) noexcept;
-  [[nodiscard]] uint64_t held_bytes_since(format::Seq instant) noexcept;
+  [[nodiscard]] uint64_t held_bytes_at(format::Seq instant) noexcept;
   // Needs: pin = newest_pin_below(the number that superseded it), pin->seq >= version->seq().
   void hold(PinRecord* pin, Entry* version, uint64_t hash) noexcept;
 
