@@ -115,7 +115,8 @@ struct RepairReport {
 Result<RepairPlan> plan_repair(const std::filesystem::path& dir, const RepairOptions& options = {});
 
 // Writes the state of the plan to `new_dir`, which must not exist or be empty, and must not lie in `dir`: a store with an
-// identity of its own and the same sequence numbers. OK: it has been read back, compared, and survives a power cut.
+// identity of its own and the same sequence numbers. OK: it has been read back, compared, and survives a power cut,
+// its directory's name with the exception of Store::backup().
 // Rejected lines are kept in its lost+found/. A repair that was cut short leaves a directory that does not open. Fails as
 // plan_repair() does, with kInvalidArgument for new_dir, with kNoSpace, and with kCorruption when not one intact
 // record or entry is left: an empty store is no repair. Holds the lock of `dir` meanwhile, where it has one and may.

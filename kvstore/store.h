@@ -180,7 +180,8 @@ class Store {
   // its own with the same sequence numbers and an identity of its own, reads it back, and returns once it survives a power
   // cut. A relative `dir` is taken from the process's working directory at the call. Beside reads and writes; not beside a
   // compaction, which it waits for. On failure what was written is removed again.
-  // That a `dir` which is there already is found after a power cut is up to who made it, where the directory above may not be read.
+  // Where the directory above may not be read, a `dir` that is there already is taken all the same, and that it is found after a
+  // power cut is up to who made it: a failed call may have.
   Result<BackupReport> backup(const std::filesystem::path& dir);
 
   // The memory that the store reuses, to lease from: see pools.h. The reference lives as long as the store; a copy, longer.

@@ -399,15 +399,18 @@ TEST_F(CompactionTest, WhatItsProgressThrowsEndsItAndNotTheStore) {
 }
 
 TEST_F(CompactionTest, WhatItsProgressThrowsEndsABackupToo) {
-  bool throws = true;
+  int throws = 2;
   open({.on_progress = [&](const Progress& progress) {
-    if (progress.step == "backup" && std::exchange(throws, false)) throw std::runtime_error("nobody looks");
+    if (progress.step != "backup" || throws == 0) return;
+    if (--throws == 0) throw 42;
+    throw std::runtime_error("nobody looks");
   }});
   put("a", "1");
   const fs::path copy = dir().parent_path() / "copy";
   const Status failed = store_->backup(copy).status();
   EXPECT_EQ(failed.code(), Code::kIoError);
   EXPECT_EQ(failed.message(), "backup: nobody looks");
+  EXPECT_EQ(store_->backup(copy).status().message(), "backup: something was thrown that is no std::exception");
   EXPECT_EQ(store_->backup(copy)->entries, 1U) << "nothing of the first is in the way";
   close();
 }

@@ -381,6 +381,21 @@ TEST_P(FaultInRotation, WhatCameAfterAFailedSealIsSyncedToo) {
   EXPECT_TRUE(engine_->close().ok());
 }
 
+// Who makes up for it later must say so if it fails then: of the new segment nothing is on disk.
+TEST_P(FaultInRotation, AFailedSyncBehindAFailedSealIsNoSync) {
+  const auto gate = gates_.shut({.op = EnvOp::kRename, .path_part = "wal-next"});
+  rotate();
+  ASSERT_TRUE(gate->wait_for_arrival());
+  env_.fail({.op = GetParam() == LogIo::kWrite ? EnvOp::kWrite : EnvOp::kTruncate,
+             .sys_errno = ENOSPC,
+             .path_part = "wal-00000000000000000001"});
+  gate->open();
+  wait_for_failure();
+  env_.fail({.op = EnvOp::kSync, .path_part = "wal-next"});  // the file's name when it was opened
+  EXPECT_EQ(put("durable", Durability::kSync).code(), Code::kIoError);
+  EXPECT_EQ(put("more", Durability::kProcess).code(), Code::kBroken);
+}
+
 // It used to say "no space", of which store.h says that nothing was written.
 TEST_P(FaultInRotation, AWriteThatIsInTheLogIsNotCalledUnwritten) {
   env_.fail({.op = EnvOp::kRename, .sys_errno = ENOSPC, .from_then_on = true, .path_part = "wal-next"});
@@ -495,6 +510,64 @@ TEST(FaultInOpening, AStoreWhoseNameMayNotReachTheDiskIsNotOpened) {
   env.fail({.op = EnvOp::kSyncDir, .sys_errno = EIO, .path_part = "."});
   EXPECT_EQ(Engine::open(env, "db", {}).status().code(), Code::kIoError);
   EXPECT_TRUE(Engine::open(env, "db", {}).ok());
+}
+
+TEST(FaultInOpening, ADirectoryThatGoesWheneverItIsMadeIsGivenUp) {
+  env::MemEnv disk;
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kLock, .sys_errno = ENOENT, .from_then_on = true});
+  const Status failed = Engine::open(env, "db", {}).status();
+  EXPECT_NE(failed.message().find("another program removes the directory whenever it is made"), std::string::npos)
+      << failed.message();
+}
+
+TEST(FaultInOpening, AReaderThatCannotHoldTheDirectorySaysSo) {
+  env::MemEnv disk;
+  disk.put_file(kWal1, header_line(1));
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kOpen, .sys_errno = EMFILE});
+  EXPECT_EQ(Engine::open(env, "db", {.read_only = true}).status().sys_errno(), EMFILE);
+}
+
+// A store whose owner has always compacted away what a reader has listed.
+class OutrunningEnv final : public env::MemEnv {
+ public:
+  OutrunningEnv() { compact(); }
+  Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
+    if (path.find("snapshot-") != std::string::npos) compact();
+    return MemEnv::open(path, mode);
+  }
+  int compactions = 0;
+
+ private:
+  void compact() {
+    (void)MemEnv::remove(snapshot_path()).ok();
+    (void)MemEnv::remove(segment_path()).ok();
+    ++compactions;
+    put_file(snapshot_path(), snapshot_of(seq(), ""));
+    put_file(segment_path(), header_line(seq() + 1));
+  }
+  [[nodiscard]] format::Seq seq() const { return static_cast<format::Seq>(compactions); }
+  [[nodiscard]] std::string snapshot_path() const { return fmt::format("db/snapshot-{:020}.jsonl", seq()); }
+  [[nodiscard]] std::string segment_path() const { return fmt::format("db/wal-{:020}.jsonl", seq() + 1); }
+};
+
+TEST(FaultInOpening, AReaderThatIsAlwaysOutrunGivesUpAndSaysSo) {
+  OutrunningEnv env;
+  const Status failed = Engine::open(env, "db", {.read_only = true, .replay_threads = 1}).status();
+  EXPECT_EQ(failed.code(), Code::kCompacted);
+  EXPECT_NE(failed.message().find("it is compacted faster than it can be read, "), std::string::npos)
+      << failed.message();
+  EXPECT_LT(env.compactions, 1000);
+}
+
+TEST(FaultInOpening, ARepairThatCannotLookForAnOwnerSaysSo) {
+  env::MemEnv disk;
+  disk.put_file(kWal1, header_line(1));
+  disk.put_file("db/LOCK", "");
+  FaultEnv env(disk);
+  env.fail({.op = EnvOp::kOpen, .sys_errno = EMFILE, .path_part = "LOCK"});
+  EXPECT_EQ(engine::repair(env, "db", "repaired", {.threads = 1}).status().sys_errno(), EMFILE);
 }
 
 TEST(FaultInOpening, ADirectoryInAPlaceThatMayNotBeReadIsTakenFromWhoMadeItThere) {

@@ -164,6 +164,7 @@ void Engine::wait_for_memory(Prepared& prepared) {
   constexpr auto kPause = std::chrono::microseconds(200);
   if (prepared.waits_for == Prepared::WaitsFor::kPin) compaction_.pins_ended.wait(prepared.pins_ended);
   uint64_t mark = prepared.unlinked_mark;
+  bool has_drained = false;
   int looks = 0;
   for (int step = 0; step < kStepsMax; ++step) {
     bool drains = false;
@@ -173,7 +174,8 @@ void Engine::wait_for_memory(Prepared& prepared) {
       const bool drained = table_.has_versions_to_free();
       table_.reclaim(kReclaimedMax);
       drains = table_.has_versions_to_free();
-      if (drained) mark = table_.unlinked_mark();  // what it has unlinked is waited for as well
+      // What a large snapshot has left is waited for as well; not what comes after that, of which there is no end.
+      if (drained && !drains && !std::exchange(has_drained, true)) mark = table_.unlinked_mark();
       const bool for_readers = prepared.waits_for == Prepared::WaitsFor::kReaders;
       const bool is_freed = for_readers && !drains && table_.has_freed(mark);
       prepared.readers_have_left |= is_freed;

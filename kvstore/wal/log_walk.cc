@@ -244,13 +244,14 @@ LogWalk::~LogWalk() = default;
 // only after its snapshot has got its name. So a failure counts when a second listing shows no newer snapshot.
 Result<LogWalk> LogWalk::open(env::Env& env, const std::string& dir, unsigned threads, Start start) {
   std::optional<Seq> tried;
-  for (;;) {
+  for (int attempt = 1;; ++attempt) {
     Result<StoreFiles> files = list_store_files(env, dir);
     if (!files.ok()) return std::move(files).status();
     auto impl = std::make_unique<Impl>(env, dir, threads);
     Status begun = impl->begin(*files, start);
     if (begun.ok()) return LogWalk(std::move(impl));
     if (tried == files->base_seq()) return begun;
+    if (attempt == kWalksMax) return outrun(dir);
     tried = files->base_seq();
   }
 }

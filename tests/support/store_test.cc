@@ -98,8 +98,13 @@ std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool la
       if (is_object(line)) continue;
       if (last_line_may_be_torn && i + 1 == lines.size() && (is_end_of_log || closing_line.starts_with(line))) continue;
       // A block of a file read before a line came and the next block after it show a line without its middle: FORMAT.md,
-      // "Reading beside a writer", has the remedy.
-      if (const std::vector<std::string> again = lines_of(file); i >= again.size() || is_object(again[i])) continue;
+      // "Reading beside a writer", has the remedy. By then the name may be another file's, of which the same is true.
+      bool is_whole = false;
+      for (int look = 0; look < 10 && !is_whole; ++look) {
+        const std::vector<std::string> again = lines_of(file);
+        is_whole = i >= again.size() || is_object(again[i]);
+      }
+      if (is_whole) continue;
       found = file.string() + ": line " + std::to_string(i + 1) + " is no JSON object: " + line;
     }
     closing_line = is_end_of_log ? closing_line_before(lines) : "";
