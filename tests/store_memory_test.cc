@@ -651,9 +651,12 @@ TEST_F(MemoryLimitTest, WhatHasExpiredMakesRoomForBytes) {
   options.max_memory = uint64_t{8} << 20;
   open(std::move(options));
   const std::string value(1000, 'v');
-  for (int i = 0; store_->put(key(i), value, {.ttl = std::chrono::seconds(1)}).ok(); ++i) ASSERT_LT(i, 10'000);
+  int count = 1'000;
+  while (store_->put(key(count), value, {.ttl = std::chrono::seconds(1)}).ok()) ASSERT_LT(++count, 10'000);
+  const auto put_more = [&] { return store_->put(key(count + 1), value, {.ttl = std::chrono::hours(1)}); };
+  ASSERT_EQ(put_more().code(), Code::kOutOfMemory);
   now_us += 2'000'000;
-  const Status s = store_->put("more", value);
+  const Status s = put_more();
   EXPECT_TRUE(s.ok()) << s.message();
 }
 
