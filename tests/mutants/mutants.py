@@ -432,8 +432,6 @@ mutant("compaction believes every name of a snapshot", "P1", COMPACTION,
        "store_compaction_test")
 mutant("a store does not hold its directory", "P1", OPEN,
        "    if (Status s = env_.hold_dir(dir_); !s.ok()) return s;\n", "", "store_compaction_test")
-mutant("a store that has lost its LOCK lets a second owner in", "P1", OPEN, "    if (owned->empty()) return {};\n",
-       "    if (owned->size() < 1000) return {};\n", "store_compaction_test")
 mutant("a log that was removed is synced and that is that", "P1", WRITER,
        "if (!segment.counts_names || segment.file->has_name()) return s;", "return s;", "store_compaction_test")
 mutant("what root makes stays root's", "-", POSIX, "made.st_uid != 0 || dir.st_uid == 0) return;", "made.st_uid == 0) return;",
