@@ -78,12 +78,10 @@ Status Engine::stage_within_limits(const Request& request, Prepared& prepared) {
     }
     const table::TableStats now = table_.stats();
     const uint64_t used = now.used_bytes;
-    // A reader takes his time: to evict more would only make what he keeps more.
-    const uint64_t readers_keep_max = std::max(hard_limit() / kReadersPart, 8 * bytes_added_by(request));
-    if (evicts && round > 1 && !prepared.readers_have_left && table_.unlinked_bytes() >= readers_keep_max) {
-      return full(request, prepared);
-    }
     if (evicts && round > 1) {
+      // A reader takes his time: to evict more would only make what he keeps more.
+      const uint64_t readers_keep_max = std::max(hard_limit() / kReadersPart, 8 * bytes_added_by(request));
+      if (!prepared.readers_have_left && table_.unlinked_bytes() >= readers_keep_max) return full(request, prepared);
       const uint64_t at_least = opened_too_full_ ? kEvictBytesMax : kEvictBytesMin;
       if (Status s = evict(std::max(4 * bytes_added_by(request), at_least), 0); !s.ok())
         return std::move(s).with("evict");
