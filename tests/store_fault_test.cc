@@ -558,7 +558,6 @@ TEST(FaultInOpening, AReaderThatIsAlwaysOutrunGivesUpAndSaysSo) {
   EXPECT_EQ(failed.code(), Code::kCompacted);
   EXPECT_NE(failed.message().find("it is compacted faster than it can be read, "), std::string::npos)
       << failed.message();
-  EXPECT_LT(env.compactions, 1000);
 }
 
 TEST(FaultInOpening, ARepairThatCannotLookForAnOwnerSaysSo) {

@@ -208,6 +208,101 @@ TEST(LogWalk, ASegmentCompactedAwayWhileTheOneBeforeItIsJudgedIsNoError) {
   EXPECT_EQ(ended.code(), Code::kCompacted) << ended.message();
 }
 
+// What a compaction beside it removes a reader has in its hands: it never has to begin anew. CI met one that had to, twenty
+// times in a row, while its thread waited for a processor.
+class LogWalkAtAnInstant : public ::testing::Test {
+ protected:
+  static constexpr const char* kFirst = "db/wal-00000000000000000001.jsonl";
+  static constexpr const char* kSecond = "db/wal-00000000000000000003.jsonl";
+  static constexpr const char* kThird = "db/wal-00000000000000000005.jsonl";
+  static constexpr const char* kNext = "db/wal-next.jsonl";
+
+  void append(const std::string& path, std::string_view text) {
+    Result<std::unique_ptr<env::File>> file = env.open(path, env::OpenMode::kReadWrite);
+    ASSERT_TRUE(file.ok() && (*file)->write_at(*(*file)->size(), text).ok());
+  }
+  void compact(const std::vector<std::string>& old) {
+    env.put_file("db/snapshot-00000000000000000006.jsonl", snapshot_of(6, entry_line(1, "a", "1")));
+    env.put_file("db/wal-00000000000000000007.jsonl", header_line(7) + put_line(7, "z", "7"));
+    for (const std::string& name : old) ASSERT_TRUE(env.remove(name).ok());
+  }
+  Status read_to_the_end(wal::LogWalk& walk) {
+    for (;;) {
+      Result<std::optional<wal::Records>> records = walk.next();
+      if (!records.ok()) return std::move(records).status();
+      if (!records->has_value()) return {};
+    }
+  }
+  BusyEnv env;
+};
+
+TEST_F(LogWalkAtAnInstant, ReadsWhatIsCompactedAwayMeanwhile) {
+  for (const bool is_held : {true, false}) {
+    env.put_file(kFirst, header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + end_line(2));
+    env.put_file(kSecond, header_line(3) + put_line(3, "c", "3"));
+    Result<wal::LogWalk> walk =
+        wal::LogWalk::open(env, "db", 1, is_held ? wal::LogWalk::Start::kInstant : wal::LogWalk::Start::kState);
+    ASSERT_TRUE(walk.ok());
+    append(kSecond, put_line(4, "d", "4") + end_line(4));
+    env.put_file(kThird, header_line(5) + put_line(5, "e", "5") + put_line(6, "f", "6") + end_line(6));
+    compact({kFirst, kSecond, kThird});
+    const Status ended = read_to_the_end(*walk);
+    EXPECT_EQ(ended.code(), is_held ? Code::kOk : Code::kCompacted) << ended.message();
+    if (is_held) {
+      EXPECT_EQ(walk->last_seq(), 4U);
+      EXPECT_EQ(walk->segments().size(), 2U);
+      EXPECT_TRUE(walk->end().cuts.empty());
+      EXPECT_TRUE(read_to_the_end(*walk).ok());  // asked again, it stays where it is
+      EXPECT_EQ(walk->last_seq(), 4U);
+    }
+    for (const char* name : {"snapshot-00000000000000000006.jsonl", "wal-00000000000000000007.jsonl"})
+      ASSERT_TRUE(env.remove(std::string("db/") + name).ok());
+  }
+}
+
+// Its records may have been acknowledged before it got its number, and so before the walk began.
+TEST_F(LogWalkAtAnInstant, ReadsTheNextSegmentWhateverBecomesOfIt) {
+  for (const bool is_begun : {true, false}) {
+    const std::string next = header_line(3) + put_line(3, "c", "3");
+    env.put_file(kFirst, header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2"));
+    env.put_file(kNext, is_begun ? next : "");
+    Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1, wal::LogWalk::Start::kInstant);
+    ASSERT_TRUE(walk.ok());
+    append(kNext, (is_begun ? "" : next) + put_line(4, "d", "4") + end_line(4));
+    append(kFirst, end_line(2));
+    ASSERT_TRUE(env.rename(kNext, kSecond).ok());
+    env.put_file(kThird, header_line(5) + put_line(5, "e", "5") + put_line(6, "f", "6") + end_line(6));
+    compact({kFirst, kSecond, kThird});
+    const Status ended = read_to_the_end(*walk);
+    EXPECT_TRUE(ended.ok()) << ended.message();
+    EXPECT_EQ(walk->last_seq(), 4U);
+    for (const char* name : {"snapshot-00000000000000000006.jsonl", "wal-00000000000000000007.jsonl"})
+      ASSERT_TRUE(env.remove(std::string("db/") + name).ok());
+  }
+}
+
+// A gap that nobody's compaction has made is damage, held or not.
+TEST_F(LogWalkAtAnInstant, TakesNoGapForACompaction) {
+  env.put_file(kFirst, header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2") + end_line(2));
+  env.put_file(kThird, header_line(5) + put_line(5, "e", "5") + put_line(6, "f", "6"));
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1, wal::LogWalk::Start::kInstant);
+  ASSERT_TRUE(walk.ok());
+  EXPECT_EQ(read_to_the_end(*walk).code(), Code::kCorruption);
+}
+
+// A listing that changes while the files are opened is out of date.
+TEST_F(LogWalkAtAnInstant, BeginsWithFilesOfOneInstant) {
+  env.put_file(kFirst, header_line(1) + put_line(1, "a", "1") + put_line(2, "b", "2"));
+  env.before_open = [&](const std::string& path) {
+    if (path != kFirst || env.get_file(kSecond).has_value()) return;
+    env.put_file(kSecond, header_line(3) + put_line(3, "c", "3"));
+    append(kFirst, end_line(2));
+  };
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env, "db", 1, wal::LogWalk::Start::kInstant);
+  ASSERT_TRUE(walk.ok());
+  EXPECT_EQ(walk->segments().size(), 2U);
+}
+
 // A reader that found the line under way twice, since its writer had lost the processor, once saw the promise that a later
 // line made for it, and called it damaged. Whenever the writer goes on, the log is whole.
 TEST(LogWalk, NeverCallsALineDamagedThatWasOnlyPromisedAfterItWasRead) {

@@ -83,11 +83,12 @@ Result<std::unique_ptr<Engine>> Engine::open(env::Env& env, std::string dir, Opt
   if (dir.empty()) return Status(Code::kInvalidArgument, "open: the store's directory has no name");
   if (dir.find('\0') != std::string::npos)  // for the system the path would end there
     return Status(Code::kInvalidArgument, "open: there is a NUL in the directory's name");
-  for (int attempt = 1;; ++attempt) {
+  wal::WalkAttempts attempts;
+  for (;;) {
     Result<std::unique_ptr<Engine>> engine = try_open(env, dir, options);
     // Read-only, beside a writer whose compaction was faster than our reading: its snapshot is there now.
     if (engine.ok() || engine.status().code() != Code::kCompacted) return engine;
-    if (attempt == wal::kWalksMax) return wal::outrun(dir);
+    if (!attempts.may_begin_anew()) return attempts.outrun(dir);
   }
 }
 
@@ -211,7 +212,8 @@ Status Engine::replay(wal::LogWriter::Place* place) {
   const auto begin = std::chrono::steady_clock::now();
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   Result<wal::LogWalk> walk = wal::LogWalk::open(
-      env_, dir_, std::min(options_.replay_threads != 0 ? options_.replay_threads : cores, kReplayThreadsMax));
+      env_, dir_, std::min(options_.replay_threads != 0 ? options_.replay_threads : cores, kReplayThreadsMax),
+      options_.read_only ? wal::LogWalk::Start::kInstant : wal::LogWalk::Start::kState);
   if (!walk.ok()) return advise_repair(std::move(walk).status(), dir_);
   if (Status s = replay_log(env_, dir_, *walk, table_, options_.on_progress, recovery_); !s.ok()) {
     return advise_repair(std::move(s), dir_);

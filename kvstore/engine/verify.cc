@@ -165,7 +165,7 @@ void Verifier::add_keys(const wal::Records& records, DuplicateKeys& keys) {
 Status Verifier::check_state() {
   const Result<std::optional<wal::Owner>> owner = wal::read_owner(env_, dir_);
   if (owner.ok() && owner->has_value()) store = (*owner)->store;
-  Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1);
+  Result<wal::LogWalk> walk = wal::LogWalk::open(env_, dir_, 1, wal::LogWalk::Start::kInstant);
   if (!walk.ok()) return add_refusal(advise_repair(walk.status(), dir_));
   if (walk->base().has_value()) {
     ++report.snapshots;
@@ -313,12 +313,13 @@ Status Verifier::run() {
 
 Result<VerifyReport> verify(env::Env& env, const std::string& dir,
                             const std::function<void(const Progress&)>& on_progress) {
-  for (int attempt = 1;; ++attempt) {
+  wal::WalkAttempts attempts;
+  for (;;) {
     Verifier verifier(env, dir, on_progress);
     Status done = verifier.run();
     if (done.ok()) return std::move(verifier.report);
     if (done.code() != Code::kCompacted) return done;
-    if (attempt == wal::kWalksMax) return wal::outrun(dir);
+    if (!attempts.may_begin_anew()) return attempts.outrun(dir);
   }
 }
 

@@ -47,7 +47,8 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
   uuid = owner.store;
   covered = files.base_seq();
   synced = std::max(owner.closed_seq, covered);
-  segments = start == Start::kState ? files.live_segments() : files.segments;
+  const bool is_state = start != Start::kHistory;
+  segments = is_state ? files.live_segments() : files.segments;
 
   if (files.segments.empty() && files.snapshots.empty()) {
     if (files.has_next) {
@@ -70,7 +71,7 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
                      : fmt::format(", and that {} records were on disk when it was closed", owner.closed_seq))
         .at(dir);
   }
-  if (segments.empty() || (start == Start::kState && segments.front().first_seq != covered + 1)) {
+  if (segments.empty() || (is_state && segments.front().first_seq != covered + 1)) {
     if (covered == 0) {
       return error(Code::kCorruption,
                    "{}: the log begins with {}, so the files with the {} records before it are missing. "
@@ -84,7 +85,7 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
                  dir, files.snapshots.back().name, segment_name(covered + 1))
         .at(dir);
   }
-  if (start == Start::kState) return covered == 0 ? Status() : begin_with_snapshot(files.snapshots.back());
+  if (is_state) return covered == 0 ? Status() : begin_with_snapshot(files.snapshots.back());
   if (segments.front().first_seq > covered + 1) {
     return error(Code::kCorruption,
                  "{}: the log begins with {}, so the files with the records before it are missing. "
@@ -94,6 +95,26 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
   }
   expected = segments.front().first_seq;
   return {};
+}
+
+// Opens everything that was listed. False: by now the listing is another one.
+Result<bool> LogWalk::Impl::hold(const StoreFiles& files) {
+  constexpr size_t kHeldMax = 64;
+  if (segments.size() > kHeldMax) return true;
+  Held all;
+  bool has_all = true;
+  const auto open = [&](const std::string& name) {
+    Result<std::unique_ptr<env::File>> opened = env.open(join_path(dir, name), env::OpenMode::kRead);
+    has_all = has_all && opened.ok();  // what cannot be opened, reading will meet, and know what it means
+    return opened.ok() ? *std::move(opened) : nullptr;
+  };
+  for (const Segment& segment : segments) all.segments.push_back(open(segment.name));
+  if (files.has_next) all.next = open(std::string(kNextSegmentName));
+  Result<StoreFiles> now = list_store_files(env, dir);
+  if (!now.ok()) return std::move(now).status();
+  if (*now != files) return false;
+  if (has_all) held = std::move(all);
+  return true;
 }
 
 // ---- accepting -----------------------------------------------------------------------------------
@@ -112,7 +133,8 @@ Result<std::unique_ptr<env::File>> LogWalk::Impl::open_listed(const std::string&
 
 Status LogWalk::Impl::open_segment() {
   path = join_path(dir, segments[index].name);
-  if (segments[index].is_next() && next_file != nullptr) file = std::move(next_file);
+  if (file == nullptr && next_file != nullptr) file = std::move(next_file);
+  if (file == nullptr && held.has_value() && index < held->segments.size()) file = std::move(held->segments[index]);
   if (file == nullptr) {
     Result<std::unique_ptr<env::File>> opened = open_listed(segments[index].name);
     if (!opened.ok()) return std::move(opened).status();
@@ -240,6 +262,20 @@ LogWalk::LogWalk(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {
 LogWalk::LogWalk(LogWalk&&) noexcept = default;
 LogWalk::~LogWalk() = default;
 
+namespace {
+
+constexpr int kWalksMin = 20;
+
+Status outrun_times(const std::string& dir, int times) {
+  return error(Code::kCompacted,
+               "{}: it is compacted faster than it can be read, {} times in a row. try: again when less is written to "
+               "it, or read a backup",
+               dir, times)
+      .at(dir);
+}
+
+}  // namespace
+
 // Beside a live writer the listing may be out of date by the time the files are opened: a compaction removes files, but
 // only after its snapshot has got its name. So a failure counts when a second listing shows no newer snapshot.
 Result<LogWalk> LogWalk::open(env::Env& env, const std::string& dir, unsigned threads, Start start) {
@@ -249,10 +285,15 @@ Result<LogWalk> LogWalk::open(env::Env& env, const std::string& dir, unsigned th
     if (!files.ok()) return std::move(files).status();
     auto impl = std::make_unique<Impl>(env, dir, threads);
     Status begun = impl->begin(*files, start);
-    if (begun.ok()) return LogWalk(std::move(impl));
-    if (tried == files->base_seq()) return begun;
-    if (attempt == kWalksMax) return outrun(dir);
-    tried = files->base_seq();
+    if (!begun.ok()) {
+      if (tried == files->base_seq()) return begun;
+      if (attempt >= kWalksMin) return outrun_times(dir, attempt);
+      tried = files->base_seq();
+      continue;
+    }
+    const Result<bool> is_steady = start == Start::kInstant ? impl->hold(*files) : true;
+    if (!is_steady.ok()) return is_steady.status();
+    if (*is_steady || attempt >= kWalksMin) return LogWalk(std::move(impl));
   }
 }
 
@@ -274,12 +315,13 @@ uint64_t LogWalk::bytes_accepted() const noexcept { return impl_->bytes_accepted
 uint64_t LogWalk::bytes_read() const noexcept { return impl_->snapshot_bytes + impl_->bytes_accepted; }
 const std::optional<SnapshotReader::Summary>& LogWalk::base() const noexcept { return impl_->base; }
 
-Status outrun(const std::string& dir) {
-  return error(Code::kCompacted,
-               "{}: it is compacted faster than it can be read, {} times in a row. try: again when less is written to "
-               "it, or read a backup",
-               dir, kWalksMax)
-      .at(dir);
+bool WalkAttempts::may_begin_anew() noexcept {
+  constexpr auto kForAtLeast = std::chrono::seconds(2);
+  if (begun_times_ >= kWalksMin && std::chrono::steady_clock::now() - begun_ >= kForAtLeast) return false;
+  ++begun_times_;
+  return true;
 }
+
+Status WalkAttempts::outrun(const std::string& dir) const { return outrun_times(dir, begun_times_); }
 
 }  // namespace kvstore::wal

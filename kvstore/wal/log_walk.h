@@ -8,6 +8,7 @@
 // writer fills the log strictly forward, so whatever stood before a byte that was seen is there now.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -46,14 +47,25 @@ struct WalkEnd {
   std::optional<Unsettled> unsettled{};
 };
 
-// Beside a writer whose compactions are faster than a walk, a new one is begun so often, and then given up.
-inline constexpr int kWalksMax = 20;
-Status outrun(const std::string& dir);
+// How long a reader begins anew beside a writer whose compactions are faster. Not so many times alone: while a thread waits
+// for a processor, a writer compacts a small store as often as that.
+class WalkAttempts {
+ public:
+  [[nodiscard]] bool may_begin_anew() noexcept;
+  [[nodiscard]] Status outrun(const std::string& dir) const;  // why it may not
+
+ private:
+  int begun_times_ = 1;
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
 
 class LogWalk {
  public:
   enum class Start : uint8_t {
-    kState,    // the newest snapshot, then the segments behind it: what the state is made of
+    kState,  // the newest snapshot, then the segments behind it: what the state is made of
+    // The same, for somebody beside a writer who may compact: all files are held open from the beginning, so the walk comes
+    // to its end whatever is removed meanwhile. The state is that of an instant after the call of open().
+    kInstant,
     kHistory,  // the oldest segment that is left: all records there are
   };
 
@@ -65,8 +77,8 @@ class LogWalk {
 
   // The next accepted entries or records, or nullopt at the end, described by end(). kCorruption and kUnsupported name
   // file, line, byte, cause and next step; the walk then stays there. kCompacted: beside a live writer, whose compaction
-  // has removed files before the walk came to them; a new walk finds the new snapshot. Called again after
-  // the end it looks for more.
+  // has removed files before the walk came to them; a new walk finds the new snapshot. (kInstant: hardly ever,
+  // as where there are too many files to hold.) Called again after the end it looks for more.
   Result<std::optional<Records>> next();
   // Needs: next() has returned nullopt.
   [[nodiscard]] const WalkEnd& end() const noexcept;

@@ -32,11 +32,19 @@ struct LogWalk::Impl {
   bool in_segment = false;  // its header has been accepted
   bool sealed = false;      // its closing line has been accepted
   std::unique_ptr<env::File> file;
-  std::unique_ptr<env::File> next_file;     // wal-next.jsonl, found to go on from here; its name may change meanwhile
-  bool has_stray_next = false;              // it is there, but does not go on where the newest segment ends
+  std::unique_ptr<env::File>
+      next_file;                // wal-next.jsonl, found to go on from here: the segment after this; its name may change
+  bool has_stray_next = false;  // it is there, but does not go on where the newest segment ends
   std::unique_ptr<ChunkPipeline> pipeline;  // null: to be opened at `offset`
   std::unique_ptr<ChunkPipeline> lent;      // keeps the handed-out chunk alive when `pipeline` is done with
   std::string path;
+
+  // kInstant: all that the store had at one instant, held open so that removing takes nothing away.
+  struct Held {
+    std::vector<std::unique_ptr<env::File>> segments{};  // the first of `segments`; each null once its turn has come
+    std::unique_ptr<env::File> next{};                   // what was wal-next.jsonl then; null: there was none
+  };
+  std::optional<Held> held;  // nullopt: not held
 
   // The second look (log_walk.h): the place where reading has already been done twice.
   std::optional<std::pair<size_t, uint64_t>> looked_twice;
@@ -59,6 +67,7 @@ struct LogWalk::Impl {
   // log_walk.cc
   Status begin(const StoreFiles& files, Start start);
   Status begin_with_snapshot(const SnapshotFile& newest);
+  Result<bool> hold(const StoreFiles& files);
   Result<std::optional<Records>> next();
   Result<std::optional<Records>> next_entries();
   Result<std::unique_ptr<env::File>> open_listed(const std::string& name);
@@ -77,6 +86,8 @@ struct LogWalk::Impl {
     format::Seq first_seq = 0;          // as its header says; 0: it does not begin with a header of this store
   };
   Result<Next> open_next();
+  Result<format::Seq> number_of_next(env::File& file);
+  Status go_on_in_held_next(size_t known);
   Result<bool> find_more_segments();
   Result<bool> rotation_was_under_way();
   void move_on();
@@ -88,6 +99,11 @@ struct LogWalk::Impl {
   Status refuse(Status status);
   Result<bool> was_compacted();
   Status compacted();
+  // Behind the closing line of the last file that is held.
+  [[nodiscard]] bool has_read_all_held() const {
+    return held.has_value() && held->next == nullptr && index + 1 >= held->segments.size() && sealed;
+  }
+  void end_at_instant();
 };
 
 }  // namespace kvstore::wal

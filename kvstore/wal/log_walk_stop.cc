@@ -108,13 +108,31 @@ Result<LogWalk::Impl::Next> LogWalk::Impl::open_next() {
   Result<std::unique_ptr<env::File>> opened = env.open(join_path(dir, kNextSegmentName), env::OpenMode::kRead);
   if (opened.status().sys_errno() == ENOENT) return Next();
   if (!opened.ok()) return std::move(opened).status().with("read the log");
-  Next next{.file = *std::move(opened)};
-  Result<std::optional<FileHeader>> header = read_header(*next.file);
+  Result<Seq> first_seq = number_of_next(**opened);
+  if (!first_seq.ok()) return std::move(first_seq).status();
+  return Next{.file = *std::move(opened), .first_seq = *first_seq};
+}
+
+Result<Seq> LogWalk::Impl::number_of_next(env::File& next) {
+  Result<std::optional<FileHeader>> header = read_header(next);
   if (!header.ok()) return std::move(header).status();
   const bool is_ours =
       header->has_value() && !(*header)->is_snapshot && (*header)->offset == 0 && (*header)->store == uuid;
-  if (is_ours) next.first_seq = (*header)->number;
-  return next;
+  return is_ours ? (*header)->number : Seq{0};
+}
+
+// Segments from `known` on have come since. The next segment that is held may be the first of them, or may have had its
+// number for a while, and be removed: then it comes before them.
+Status LogWalk::Impl::go_on_in_held_next(size_t known) {
+  if (!held.has_value() || held->next == nullptr) return {};
+  Result<Seq> first_seq = number_of_next(*held->next);
+  if (!first_seq.ok()) return std::move(first_seq).status();
+  if (*first_seq != expected) return {};
+  next_file = std::move(held->next);
+  if (segments[known].first_seq == expected) return {};
+  segments.resize(known);
+  segments.push_back({segment_name(expected), expected});
+  return {};
 }
 
 // Adds what came behind the last segment known, wal-next.jsonl too if it goes on from exactly here. False: nothing.
@@ -131,7 +149,10 @@ Result<bool> LogWalk::Impl::find_more_segments() {
       if (segment.first_seq == last) segments[known - 1].name = segment.name;  // it may have been the next one till now
       if (segment.first_seq > last) segments.push_back(std::move(segment));
     }
-    if (segments.size() > known) return true;
+    if (segments.size() > known) {
+      if (Status s = go_on_in_held_next(known); !s.ok()) return s;
+      return true;
+    }
     if (!files->has_next || segments.back().is_next()) return false;
     Result<Next> next = open_next();
     if (!next.ok()) return std::move(next).status();
@@ -141,6 +162,7 @@ Result<bool> LogWalk::Impl::find_more_segments() {
     if (next->first_seq == expected) {
       KV_ASSERT(expected > last);
       next_file = std::move(next->file);
+      if (held.has_value()) held->next.reset();  // the same file
       segments.push_back({std::string(kNextSegmentName), expected});
       return true;
     }
@@ -223,7 +245,11 @@ Result<bool> LogWalk::Impl::finish_segment() {
     if (second_look() || look_after_promise()) return true;
     Result<bool> gone = was_compacted();
     if (!gone.ok()) return std::move(gone).status();
-    if (*gone && following.first_seq != expected) return compacted();
+    if (*gone && following.first_seq != expected) {
+      if (!has_read_all_held()) return compacted();
+      end_at_instant();
+      return false;
+    }
     if (following.first_seq == expected) {
       return damage(Code::kCorruption, offset,
                     "the closing line is missing, though records of the next segment were promised. "
@@ -306,6 +332,17 @@ Status LogWalk::Impl::end_here() {
                              expected - 1),
        .kept_as = {}});
   return {};
+}
+
+// What comes next has been removed meanwhile. All that was there when the walk began has been read.
+void LogWalk::Impl::end_at_instant() {
+  KV_ASSERT(sealed && !is_last());
+  segments.resize(index + 1);
+  end = {.previous_segment = index > 0 ? segments[index - 1].name : "",
+         .segment = segments[index].name,
+         .first_seq = segments[index].first_seq,
+         .offset = offset,
+         .newline_missing = !newline};
 }
 
 // `line` does not belong where it stands. True: go on reading.

@@ -18,11 +18,14 @@ struct Segment {
   format::Seq first_seq = 0;  // from the name, and the header must agree; of the next segment, from the header
 
   [[nodiscard]] bool is_next() const noexcept;  // still without its number: wal-next.jsonl
+  bool operator==(const Segment&) const = default;
 };
 
 struct SnapshotFile {
   std::string name{};
   format::Seq last_seq = 0;
+
+  bool operator==(const SnapshotFile&) const = default;
 };
 
 struct StoreFiles {
@@ -34,6 +37,7 @@ struct StoreFiles {
   [[nodiscard]] format::Seq base_seq() const noexcept { return snapshots.empty() ? 0 : snapshots.back().last_seq; }
   // The segments that count for the state.
   [[nodiscard]] std::vector<Segment> live_segments() const;
+  bool operator==(const StoreFiles&) const = default;
 };
 
 // kNotAStore when the directory does not exist.

@@ -497,6 +497,12 @@ mutant("a full segment grows beyond its mapping", "P1", WRITER,
              (WRITER, "    KV_ASSERT(segment->capacity <= segment->stretch_end);\n", "")])
 mutant("pages are let go with their content", "P2", POSIX,
        "    advise(offset, count, MADV_DONTNEED);\n", "    advise(offset, count, MADV_REMOVE);\n", "env_conformance_test")
+mutant("a reader does not hold what it has listed", "P6", WALK, "  if (has_all) held = std::move(all);\n", "",
+       "wal_test")
+mutant("a reader does not hold the next segment", "P6", WALK,
+       "  if (files.has_next) all.next = open(std::string(kNextSegmentName));\n", "", "wal_test")
+mutant("a reader takes files of two instants for those of one", "P6", WALK, "  if (*now != files) return false;\n", "",
+       "wal_test")
 mutant("a segment that a compaction took away is an error to readers beside it", "P6", WALK,
        "    if (*gone) return compacted();\n  }\n  return std::move(opened)", "    (void)*gone;\n  }\n  return std::move(opened)",
        "wal_test")
