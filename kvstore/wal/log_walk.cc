@@ -97,7 +97,7 @@ Status LogWalk::Impl::begin(const StoreFiles& files, Start start) {
   return {};
 }
 
-// Opens everything that was listed. False: by now the listing is another one.
+// Opens everything that was listed, if it can. False: by now the listing is another one.
 Result<bool> LogWalk::Impl::hold(const StoreFiles& files) {
   constexpr size_t kHeldMax = 64;
   if (segments.size() > kHeldMax) return true;
@@ -110,8 +110,12 @@ Result<bool> LogWalk::Impl::hold(const StoreFiles& files) {
   };
   for (const Segment& segment : segments) all.segments.push_back(open(segment.name));
   if (files.has_next) all.next = open(std::string(kNextSegmentName));
+  if (!has_all) all = {};  // there may be too few descriptors
   Result<StoreFiles> now = list_store_files(env, dir);
-  if (!now.ok()) return std::move(now).status();
+  if (!now.ok()) {
+    const int why = now.status().sys_errno();
+    return why == EMFILE || why == ENFILE ? true : Result<bool>(std::move(now).status());
+  }
   if (*now != files) return false;
   if (has_all) held = std::move(all);
   return true;
@@ -119,9 +123,11 @@ Result<bool> LogWalk::Impl::hold(const StoreFiles& files) {
 
 // ---- accepting -----------------------------------------------------------------------------------
 
-// kCompacted when it has gone since it was listed, because a compaction beside us was faster.
-Result<std::unique_ptr<env::File>> LogWalk::Impl::open_listed(const std::string& name) {
-  Result<std::unique_ptr<env::File>> opened = env.open(join_path(dir, name), env::OpenMode::kRead);
+// kCompacted when it has gone since it was listed, because a compaction beside us was faster, and nobody holds it.
+Result<std::unique_ptr<env::File>> LogWalk::Impl::take(size_t i) {
+  KV_ASSERT(i < segments.size());
+  if (held.has_value() && i < held->segments.size()) return std::move(held->segments[i]);
+  Result<std::unique_ptr<env::File>> opened = env.open(join_path(dir, segments[i].name), env::OpenMode::kRead);
   if (opened.ok()) return opened;
   if (opened.status().sys_errno() == ENOENT) {
     Result<bool> gone = was_compacted();
@@ -131,12 +137,18 @@ Result<std::unique_ptr<env::File>> LogWalk::Impl::open_listed(const std::string&
   return std::move(opened).status().with("read the log");
 }
 
+Status LogWalk::Impl::open_following() {
+  if (next_file != nullptr) return {};
+  Result<std::unique_ptr<env::File>> opened = take(index + 1);
+  if (!opened.ok()) return std::move(opened).status();
+  next_file = *std::move(opened);
+  return {};
+}
+
 Status LogWalk::Impl::open_segment() {
   path = join_path(dir, segments[index].name);
-  if (file == nullptr && next_file != nullptr) file = std::move(next_file);
-  if (file == nullptr && held.has_value() && index < held->segments.size()) file = std::move(held->segments[index]);
-  if (file == nullptr) {
-    Result<std::unique_ptr<env::File>> opened = open_listed(segments[index].name);
+  if (file == nullptr) {  // those behind the first are opened before the walk moves on
+    Result<std::unique_ptr<env::File>> opened = take(index);
     if (!opened.ok()) return std::move(opened).status();
     file = *std::move(opened);
   }
@@ -279,21 +291,24 @@ Status outrun_times(const std::string& dir, int times) {
 // Beside a live writer the listing may be out of date by the time the files are opened: a compaction removes files, but
 // only after its snapshot has got its name. So a failure counts when a second listing shows no newer snapshot.
 Result<LogWalk> LogWalk::open(env::Env& env, const std::string& dir, unsigned threads, Start start) {
-  std::optional<Seq> tried;
+  bool has_failed = false;  // the attempt before, with a snapshot of
+  Seq tried = 0;
   for (int attempt = 1;; ++attempt) {
     Result<StoreFiles> files = list_store_files(env, dir);
     if (!files.ok()) return std::move(files).status();
     auto impl = std::make_unique<Impl>(env, dir, threads);
     Status begun = impl->begin(*files, start);
     if (!begun.ok()) {
-      if (tried == files->base_seq()) return begun;
+      if (has_failed && tried == files->base_seq()) return begun;
       if (attempt >= kWalksMin) return outrun_times(dir, attempt);
+      has_failed = true;
       tried = files->base_seq();
       continue;
     }
     const Result<bool> is_steady = start == Start::kInstant ? impl->hold(*files) : true;
     if (!is_steady.ok()) return is_steady.status();
     if (*is_steady || attempt >= kWalksMin) return LogWalk(std::move(impl));
+    has_failed = false;
   }
 }
 

@@ -63,8 +63,9 @@ class LogWalk {
  public:
   enum class Start : uint8_t {
     kState,  // the newest snapshot, then the segments behind it: what the state is made of
-    // The same, for somebody beside a writer who may compact: all files are held open from the beginning, so the walk comes
-    // to its end whatever is removed meanwhile. The state is that of an instant after the call of open().
+    // The same, for somebody beside a writer who may compact. The files are held open from the beginning (not when they are
+    // more than 64, or descriptors lack), so that the walk comes to its end, though they are removed meanwhile. The state is
+    // that of an instant after the call of open().
     kInstant,
     kHistory,  // the oldest segment that is left: all records there are
   };

@@ -32,9 +32,8 @@ struct LogWalk::Impl {
   bool in_segment = false;  // its header has been accepted
   bool sealed = false;      // its closing line has been accepted
   std::unique_ptr<env::File> file;
-  std::unique_ptr<env::File>
-      next_file;                // wal-next.jsonl, found to go on from here: the segment after this; its name may change
-  bool has_stray_next = false;  // it is there, but does not go on where the newest segment ends
+  std::unique_ptr<env::File> next_file;     // of the segment after this one, once it had to be opened
+  bool has_stray_next = false;              // wal-next.jsonl is there, but does not go on where the newest segment ends
   std::unique_ptr<ChunkPipeline> pipeline;  // null: to be opened at `offset`
   std::unique_ptr<ChunkPipeline> lent;      // keeps the handed-out chunk alive when `pipeline` is done with
   std::string path;
@@ -70,8 +69,9 @@ struct LogWalk::Impl {
   Result<bool> hold(const StoreFiles& files);
   Result<std::optional<Records>> next();
   Result<std::optional<Records>> next_entries();
-  Result<std::unique_ptr<env::File>> open_listed(const std::string& name);
+  Result<std::unique_ptr<env::File>> take(size_t i);
   Status open_segment();
+  Status open_following();
   bool accept(const Chunk& chunk, const LineRef& line);
   bool accept_header(std::string_view text);
 
@@ -87,7 +87,7 @@ struct LogWalk::Impl {
   };
   Result<Next> open_next();
   Result<format::Seq> number_of_next(env::File& file);
-  Status go_on_in_held_next(size_t known);
+  Status place_held_next(size_t known);
   Result<bool> find_more_segments();
   Result<bool> rotation_was_under_way();
   void move_on();
@@ -101,7 +101,7 @@ struct LogWalk::Impl {
   Status compacted();
   // Behind the closing line of the last file that is held.
   [[nodiscard]] bool has_read_all_held() const {
-    return held.has_value() && held->next == nullptr && index + 1 >= held->segments.size() && sealed;
+    return held.has_value() && index + 1 >= held->segments.size() && sealed;
   }
   void end_at_instant();
 };

@@ -66,7 +66,7 @@ bool LogWalk::Impl::look_after_promise() {
 }
 
 void LogWalk::Impl::move_on() {
-  KV_ASSERT(!is_last());
+  KV_ASSERT(!is_last() && next_file != nullptr);
   KV_ASSERT(in_segment);
   KV_ASSERT(segments[index].first_seq <= expected);
   ++index;
@@ -74,7 +74,7 @@ void LogWalk::Impl::move_on() {
   newline = true;
   in_segment = sealed = false;
   pipeline.reset();
-  file.reset();
+  file = std::move(next_file);
 }
 
 // Goes on to the next segment; the next opening for writing puts the end of this one right.
@@ -121,17 +121,19 @@ Result<Seq> LogWalk::Impl::number_of_next(env::File& next) {
   return is_ours ? (*header)->number : Seq{0};
 }
 
-// Segments from `known` on have come since. The next segment that is held may be the first of them, or may have had its
-// number for a while, and be removed: then it comes before them.
-Status LogWalk::Impl::go_on_in_held_next(size_t known) {
+// Segments from `known` on have come since, so the next segment that is held has its number, if it ever got one. It may be the
+// first of them, or have been removed again: then it comes before them. Else it had no part in the log.
+Status LogWalk::Impl::place_held_next(size_t known) {
   if (!held.has_value() || held->next == nullptr) return {};
-  Result<Seq> first_seq = number_of_next(*held->next);
-  if (!first_seq.ok()) return std::move(first_seq).status();
-  if (*first_seq != expected) return {};
-  next_file = std::move(held->next);
-  if (segments[known].first_seq == expected) return {};
+  std::unique_ptr<env::File> was_next = std::exchange(held->next, nullptr);
+  Result<Seq> number = number_of_next(*was_next);
+  if (!number.ok()) return std::move(number).status();
+  if (*number <= segments[known - 1].first_seq || *number > segments[known].first_seq) return {};
+  KV_ASSERT(next_file == nullptr);  // nothing stood behind the last segment till now
+  next_file = std::move(was_next);
+  if (*number == segments[known].first_seq) return {};
   segments.resize(known);
-  segments.push_back({segment_name(expected), expected});
+  segments.push_back({segment_name(*number), *number});
   return {};
 }
 
@@ -150,7 +152,7 @@ Result<bool> LogWalk::Impl::find_more_segments() {
       if (segment.first_seq > last) segments.push_back(std::move(segment));
     }
     if (segments.size() > known) {
-      if (Status s = go_on_in_held_next(known); !s.ok()) return s;
+      if (Status s = place_held_next(known); !s.ok()) return s;
       return true;
     }
     if (!files->has_next || segments.back().is_next()) return false;
@@ -162,7 +164,7 @@ Result<bool> LogWalk::Impl::find_more_segments() {
     if (next->first_seq == expected) {
       KV_ASSERT(expected > last);
       next_file = std::move(next->file);
-      if (held.has_value()) held->next.reset();  // the same file
+      if (held.has_value()) held->next.reset();  // the same file, or one that never got a number
       segments.push_back({std::string(kNextSegmentName), expected});
       return true;
     }
@@ -210,9 +212,8 @@ Result<bool> LogWalk::Impl::rotation_was_under_way() {
   Result<Next> next = open_next();
   if (!next.ok()) return std::move(next).status();
   if (next->first_seq > segments[index + 1].first_seq) return false;
-  Result<std::unique_ptr<env::File>> following = open_listed(segments[index + 1].name);
-  if (!following.ok()) return std::move(following).status();
-  Result<Seq> promised = highest_voucher_in(**following, 0);
+  if (Status s = open_following(); !s.ok()) return s;
+  Result<Seq> promised = highest_voucher_in(*next_file, 0);
   if (!promised.ok()) return std::move(promised).status();
   return *promised < expected;
 }
@@ -234,7 +235,12 @@ Result<bool> LogWalk::Impl::finish_segment() {
 
   if (!is_last()) {
     const Segment& following = segments[index + 1];
-    if (following.first_seq == expected && sealed) return move_on(), true;
+    if (following.first_seq == expected && sealed) {
+      Status opened = open_following();
+      if (opened.code() == Code::kCompacted && has_read_all_held()) return end_at_instant(), false;
+      if (!opened.ok()) return opened;
+      return move_on(), true;
+    }
     Result<bool> under_way = rotation_was_under_way();
     if (!under_way.ok()) return under_way;
     if (*under_way) {
@@ -247,8 +253,7 @@ Result<bool> LogWalk::Impl::finish_segment() {
     if (!gone.ok()) return std::move(gone).status();
     if (*gone && following.first_seq != expected) {
       if (!has_read_all_held()) return compacted();
-      end_at_instant();
-      return false;
+      return end_at_instant(), false;
     }
     if (following.first_seq == expected) {
       return damage(Code::kCorruption, offset,

@@ -498,11 +498,16 @@ mutant("a full segment grows beyond its mapping", "P1", WRITER,
 mutant("pages are let go with their content", "P2", POSIX,
        "    advise(offset, count, MADV_DONTNEED);\n", "    advise(offset, count, MADV_REMOVE);\n", "env_conformance_test")
 mutant("a reader does not hold what it has listed", "P6", WALK, "  if (has_all) held = std::move(all);\n", "",
-       "wal_test")
+       "log_walk_test")
 mutant("a reader does not hold the next segment", "P6", WALK,
-       "  if (files.has_next) all.next = open(std::string(kNextSegmentName));\n", "", "wal_test")
+       "  if (files.has_next) all.next = open(std::string(kNextSegmentName));\n", "", "log_walk_test")
 mutant("a reader takes files of two instants for those of one", "P6", WALK, "  if (*now != files) return false;\n", "",
-       "wal_test")
+       "log_walk_test")
+mutant("the next segment that is held is placed by the record that is due", "P6", STOP,
+       "  if (*number <= segments[known - 1].first_seq || *number > segments[known].first_seq) return {};\n",
+       "  if (*number != expected) return held->next = std::move(was_next), Status();\n", "log_walk_test")
+mutant("a reader ends at the first gap, whatever it holds", "P6", "kvstore/wal/log_walk_impl.h",
+       "held.has_value() && index + 1 >= held->segments.size() && sealed", "true", "log_walk_test", "wal_test")
 mutant("a segment that a compaction took away is an error to readers beside it", "P6", WALK,
        "    if (*gone) return compacted();\n  }\n  return std::move(opened)", "    (void)*gone;\n  }\n  return std::move(opened)",
        "wal_test")
