@@ -62,6 +62,13 @@ State state_of(const Engine& engine) {
 }
 
 // A store with segments and perhaps snapshots and history, as a clean close or a crash leaves it.
+// A segment of the usual size would be megabytes of memory each time.
+Options small(Options options = {}) {
+  options.segment_bytes = 4096;
+  options.replay_threads = 1;
+  return options;
+}
+
 Files random_store(Random& random) {
   env::MemEnv env;
   Result<std::unique_ptr<Engine>> opened = Engine::open(env, "db",
@@ -172,9 +179,9 @@ TEST(RepairProperty, EveryLineThatIsStillWholeIsKeptAndNothingElse) {
     }
     ++repaired;
     const RepairPlan& plan = report->plan;
-    ASSERT_EQ(plan.opens, Engine::open(env, "db", {.read_only = true, .replay_threads = 1}).ok());
+    ASSERT_EQ(plan.opens, Engine::open(env, "db", small({.read_only = true})).ok());
     Result<std::unique_ptr<Engine>> engine =
-        Engine::open(env, "new", {.create_if_missing = false, .replay_threads = 1});
+        Engine::open(env, "new", small({.create_if_missing = false}));
     ASSERT_TRUE(engine.ok()) << engine.status().message();
     const State found = state_of(**engine);
     ASSERT_EQ(found, plan.opens ? replayed(files, plan.last_seq) : salvaged(files));
@@ -200,7 +207,7 @@ TEST(RepairProperty, WhatIsNotCalledStaleIsAsItWas) {
     Files files = random_store(random);
     env::MemEnv env;
     for (const auto& [name, bytes] : files) env.put_file("whole/" + name, bytes);
-    Result<std::unique_ptr<Engine>> whole = Engine::open(env, "whole", {.replay_threads = 1});
+    Result<std::unique_ptr<Engine>> whole = Engine::open(env, "whole", small());
     ASSERT_TRUE(whole.ok()) << "KVSTORE_SEED=" << seed() << ": " << whole.status().message();
     const State expected = state_of(**whole);
     SCOPED_TRACE(fmt::format("KVSTORE_SEED={} round {}: {}", seed(), round, damage(files, random)));
@@ -210,7 +217,7 @@ TEST(RepairProperty, WhatIsNotCalledStaleIsAsItWas) {
     if (!report.ok() || report->plan.last_seq != (*whole)->last_seq()) continue;
     const std::vector<std::string>& stale = report->plan.stale_sample;
     ASSERT_LT(report->plan.stale_keys, 100U);
-    Result<std::unique_ptr<Engine>> engine = Engine::open(env, "new", {.replay_threads = 1});
+    Result<std::unique_ptr<Engine>> engine = Engine::open(env, "new", small());
     ASSERT_TRUE(engine.ok());
     for (const auto& [key, value] : state_of(**engine)) {
       if (std::find(stale.begin(), stale.end(), key) != stale.end()) continue;
@@ -259,13 +266,13 @@ TEST(RepairTrouble, AnyCallMayFailOnce) {
       if (!first.ok()) {
         EXPECT_TRUE(first.status().code() == Code::kIoError || first.status().code() == Code::kNoSpace)
             << first.status().message();
-        ASSERT_FALSE(Engine::open(disk, "new", {.create_if_missing = false}).ok());
+        ASSERT_FALSE(Engine::open(disk, "new", small({.create_if_missing = false})).ok());
         // Nothing is in the way of the next attempt.
         const Result<RepairReport> second = repair(env, "db", "new", kOneThread);
         ASSERT_TRUE(second.ok()) << second.status().message();
       }
       Result<std::unique_ptr<Engine>> engine =
-          Engine::open(disk, "new", {.create_if_missing = false, .replay_threads = 1});
+          Engine::open(disk, "new", small({.create_if_missing = false}));
       ASSERT_TRUE(engine.ok()) << engine.status().message();
       ASSERT_EQ((*engine)->last_seq(), 5U);
       ASSERT_EQ(state_of(**engine).size(), 4U);
@@ -286,7 +293,7 @@ TEST(RepairTrouble, ACrashLeavesAllOfItOrNothingThatOpens) {
     SCOPED_TRACE(fmt::format("KVSTORE_SEED={} {}; {} ({})", seed(), moment, choice.describe(), story));
     ASSERT_EQ(files_of(*left, "db"), before);
     Result<std::unique_ptr<Engine>> engine =
-        Engine::open(*left, "new", {.create_if_missing = false, .replay_threads = 1});
+        Engine::open(*left, "new", small({.create_if_missing = false}));
     if (!engine.ok()) {
       ++nothing;
       // Nor is it the place of a new store, once anything but the beginning of its first file is there: nobody may begin
@@ -294,7 +301,7 @@ TEST(RepairTrouble, ACrashLeavesAllOfItOrNothingThatOpens) {
       const Result<std::vector<std::string>> names = left->list("new");
       const auto is_more = [](const std::string& name) { return !name.ends_with(".tmp"); };
       if (names.ok() && std::ranges::any_of(*names, is_more)) {
-        ASSERT_FALSE(Engine::open(*left, "new", {.replay_threads = 1}).ok());
+        ASSERT_FALSE(Engine::open(*left, "new", small()).ok());
       }
       return;
     }
@@ -327,7 +334,7 @@ TEST(RepairTrouble, ACrashKeepsTheRejectedLinesOfAStoreWithoutRecords) {
   const auto look = [&](const std::string& moment) {
     SCOPED_TRACE(moment);
     const std::unique_ptr<env::MemEnv> left = env.crash_clone(CrashChoice::keep_everything());
-    Result<std::unique_ptr<Engine>> engine = Engine::open(*left, "new", {.create_if_missing = false});
+    Result<std::unique_ptr<Engine>> engine = Engine::open(*left, "new", small({.create_if_missing = false}));
     if (!engine.ok()) return;
     ++opened;
     EXPECT_TRUE(left->get_file("new/lost+found/rejected-lines.jsonl").has_value());
@@ -358,7 +365,7 @@ TEST(RepairTrouble, WhatDoesNotComeBackAsItWasWrittenIsNoRepair) {
     EXPECT_EQ(failed.code(), Code::kIoError);
     EXPECT_EQ(failed.message(), fmt::format("repair: read it back: {}", complaint));
     EXPECT_EQ(failed.path(), "new");
-    EXPECT_FALSE(Engine::open(env, "new", {.create_if_missing = false}).ok());
+    EXPECT_FALSE(Engine::open(env, "new", small({.create_if_missing = false})).ok());
   }
 }
 
@@ -466,7 +473,7 @@ TEST(RepairTrouble, ARecordAppendedMeanwhileIsInThePlanOrMakesItFail) {
           const bool says_locked = plan.status().message().find("in use by") != std::string::npos;
           EXPECT_TRUE(stays ? says_locked : says_changed) << plan.status().message();
           ++(stays ? locked : changed);
-          EXPECT_FALSE(Engine::open(env, "new", {.create_if_missing = false}).ok());
+          EXPECT_FALSE(Engine::open(env, "new", small({.create_if_missing = false})).ok());
         }
         if (!stays && nth == 1) opens = env.opens;  // at last those of the repair, which are more
       }

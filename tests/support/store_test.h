@@ -31,7 +31,8 @@ std::vector<std::filesystem::path> log_files_of(const std::filesystem::path& dir
 
 // P7: a sentence about the first non-blank line of a log file that is no JSON object, "" when there is none.
 // Torn may be, if anything, the last line of the log, wherever that stands, and the closing line of the segment
-// before the one where it stands; nothing else.
+// before the one where it stands; nothing else. Of a log of more than 256 KiB the last so many are looked at, and of the
+// rest one line in 64.
 std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool last_line_may_be_torn);
 
 class StoreTest : public ::testing::Test {
