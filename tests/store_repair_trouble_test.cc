@@ -180,8 +180,7 @@ TEST(RepairProperty, EveryLineThatIsStillWholeIsKeptAndNothingElse) {
     ++repaired;
     const RepairPlan& plan = report->plan;
     ASSERT_EQ(plan.opens, Engine::open(env, "db", small({.read_only = true})).ok());
-    Result<std::unique_ptr<Engine>> engine =
-        Engine::open(env, "new", small({.create_if_missing = false}));
+    Result<std::unique_ptr<Engine>> engine = Engine::open(env, "new", small({.create_if_missing = false}));
     ASSERT_TRUE(engine.ok()) << engine.status().message();
     const State found = state_of(**engine);
     ASSERT_EQ(found, plan.opens ? replayed(files, plan.last_seq) : salvaged(files));
@@ -271,8 +270,7 @@ TEST(RepairTrouble, AnyCallMayFailOnce) {
         const Result<RepairReport> second = repair(env, "db", "new", kOneThread);
         ASSERT_TRUE(second.ok()) << second.status().message();
       }
-      Result<std::unique_ptr<Engine>> engine =
-          Engine::open(disk, "new", small({.create_if_missing = false}));
+      Result<std::unique_ptr<Engine>> engine = Engine::open(disk, "new", small({.create_if_missing = false}));
       ASSERT_TRUE(engine.ok()) << engine.status().message();
       ASSERT_EQ((*engine)->last_seq(), 5U);
       ASSERT_EQ(state_of(**engine).size(), 4U);
@@ -292,8 +290,7 @@ TEST(RepairTrouble, ACrashLeavesAllOfItOrNothingThatOpens) {
     const std::unique_ptr<env::MemEnv> left = env.crash_clone(choice, &story);
     SCOPED_TRACE(fmt::format("KVSTORE_SEED={} {}; {} ({})", seed(), moment, choice.describe(), story));
     ASSERT_EQ(files_of(*left, "db"), before);
-    Result<std::unique_ptr<Engine>> engine =
-        Engine::open(*left, "new", small({.create_if_missing = false}));
+    Result<std::unique_ptr<Engine>> engine = Engine::open(*left, "new", small({.create_if_missing = false}));
     if (!engine.ok()) {
       ++nothing;
       // Nor is it the place of a new store, once anything but the beginning of its first file is there: nobody may begin

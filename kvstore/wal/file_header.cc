@@ -20,7 +20,8 @@ Result<std::optional<FileHeader>> read_header(env::File& file) {
   text.remove_prefix(offset);
   std::vector<format::Op> ops;
   base::Scratch scratch;
-  const format::Line line = format::decode(text.substr(0, text.find('\n')), ops, scratch);
+  const size_t newline = text.find('\n');
+  const format::Line line = format::decode(text.substr(0, newline), ops, scratch);
   if (line.kind == format::LineKind::kSegmentHeader) {
     const format::SegmentHeader& header = line.header;
     return std::optional(FileHeader{.is_snapshot = false,
@@ -28,7 +29,8 @@ Result<std::optional<FileHeader>> read_header(env::File& file) {
                                     .number = header.first_seq,
                                     .format = header.format,
                                     .created_us = header.created_us,
-                                    .offset = offset});
+                                    .offset = offset,
+                                    .newline = newline != std::string_view::npos});
   }
   if (line.kind == format::LineKind::kSnapshotHeader) {
     const format::SnapshotHeader& header = line.snapshot;
@@ -37,7 +39,8 @@ Result<std::optional<FileHeader>> read_header(env::File& file) {
                                     .number = header.last_seq,
                                     .format = header.format,
                                     .created_us = header.created_us,
-                                    .offset = offset});
+                                    .offset = offset,
+                                    .newline = newline != std::string_view::npos});
   }
   return std::optional<FileHeader>();
 }

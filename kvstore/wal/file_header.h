@@ -18,6 +18,7 @@ struct FileHeader {
   uint32_t format = 0;
   int64_t created_us = 0;
   uint64_t offset = 0;  // of the line: 0, unless blank ones stand before it
+  bool newline = false;
 };
 
 // nullopt: the first line that is not blank is no intact header of a known format. Looks at the first kilobyte alone.

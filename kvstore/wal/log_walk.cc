@@ -205,7 +205,7 @@ bool LogWalk::Impl::accept(const Chunk& chunk, const LineRef& line) {
 // nullopt: the snapshot is through.
 Result<std::optional<Records>> LogWalk::Impl::next_entries() {
   Result<std::optional<Records>> entries = snapshot->next();
-  if (!entries.ok()) return refuse(std::move(entries).status());
+  if (!entries.ok()) return refuse(unless_compacted(std::move(entries).status()));
   KV_ASSERT(base.has_value());
   if (entries->has_value()) {
     const Chunk& chunk = *(*entries)->chunk;

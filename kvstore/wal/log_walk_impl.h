@@ -96,6 +96,7 @@ struct LogWalk::Impl {
   Result<format::Seq> highest_voucher_in_next();
   Status end_here();
   Status damage(Code code, uint64_t at, std::string_view what);
+  Status unless_compacted(Status status);
   Status refuse(Status status);
   Result<bool> was_compacted();
   Status compacted();

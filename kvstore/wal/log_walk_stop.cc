@@ -26,7 +26,14 @@ Status LogWalk::Impl::refuse(Status status) {
 }
 
 Status LogWalk::Impl::damage(Code code, uint64_t at, std::string_view what) {
-  return damage_at(file.get(), path, at, code, what);
+  return unless_compacted(damage_at(file.get(), path, at, code, what));
+}
+
+// What is wrong with a held file is no harm to the store once the file has gone.
+Status LogWalk::Impl::unless_compacted(Status status) {
+  if (!held.has_value()) return status;
+  const Result<bool> gone = was_compacted();
+  return gone.ok() && *gone ? compacted() : status;
 }
 
 // Whether a compaction may have removed what this walk is about to read: a newer snapshot covers it, or, within what was
@@ -113,11 +120,12 @@ Result<LogWalk::Impl::Next> LogWalk::Impl::open_next() {
   return Next{.file = *std::move(opened), .first_seq = *first_seq};
 }
 
+// 0: none. A header without its newline may be one that the disk had no room for; the writer then takes that file back.
 Result<Seq> LogWalk::Impl::number_of_next(env::File& next) {
   Result<std::optional<FileHeader>> header = read_header(next);
   if (!header.ok()) return std::move(header).status();
-  const bool is_ours =
-      header->has_value() && !(*header)->is_snapshot && (*header)->offset == 0 && (*header)->store == uuid;
+  const bool is_ours = header->has_value() && !(*header)->is_snapshot && (*header)->offset == 0 && (*header)->newline &&
+                       (*header)->store == uuid;
   return is_ours ? (*header)->number : Seq{0};
 }
 
@@ -242,6 +250,7 @@ Result<bool> LogWalk::Impl::finish_segment() {
       return move_on(), true;
     }
     Result<bool> under_way = rotation_was_under_way();
+    if (under_way.status().code() == Code::kCompacted && look_after_promise()) return true;  // it is whole by now
     if (!under_way.ok()) return under_way;
     if (*under_way) {
       // Beside a writer the closing line, or a record before it, may be there by now.
@@ -343,6 +352,7 @@ Status LogWalk::Impl::end_here() {
 void LogWalk::Impl::end_at_instant() {
   KV_ASSERT(sealed && !is_last());
   segments.resize(index + 1);
+  next_file.reset();
   end = {.previous_segment = index > 0 ? segments[index - 1].name : "",
          .segment = segments[index].name,
          .first_seq = segments[index].first_seq,

@@ -247,8 +247,11 @@ mutant("a next segment is accepted although its number does not fit", "P1", STOP
        "    if (next->first_seq == expected) {\n", "    if (next->first_seq != 0) {\n",
        "store_recovery_test", CRASH)
 mutant("a next segment of another store is accepted", "P4", STOP,
-       " && (*header)->offset == 0 && (*header)->store == uuid;\n", " && (*header)->offset == 0;\n",
+       " && (*header)->newline &&\n                       (*header)->store == uuid;\n", " && (*header)->newline;\n",
        "store_recovery_test", ROT)
+mutant("a header that may be taken back begins a segment", "P6", STOP, " && (*header)->newline &&", " &&", "log_walk_test")
+mutant("what is wrong with a held file is called damage though it has gone", "P6", STOP,
+       "  return gone.ok() && *gone ? compacted() : status;\n", "  return status;\n", "log_walk_test")
 mutant("no second look beside a writer", "P6", STOP, "  if (looked_twice == place) return false;\n", "  return false;\n",
        "wal_test", "store_threads_test")
 
