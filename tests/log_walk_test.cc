@@ -30,6 +30,12 @@
 namespace kvstore::testing {
 namespace {
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr int kSchedules = 2'000;
+#else
+constexpr int kSchedules = 20'000;
+#endif
+
 using format::Seq;
 using Start = wal::LogWalk::Start;
 
@@ -236,7 +242,7 @@ Reading read(env::Env& env, Start start) {
 TEST(LogWalkBesideAWriter, ReadsAStateOfItsOwnTimeInEverySchedule) {
   std::mt19937_64 schedules(seed());
   int outrun = 0;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < kSchedules; ++i) {
     SCOPED_TRACE(fmt::format("schedule {} of KVSTORE_SEED={}", i, seed()));
     std::mt19937_64 random(schedules());
     env::MemEnv files;

@@ -5,6 +5,7 @@
 // and loses it again on the way to its variable.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "kvstore/format/utf8.h"
@@ -107,14 +108,18 @@ Problem check_key(std::string_view key) {
   return std::nullopt;
 }
 
-Cli::Cli(const Command& command) {
-  app_.formatter(std::make_shared<HelpPage>(command));
-  app_.option_defaults()->group("options");
-  app_.set_help_flag("-h,--help", "print this page");
+Cli::Cli(const Command& command) : app_(std::make_unique<CLI::App>()) {
+  app_->formatter(std::make_shared<HelpPage>(command));
+  app_->option_defaults()->group("options");
+  app_->set_help_flag("-h,--help", "print this page");
 }
 
+Cli::~Cli() = default;
+
+std::string Cli::help() { return app_->help(); }
+
 CLI::Option* Cli::add(const std::string& name, const std::string& argument, const std::string& help, Take take) {
-  CLI::Option* const option = app_.add_option(
+  CLI::Option* const option = app_->add_option(
       name,
       [name, take = std::move(take)](const CLI::results_t& values) {
         for (const std::string& value : values) {
@@ -206,7 +211,7 @@ void Cli::flag(const std::string& name, bool& into, const std::string& help) {
   const size_t comma = name.find(',');
   flags_.push_back(name.substr(0, comma));
   if (comma != std::string::npos) flags_.push_back(name.substr(comma + 1));
-  app_.add_flag_callback(
+  app_->add_flag_callback(
       name, [&into] { into = true; }, help);
 }
 
@@ -293,12 +298,12 @@ bool Cli::parse(std::span<char* const> arguments, Outcome* outcome, bool* wants_
   std::vector<std::string> args = marked(arguments);
   std::reverse(args.begin(), args.end());  // the order that CLI11 wants
   try {
-    app_.parse(std::move(args));
+    app_->parse(std::move(args));
   } catch (const CLI::CallForHelp&) {
     *wants_help = true;
     return false;
   } catch (const CLI::ParseError& error) {
-    *outcome = usage(explain(error, app_));
+    *outcome = usage(explain(error, *app_));
     return false;
   }
   for (const auto& check : checks_) {

@@ -1,11 +1,11 @@
-// What a command is, and how it says what it takes. Each cmd_*.cc defines one Command; main.cc lists them.
+// What a command is, and how it says what it takes. Each cmd_*.cc defines one Command; commands.cc lists them.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +15,12 @@
 #include "tools/kvctl/json_object.h"
 #include "tools/kvctl/outcome.h"
 #include "tools/kvctl/stdio.h"
+
+// CLI11 stays within cli.cc: its headers take longer to compile than all commands.
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace kvctl {
 
@@ -55,6 +61,9 @@ enum class Format : uint8_t { kText, kJson, kJsonl, kRaw, kPrometheus };
 class Cli {
  public:
   explicit Cli(const Command& command);
+  ~Cli();
+  Cli(const Cli&) = delete;
+  Cli& operator=(const Cli&) = delete;
 
   // Positional arguments, in the order of the calls.
   void dir(std::string& into);
@@ -81,7 +90,7 @@ class Cli {
   // True: run the command. False: `*outcome` says what was wrong, or `*wants_help` is set.
   bool parse(std::span<char* const> arguments, Outcome* outcome, bool* wants_help);
   [[nodiscard]] const std::string& given_dir() const noexcept { return given_dir_; }
-  [[nodiscard]] std::string help() { return app_.help(); }
+  [[nodiscard]] std::string help();
 
  private:
   // Takes the one value of an option or positional; a sentence refuses it.
@@ -90,7 +99,7 @@ class Cli {
   void key64();
   [[nodiscard]] Problem check_flags(std::span<char* const> arguments) const;
 
-  CLI::App app_;
+  std::unique_ptr<CLI::App> app_;
   std::vector<std::function<Problem()>> checks_;
   std::vector<std::string> flags_;  // by all their names
   std::string given_dir_;

@@ -15,17 +15,6 @@
 namespace kvctl {
 namespace {
 
-constexpr const Command* kDataCommands[] = {&kGet, &kPut, &kPatch, &kDel, &kIncr, &kLs, &kBatch, &kImport, &kExport};
-constexpr const Command* kInspectCommands[] = {&kLog, &kInfo, &kStats, &kVerify};
-constexpr const Command* kUpkeepCommands[] = {&kCompact, &kBackup, &kRepair};
-constexpr const Command* kOtherCommands[] = {&kHelp, &kVersion};
-constexpr CommandGroup kGroups[] = {
-    {"data", kDataCommands},
-    {"looking inside (no lock taken, nothing changed, works beside the owner)", kInspectCommands},
-    {"upkeep", kUpkeepCommands},
-    {"kvctl itself", kOtherCommands},
-};
-
 // How many letters must be added, dropped or changed to turn `a` into `b` (Levenshtein's distance).
 size_t distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -44,7 +33,7 @@ Outcome unknown_command(std::string_view name) {
   Outcome outcome = usage(fmt::format("there is no command '{}'", name));
   // With more than two letters wrong, or more than half of them, it is no likely slip of the finger.
   size_t best = std::min<size_t>(3, name.size() / 2 + 1);
-  for (const CommandGroup& group : kGroups) {
+  for (const CommandGroup& group : command_groups()) {
     for (const Command* command : group.commands) {
       const size_t d = distance(name, command->name);
       if (d >= best) continue;
@@ -115,17 +104,6 @@ int main(std::span<char* const> arguments) {
 }
 
 }  // namespace
-
-std::span<const CommandGroup> command_groups() noexcept { return kGroups; }
-
-const Command* find_command(std::string_view name) noexcept {
-  for (const CommandGroup& group : kGroups) {
-    for (const Command* command : group.commands) {
-      if (command->name == name) return command;
-    }
-  }
-  return nullptr;
-}
 
 }  // namespace kvctl
 
