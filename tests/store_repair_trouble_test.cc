@@ -61,7 +61,6 @@ State state_of(const Engine& engine) {
   return state;
 }
 
-// A store with segments and perhaps snapshots and history, as a clean close or a crash leaves it.
 // A segment of the usual size would be megabytes of memory each time.
 Options small(Options options = {}) {
   options.segment_bytes = 4096;
@@ -69,6 +68,7 @@ Options small(Options options = {}) {
   return options;
 }
 
+// A store with segments and perhaps snapshots and history, as a clean close or a crash leaves it.
 Files random_store(Random& random) {
   env::MemEnv env;
   Result<std::unique_ptr<Engine>> opened = Engine::open(env, "db",

@@ -17,8 +17,8 @@ struct FileHeader {
   format::Seq number = 0;  // first_seq of a segment, last_seq of a snapshot
   uint32_t format = 0;
   int64_t created_us = 0;
-  uint64_t offset = 0;  // of the line: 0, unless blank ones stand before it
-  bool newline = false;
+  uint64_t offset = 0;   // of the line: 0, unless blank ones stand before it
+  bool newline = false;  // the line ends in one
 };
 
 // nullopt: the first line that is not blank is no intact header of a known format. Looks at the first kilobyte alone.

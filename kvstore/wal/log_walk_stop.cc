@@ -29,9 +29,10 @@ Status LogWalk::Impl::damage(Code code, uint64_t at, std::string_view what) {
   return unless_compacted(damage_at(file.get(), path, at, code, what));
 }
 
-// What is wrong with a held file is no harm to the store once the file has gone.
+// What is wrong with a held file is no harm to the state once a compaction covers it.
 Status LogWalk::Impl::unless_compacted(Status status) {
-  if (!held.has_value()) return status;
+  const bool is_damage = status.code() == Code::kCorruption || status.code() == Code::kUnsupported;
+  if (!held.has_value() || !is_damage) return status;
   const Result<bool> gone = was_compacted();
   return gone.ok() && *gone ? compacted() : status;
 }
@@ -385,6 +386,7 @@ Result<bool> LogWalk::Impl::finish_bad_line(const Chunk& chunk, const LineRef& l
   }
   // A torn closing line; or zeros behind it, where the file was to be cut and only its bytes reached the disk.
   Result<bool> under_way = rotation_was_under_way();
+  if (under_way.status().code() == Code::kCompacted && look_after_promise()) return true;  // it is whole by now
   if (!under_way.ok()) return under_way;
   if (*under_way) return leave_unsettled(), true;
   if (sealed) {

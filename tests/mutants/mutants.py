@@ -252,6 +252,10 @@ mutant("a next segment of another store is accepted", "P4", STOP,
 mutant("a header that may be taken back begins a segment", "P6", STOP, " && (*header)->newline &&", " &&", "log_walk_test")
 mutant("what is wrong with a held file is called damage though it has gone", "P6", STOP,
        "  return gone.ok() && *gone ? compacted() : status;\n", "  return status;\n", "log_walk_test")
+mutant("a damaged snapshot is called damage though it has gone", "P6", WALK,
+       "refuse(unless_compacted(std::move(entries).status()))", "refuse(std::move(entries).status())", "log_walk_test")
+mutant("verify() counts what came after the state that it read", "-", "kvstore/engine/verify.cc",
+       "  if (base_seq_.has_value()) {  //", "  if (false) {  //", "log_walk_test")
 mutant("no second look beside a writer", "P6", STOP, "  if (looked_twice == place) return false;\n", "  return false;\n",
        "wal_test", "store_threads_test")
 

@@ -63,9 +63,14 @@ namespace {
 bool is_segment(const std::filesystem::path& file) { return file.filename().string().starts_with("wal-"); }
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr size_t kLineParsedMax = size_t{1} << 20;  // a second or more
+// To parse every line that a test with a long log has written would be most of what it does.
+constexpr size_t kLineParsedMax = size_t{1} << 20;
+constexpr size_t kBytesParsed = size_t{256} << 10;  // and one line of so many
+constexpr size_t kOneIn = 64;
 #else
 constexpr size_t kLineParsedMax = SIZE_MAX;
+constexpr size_t kBytesParsed = SIZE_MAX;
+constexpr size_t kOneIn = 1;
 #endif
 
 bool is_object(const std::string& line) {
@@ -87,10 +92,6 @@ std::string closing_line_before(const std::vector<std::string>& lines) {
   return format::encode_segment_end({.last_seq = first_seq - 1, .next = wal::segment_name(first_seq)});
 }
 
-// To parse every line that a test with a long log has written would be most of what it does under a sanitizer.
-constexpr size_t kBytesParsed = size_t{256} << 10;
-constexpr size_t kOneIn = 64;
-
 }  // namespace
 
 std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool last_line_may_be_torn) {
@@ -107,7 +108,7 @@ std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool la
     is_end_of_log = is_end_of_log && is_segment(file);
     for (size_t i = lines.size(); i-- > 0;) {
       const std::string& line = lines[i];
-      if (bytes > kBytesParsed && i % kOneIn != 0) continue;
+      if (bytes > kBytesParsed && i % kOneIn != 0 && i + 2 < lines.size()) continue;
       bytes += line.size();
       if (is_object(line)) continue;
       if (last_line_may_be_torn && i + 1 == lines.size() && (is_end_of_log || closing_line.starts_with(line))) continue;

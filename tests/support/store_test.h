@@ -31,8 +31,8 @@ std::vector<std::filesystem::path> log_files_of(const std::filesystem::path& dir
 
 // P7: a sentence about the first non-blank line of a log file that is no JSON object, "" when there is none.
 // Torn may be, if anything, the last line of the log, wherever that stands, and the closing line of the segment
-// before the one where it stands; nothing else. Of a log of more than 256 KiB the last so many are looked at, and of the
-// rest one line in 64.
+// before the one where it stands; nothing else. Under a sanitizer the last 256 KiB of a log are looked at, the last two lines
+// of each file, and one in 64 of the others; and of a line of more than 1 MiB its ends.
 std::string first_line_that_is_no_json(const std::filesystem::path& dir, bool last_line_may_be_torn);
 
 class StoreTest : public ::testing::Test {

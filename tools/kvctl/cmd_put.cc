@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "kvstore/format/json_text.h"
 #include "tools/kvctl/access.h"

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "kvstore/repair.h"
 #include "tools/kvctl/commands.h"

@@ -3,11 +3,17 @@
 // Results go to stdout, all else to stderr. Exit codes are in outcome.h. A command is a file, cmd_<name>.cc.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <span>
+#include <string>
+#include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "tools/kvctl/commands.h"
 #include "tools/kvctl/text.h"

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "kvstore/inspect.h"
 #include "tools/kvctl/text.h"
