@@ -86,7 +86,7 @@ struct LogWalk::Impl {
     format::Seq first_seq = 0;          // as its header says; 0: it does not begin with a header of this store
   };
   Result<Next> open_next();
-  Result<format::Seq> number_of_next(env::File& file);
+  Result<format::Seq> number_of_next(env::File& next);
   Status place_held_next(size_t known);
   Result<bool> find_more_segments();
   Result<bool> rotation_was_under_way();

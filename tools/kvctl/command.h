@@ -18,7 +18,7 @@
 #include "tools/kvctl/stdio.h"
 
 // CLI11 stays within cli.cc: its headers take longer to compile than all commands.
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming)
 class App;
 class Option;
 }  // namespace CLI
