@@ -24,6 +24,7 @@
 #include "kvstore/engine/inspect.h"
 #include "kvstore/env/mem_env.h"
 #include "kvstore/wal/file_names.h"
+#include "tests/support/forwarding_env.h"
 #include "tests/support/must.h"
 #include "tests/support/seed.h"
 #include "tests/support/store_text.h"
@@ -41,9 +42,9 @@ using format::Seq;
 using Start = wal::LogWalk::Start;
 
 // What the reader sees: the files, each look at which may come after something of the writer's.
-class WatchedEnv final : public env::Env {
+class WatchedEnv final : public ForwardingEnv {
  public:
-  explicit WatchedEnv(env::MemEnv& files) : files_(files) {}
+  using ForwardingEnv::ForwardingEnv;
 
   std::function<void(const std::string& call)> before = [](const std::string&) {};
   size_t descriptors = 1000;  // open() and list() take one
@@ -51,29 +52,20 @@ class WatchedEnv final : public env::Env {
   Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
     before("open " + path);
     if (descriptors == 0) return Status(Code::kIoError, "open").because_of_errno(EMFILE);
-    Result<std::unique_ptr<env::File>> file = files_.open(path, mode);
+    Result<std::unique_ptr<env::File>> file = ForwardingEnv::open(path, mode);
     if (!file.ok()) return file;
     return std::unique_ptr<env::File>(std::make_unique<WatchedFile>(*this, *std::move(file)));
   }
   Result<std::vector<std::string>> list(const std::string& dir) override {
     before("list");
     if (descriptors == 0) return Status(Code::kIoError, "open").because_of_errno(EMFILE);
-    return files_.list(dir);
+    return ForwardingEnv::list(dir);
   }
-  Status rename(const std::string& from, const std::string& to) override { return files_.rename(from, to); }
-  Status remove(const std::string& path) override { return files_.remove(path); }
-  Status create_dir(const std::string& dir) override { return files_.create_dir(dir); }
-  Status sync_dir(const std::string& dir) override { return files_.sync_dir(dir); }
-  Result<std::unique_ptr<env::FileLock>> lock(const std::string& path) override { return files_.lock(path); }
-  bool is_locked(const std::string& path) override { return files_.is_locked(path); }
-  int64_t pid() override { return files_.pid(); }
-  std::string host() override { return files_.host(); }
-  std::string new_uuid() override { return files_.new_uuid(); }
 
  private:
-  class WatchedFile final : public env::File {
+  class WatchedFile final : public ForwardingFile {
    public:
-    WatchedFile(WatchedEnv& env, std::unique_ptr<env::File> file) : env_(env), file_(std::move(file)) {
+    WatchedFile(WatchedEnv& env, std::unique_ptr<env::File> file) : ForwardingFile(std::move(file)), env_(env) {
       --env_.descriptors;
     }
     ~WatchedFile() override { ++env_.descriptors; }
@@ -81,24 +73,12 @@ class WatchedEnv final : public env::Env {
     WatchedFile& operator=(const WatchedFile&) = delete;
     Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
       env_.before("read");
-      return file_->read_at(offset, out);
+      return ForwardingFile::read_at(offset, out);
     }
-    Result<uint64_t> size() override { return file_->size(); }
-    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
-    Status truncate(uint64_t size) override { return file_->truncate(size); }
-    Status sync() override { return file_->sync(); }
-    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
-    void prepare_pages(uint64_t offset, uint64_t count) override { file_->prepare_pages(offset, count); }
-    void let_go_of_pages(uint64_t offset, uint64_t count) override { file_->let_go_of_pages(offset, count); }
-    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
-    void unmap() override { file_->unmap(); }
 
    private:
     WatchedEnv& env_;
-    std::unique_ptr<env::File> file_;
   };
-
-  env::MemEnv& files_;
 };
 
 std::string path_of(const std::string& name) { return "db/" + name; }

@@ -23,6 +23,7 @@
 #include "kvstore/wal/log_writer.h"
 #include "tests/support/crash_env.h"
 #include "tests/support/fault_env.h"
+#include "tests/support/forwarding_env.h"
 #include "tests/support/store_text.h"
 
 namespace kvstore::testing {
@@ -134,30 +135,20 @@ class BusyEnv final : public env::MemEnv {
   }
 
  private:
-  class BusyFile final : public env::File {
+  class BusyFile final : public ForwardingFile {
    public:
-    BusyFile(BusyEnv& env, std::unique_ptr<env::File> file) : env_(env), file_(std::move(file)) {}
+    BusyFile(BusyEnv& env, std::unique_ptr<env::File> file) : ForwardingFile(std::move(file)), env_(env) {}
     Result<size_t> read_at(uint64_t offset, std::span<char> out) override {
       if (offset > 0 && ++env_.reads_ == env_.act_before_read) env_.act();
-      return file_->read_at(offset, out);
+      return ForwardingFile::read_at(offset, out);
     }
-    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
     Status write_in_pages(uint64_t offset, std::string_view bytes) override {
       env_.bytes_in_pages += bytes.size();
-      return file_->write_in_pages(offset, bytes);
+      return ForwardingFile::write_in_pages(offset, bytes);
     }
-    Result<uint64_t> size() override { return file_->size(); }
-    Status truncate(uint64_t size) override { return file_->truncate(size); }
-    Status sync() override { return file_->sync(); }
-    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
-    void prepare_pages(uint64_t offset, uint64_t count) override { file_->prepare_pages(offset, count); }
-    void let_go_of_pages(uint64_t offset, uint64_t count) override { file_->let_go_of_pages(offset, count); }
-    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
-    void unmap() override { file_->unmap(); }
 
    private:
     BusyEnv& env_;
-    std::unique_ptr<env::File> file_;
   };
   uint64_t reads_ = 0;
 };
@@ -514,55 +505,34 @@ TEST_F(Log, EveryWaiterHearsOfAFailedSync) {
 }
 
 // A disk that fails once, told as Linux tells it: one sync hears of the error, and another beside it returns OK.
-class FailingDisk final : public env::Env {
+class FailingDisk final : public ForwardingEnv {
  public:
-  explicit FailingDisk(env::Env& real) : real_(real) {}
+  using ForwardingEnv::ForwardingEnv;
   void fail_next_sync() { armed_ = true; }
   void run_out_of_memory_in_next_sync() { armed_ = out_of_memory_ = true; }
 
   Result<std::unique_ptr<env::File>> open(const std::string& path, env::OpenMode mode) override {
-    Result<std::unique_ptr<env::File>> file = real_.open(path, mode);
+    Result<std::unique_ptr<env::File>> file = ForwardingEnv::open(path, mode);
     if (!file.ok()) return file;
     return std::unique_ptr<env::File>(std::make_unique<Handle>(*this, *std::move(file)));
   }
-  Status rename(const std::string& from, const std::string& to) override { return real_.rename(from, to); }
-  Status remove(const std::string& path) override { return real_.remove(path); }
-  Result<std::vector<std::string>> list(const std::string& dir) override { return real_.list(dir); }
-  Status create_dir(const std::string& dir) override { return real_.create_dir(dir); }
-  Status sync_dir(const std::string& dir) override { return real_.sync_dir(dir); }
-  Result<std::unique_ptr<env::FileLock>> lock(const std::string& path) override { return real_.lock(path); }
-  bool is_locked(const std::string& path) override { return real_.is_locked(path); }
-  int64_t pid() override { return real_.pid(); }
-  std::string host() override { return real_.host(); }
-  std::string new_uuid() override { return real_.new_uuid(); }
 
  private:
-  class Handle final : public env::File {
+  class Handle final : public ForwardingFile {
    public:
-    Handle(FailingDisk& disk, std::unique_ptr<env::File> file) : disk_(disk), file_(std::move(file)) {}
-    Result<size_t> read_at(uint64_t offset, std::span<char> out) override { return file_->read_at(offset, out); }
-    Status write_at(uint64_t offset, std::string_view bytes) override { return file_->write_at(offset, bytes); }
-    Result<uint64_t> size() override { return file_->size(); }
-    Status truncate(uint64_t size) override { return file_->truncate(size); }
+    Handle(FailingDisk& disk, std::unique_ptr<env::File> file) : ForwardingFile(std::move(file)), disk_(disk) {}
     Status sync() override {
-      if (!disk_.armed_.exchange(false)) return file_->sync();
+      if (!disk_.armed_.exchange(false)) return ForwardingFile::sync();
       // Gives another sync every chance to get in between the failure and the news of it.
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
       if (disk_.out_of_memory_) throw std::bad_alloc();
       return {Code::kIoError, "input/output error"};
     }
-    void start_writeback(uint64_t offset, uint64_t count) override { file_->start_writeback(offset, count); }
-    void prepare_pages(uint64_t offset, uint64_t count) override { file_->prepare_pages(offset, count); }
-    void let_go_of_pages(uint64_t offset, uint64_t count) override { file_->let_go_of_pages(offset, count); }
-    Result<char*> map(uint64_t capacity) override { return file_->map(capacity); }
-    void unmap() override { file_->unmap(); }
 
    private:
     FailingDisk& disk_;
-    std::unique_ptr<env::File> file_;
   };
 
-  env::Env& real_;
   std::atomic<bool> armed_{false};
   std::atomic<bool> out_of_memory_{false};
 };
