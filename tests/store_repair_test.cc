@@ -281,6 +281,13 @@ TEST_F(RepairTest, TheNextSegmentIsReadToo) {
   EXPECT_EQ(repaired(), "2 records, drop wal:2, missing 1-1, last 3, no prefix | b=2@2 c=3@3");
 }
 
+// No sync may have promised them, but they were there: what is kept may be stale, and their numbers are not given out again.
+TEST_F(RepairTest, TheHeaderOfTheNextSegmentTellsOfRecordsThatAreMissing) {
+  put_files({{kWal1, header_line(1) + damaged(put_line(1, "a", "1")) + put_line(2, "b", "2", 1)},
+             {"wal-next.jsonl", header_line(5)}});
+  EXPECT_EQ(repaired(), "1 records, drop wal:2, missing 1-1, missing 3-4, last 4, no prefix, stale b | b=2@2");
+}
+
 TEST_F(RepairTest, AMissingFirstSegmentIsAHoleToo) {
   put_files({{kWal4, header_line(4) + put_line(4, "d", "4")}});
   EXPECT_EQ(repaired(), "1 records, missing 1-3, last 4, no prefix | d=4@4");

@@ -275,8 +275,8 @@ Result<bool> Salvage::use(const Source& source, const wal::Chunk& chunk, const w
       if (uuid_.empty()) uuid_ = is_snapshot ? decoded.snapshot.store : decoded.header.store;
       place.is_foreign = (is_snapshot ? decoded.snapshot.store : decoded.header.store) != uuid_;
       if (place.is_foreign || is_snapshot != source.is_snapshot) *reason = "the header of another file";
-      // That of the next segment, which has not got its name, promised nothing; nor does what stands behind a tear.
-      if (reason->empty() && !source.is_next && !is_behind_tear(source, at))
+      // Behind a tear a header is the next segment's, which has not got its name: it promised nothing.
+      if (reason->empty() && !is_behind_tear(source, at))
         promised_ = std::max(promised_, is_snapshot ? decoded.snapshot.last_seq : decoded.header.first_seq - 1);
       return false;
     }

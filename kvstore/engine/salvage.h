@@ -66,7 +66,7 @@ class Salvage {
     std::string path{};
     format::Seq number = 0;  // a segment's first record, a snapshot's last
     bool is_snapshot = false;
-    bool is_next = false;     // wal-next.jsonl, whose header promises nothing
+    bool is_next = false;     // wal-next.jsonl: of records before its header is known that they were there
     bool is_foreign = false;  // of another store
     size_t damaged = kNone;   // a snapshot's place in plan_.damaged_snapshots
   };

@@ -94,6 +94,7 @@ struct LogWalk::Impl {
   void leave_unsettled();
   Result<format::Seq> highest_voucher_behind(uint64_t from);
   Result<format::Seq> highest_voucher_in_next();
+  void note_place();
   Status end_here();
   Status damage(Code code, uint64_t at, std::string_view what);
   Status unless_compacted(Status status);

@@ -318,6 +318,14 @@ Result<Seq> LogWalk::Impl::highest_voucher_behind(uint64_t from) {
   return std::max({highest, *here, *in_next});
 }
 
+void LogWalk::Impl::note_place() {
+  end.previous_segment = index > 0 ? segments[index - 1].name : "";
+  end.segment = segments[index].name;
+  end.first_seq = segments[index].first_seq;
+  end.offset = offset;
+  end.newline_missing = !newline;
+}
+
 // The log ends at the place; behind it stands nothing, or what end.cuts has already. A next segment that does not go on
 // from here goes as a whole.
 Status LogWalk::Impl::end_here() {
@@ -325,11 +333,7 @@ Status LogWalk::Impl::end_here() {
   KV_ASSERT(in_segment);
   KV_ASSERT(!sealed);  // what it names would have to follow
   KV_ASSERT(end.cuts.size() <= 1);
-  end.previous_segment = index > 0 ? segments[index - 1].name : "";
-  end.segment = segments[index].name;
-  end.first_seq = segments[index].first_seq;
-  end.offset = offset;
-  end.newline_missing = !newline;
+  note_place();
   if (!has_stray_next) return {};
   Result<Next> next = open_next();
   if (!next.ok()) return std::move(next).status();
@@ -354,11 +358,8 @@ void LogWalk::Impl::end_at_instant() {
   KV_ASSERT(sealed && !is_last());
   segments.resize(index + 1);
   next_file.reset();
-  end = {.previous_segment = index > 0 ? segments[index - 1].name : "",
-         .segment = segments[index].name,
-         .first_seq = segments[index].first_seq,
-         .offset = offset,
-         .newline_missing = !newline};
+  end = {};
+  note_place();
 }
 
 // `line` does not belong where it stands. True: go on reading.

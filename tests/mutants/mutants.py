@@ -490,8 +490,10 @@ mutant("files can be read by everybody", "P9", POSIX, "S_IRUSR | S_IWUSR", "S_IR
 mutant("directories can be read by everybody", "P9", POSIX, "S_IRWXU", "S_IRWXU | S_IRGRP | S_IXGRP | S_IROTH | S_IXOTH",
        "env_posix_test")
 mutant("repair: the header of a next segment that an opening cuts is a promise", "-", SALVAGE,
-       "      if (reason->empty() && !source.is_next && !is_behind_tear(source, at))\n", "      if (reason->empty())\n", "store_repair_test")
+       "      if (reason->empty() && !is_behind_tear(source, at))\n", "      if (reason->empty())\n", "store_repair_test")
 
+mutant("repair: the header of the next segment says nothing of the records before it", "-", SALVAGE,
+       "reason->empty() && !is_behind_tear", "reason->empty() && !source.is_next && !is_behind_tear", "store_repair_test")
 mutant("repair: what an owner writes between two passes goes unnoticed", "P4", SALVAGE,
        "  return tally == *first_tally_ ? Status() : files_changed();\n", "  return {};\n", "store_repair_trouble_test")
 
